@@ -1,0 +1,131 @@
+"""One run's settings: a frozen dataclass that checks itself. No TensorFlow."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from fcn_tf.errors import UserError
+
+MODES = ("train", "visualize", "evaluate", "predict")
+ALIASES = {"test": "evaluate"}
+DATASETS = ("shapes", "ade20k", "camvid")
+ARCHS = ("original", "fcn8s")
+SPLITS = ("train", "validation", "test", "all")
+PRECISIONS = ("float32", "bfloat16", "float16")
+CROPS = ("scale", "squash")
+RESIZES = ("area", "nearest")
+
+# What --image_size, --batch_size, --max_steps, --eval_every and --save_every are where they are not given.
+# ade20k's batch and steps are the original's.
+_BY_DATASET = {
+    "shapes": {"image_size": 96, "batch_size": 8, "max_steps": 600, "eval_every": 150, "save_every": 150},
+    "camvid": {"image_size": 224, "batch_size": 4, "max_steps": 10_000, "eval_every": 500, "save_every": 250},
+    "ade20k": {"image_size": 224, "batch_size": 2, "max_steps": 100_000, "eval_every": 10_000, "save_every": 1_000},
+}
+
+# A resumed run may be given others of these; everything else decides what is learned.
+RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "debug")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every flag, resolved. Zero and "" mean "not given" where a data set has a default of its own.
+
+    Attributes: see `python main.py --help`; each is named as its flag.
+
+    Raises:
+      UserError: when a value is none that its flag takes.
+    """
+
+    mode: str = "train"
+    dataset: str = "shapes"
+    data_dir: str = "data/"
+    weights: str = "tiny"
+    model_dir: str = "data/models/"
+    arch: str = "fcn8s"
+    logs_dir: str = "logs/"
+    image_size: int = 0
+    batch_size: int = 0
+    learning_rate: float = 1e-4
+    max_steps: int = 0
+    eval_every: int = 0
+    save_every: int = 0
+    log_every: int = 10
+    split: str = "validation"
+    precision: str = "float32"
+    seed: int = 0
+    ignore_label: str = "auto"
+    crop: str = "scale"
+    resize: str = "area"
+    augment: bool = True
+    dropout: float = 0.15
+    input: str = ""
+    output_dir: str = ""
+    predictions: str = ""
+    debug: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "mode", ALIASES.get(self.mode, self.mode))
+        for name, choices in (
+            ("mode", (*MODES, *ALIASES)),
+            ("dataset", DATASETS),
+            ("arch", ARCHS),
+            ("split", SPLITS),
+            ("precision", PRECISIONS),
+            ("crop", CROPS),
+            ("resize", RESIZES),
+        ):
+            _one_of(name, getattr(self, name), choices)
+        for name, value in _BY_DATASET[self.dataset].items():
+            if getattr(self, name) == 0:
+                object.__setattr__(self, name, value)
+        for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} must be 1 or more, got {getattr(self, name)}.")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise UserError(f"--learning_rate must be a positive number, got {self.learning_rate}; try 1e-4.")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"--dropout must be in [0, 1), got {self.dropout}.")
+        if self.seed < 0:
+            raise UserError(f"--seed must be 0 or more, got {self.seed}.")
+        if self.ignore_label not in ("auto", "none") and not self.ignore_label.isdecimal():
+            raise UserError(f"--ignore_label must be auto, none or a label id from 0, got {self.ignore_label!r}.")
+        if self.mode == "predict" and not self.input:
+            raise UserError("--mode=predict needs --input: a picture, a folder or a quoted pattern such as 'photos/*.jpg'.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The flags that describe a run, for config.json: everything but what is asked of it this time."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _THIS_TIME}
+
+
+_THIS_TIME = ("mode", "logs_dir", "split", "input", "output_dir", "predictions")
+
+
+def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
+    """Completes the flags given on the command line by those of the run they are about.
+
+    Args:
+      given: flag values by name, only those that were typed.
+      saved: "flags" of the run's config.json, or None where there is no run.
+
+    Raises:
+      UserError: when a run would be continued with other settings than it was started with.
+    """
+    if saved is None:
+        return Config(**given)
+    known = {field.name for field in dataclasses.fields(Config)}
+    config = Config(**{**{name: value for name, value in saved.items() if name in known}, **given})
+    if config.mode == "train":
+        for name, value in config.to_json().items():
+            if name not in RESUMABLE and name in saved and saved[name] != value:
+                raise UserError(
+                    f"{config.logs_dir} holds a run with --{name}={saved[name]}, got --{name}={value}: a run continues "
+                    f"as it was started; give another --logs_dir, or --{name}={saved[name]} to continue this one."
+                )
+    return config
+
+
+def _one_of(name, value, choices):
+    if value not in choices:
+        raise UserError(f"--{name} must be one of {', '.join(choices)}, got {value!r}.")

@@ -1,0 +1,72 @@
+"""What a data set is: facts (`DatasetSpec`), items (`Example`) and a way to read one (`Dataset`)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Facts about a data set.
+
+    Attributes:
+      name: as given to `--dataset`.
+      class_names: one name a class id, so `len(class_names)` logits are learned.
+      colors: one (r, g, b) in [0, 255] a class id.
+      ignore_label: the id in label maps that is neither trained nor scored, or None. It may lie inside the
+        range of the classes (ADE20K: 0) or outside it (CamVid: 11, VOC: 255).
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    ignore_label: int | None = None
+
+    def __post_init__(self):
+        if len(self.class_names) != len(self.colors):
+            raise ValueError(
+                f"{self.name}: {len(self.class_names)} class names but {len(self.colors)} colours; "
+                "give one colour a class."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the model tells apart."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture and its label map.
+
+    Attributes:
+      name: unique in the data set; becomes part of file names written about it.
+      image: path of the photo; empty for generated scenes.
+      label: path of the label map, or None where there is no ground truth.
+    """
+
+    name: str
+    image: str = ""
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a data set.
+
+    Attributes:
+      spec: the facts.
+      split: "train", "validation", "test" or "all".
+      examples: in a fixed order.
+      read: example -> (image, label): uint8 (H, W, 3) RGB and int32 (H, W) class ids of the same size.
+        Thread-safe, without TensorFlow; raises UserError naming the file when it cannot be read.
+    """
+
+    spec: DatasetSpec
+    split: str
+    examples: tuple[Example, ...]
+    read: Callable[[Example], tuple[np.ndarray, np.ndarray]]
+
+    def __len__(self) -> int:
+        return len(self.examples)

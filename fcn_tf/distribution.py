@@ -1,0 +1,43 @@
+"""Which tf.distribute strategy a run uses."""
+
+import os
+
+import tensorflow as tf
+
+from fcn_tf.errors import UserError
+
+
+def choose_strategy() -> tf.distribute.Strategy:
+    """Several machines if TF_CONFIG is set, all GPUs if there is more than one, else the one device there is.
+
+    Call it before any other TensorFlow operation: collectives cannot be set up later.
+    """
+    if os.environ.get("TF_CONFIG"):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the checkpoints, summaries and reports of the run."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    cluster = resolver.cluster_spec().as_dict()
+    return resolver.task_type == "chief" or ("chief" not in cluster and resolver.task_id == 0)
+
+
+def replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> int:
+    """The images a step of one replica.
+
+    Raises:
+      UserError: if `batch_size` cannot be split evenly.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise UserError(
+            f"--batch_size={batch_size} cannot be shared by {replicas} replicas; "
+            f"use a multiple of {replicas}, such as {replicas * max(1, round(batch_size / replicas))}."
+        )
+    return batch_size // replicas

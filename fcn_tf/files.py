@@ -1,0 +1,119 @@
+"""The one place that opens files: plain Python for local paths, `tf.io.gfile` for those with "://"."""
+
+import contextlib
+import fnmatch
+import glob as local_glob
+import os
+import tempfile
+
+
+def _gfile():
+    """TensorFlow's file layer (gs://, s3://, ...), imported on first use because it takes seconds."""
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+def is_remote(path: str) -> bool:
+    """Whether `path` is a URL-like one, such as gs://bucket/name."""
+    return "://" in str(path)
+
+
+def join(path: str, *parts: str) -> str:
+    """Joins path components; works for remote paths as well."""
+    return os.path.join(path, *parts)
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder at `path`."""
+    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+
+
+def is_dir(path: str) -> bool:
+    """Whether `path` is a folder."""
+    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+
+
+def size(path: str) -> int:
+    """The number of bytes in the file at `path`."""
+    return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+
+
+def list_dir(path: str) -> list[str]:
+    """The sorted names in the folder `path`, without hidden ones (.DS_Store, ._copies from a Mac)."""
+    # gfile ends the names of remote folders with a slash.
+    names = _gfile().listdir(path) if is_remote(path) else os.listdir(path)
+    return sorted(name.rstrip("/") for name in names if not name.startswith("."))
+
+
+def glob(pattern: str) -> list[str]:
+    """The sorted paths that match `pattern`; a pattern without wildcards that names a file gives that file."""
+    if is_remote(pattern):
+        return sorted(_gfile().glob(pattern))
+    # A name such as "scene[1].png" is a pattern as well as a file: the file wins.
+    return [pattern] if os.path.exists(pattern) else sorted(local_glob.glob(pattern, recursive=True))
+
+
+def is_pattern(path: str) -> bool:
+    """Whether `path` holds wildcards."""
+    return local_glob.has_magic(path)
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether `name` matches one of the patterns, whatever its case."""
+    return any(fnmatch.fnmatch(name.lower(), pattern) for pattern in patterns)
+
+
+def makedirs(path: str) -> None:
+    """Makes the folder `path` and its parents where missing."""
+    if is_remote(path):
+        _gfile().makedirs(path)
+    else:
+        os.makedirs(path, exist_ok=True)
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole content of a file.
+
+    Raises:
+      OSError: if it cannot be read (local paths).
+    """
+    opened = _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb")
+    with opened as file:
+        return file.read()
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a file whole or not at all: a reader, or a crash, never meets half of it. Makes its folder."""
+    makedirs(os.path.dirname(path) or ".")
+    if is_remote(path):
+        # Object stores show a file only once it is closed.
+        with _gfile().GFile(path, "wb") as file:
+            file.write(data)
+        return
+    handle, temporary = tempfile.mkstemp(
+        dir=os.path.dirname(path) or ".", prefix="." + os.path.basename(path) + ".", suffix=".tmp"
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets the owner alone read
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def replace(source: str, target: str) -> None:
+    """Moves a file over another one in one step."""
+    if is_remote(target):
+        _gfile().rename(source, target, overwrite=True)
+    else:
+        os.replace(source, target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,274 @@
+"""The one place that runs a trained model over pictures.
+
+Training (at each validation), evaluate, visualize and predict all come through here, so that what is measured
+is what is shown. Each picture is labelled at its own size. Labels, confusion counts and cross-entropy are
+computed in the graph, only what is asked for crosses to the host, and nothing grows with the number of
+images.
+"""
+
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn_tf import files, layers, metrics, pipeline  # noqa: F401  (layers registers what model.keras is made of)
+from fcn_tf.datasets.base import Dataset, DatasetSpec
+from fcn_tf.errors import UserError
+from fcn_tf.runs import Run
+
+OnBatch = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over a data set measured.
+
+    Attributes:
+      counts: int64 (C, C) confusion, rows = truth.
+      ignore_label: the data set's.
+      loss: mean cross-entropy (nats) over the counted pixels; NaN where there are none.
+      images: how many pictures.
+      seconds: wall time of the pass, reading included.
+    """
+
+    counts: np.ndarray
+    ignore_label: int | None
+    loss: float
+    images: int
+    seconds: float
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """See `metrics.pixel_accuracy`."""
+        return metrics.pixel_accuracy(self.counts, self.ignore_label)
+
+    @property
+    def mean_accuracy(self) -> float:
+        """See `metrics.mean_accuracy`."""
+        return metrics.mean_accuracy(self.counts, self.ignore_label)
+
+    @property
+    def mean_iou(self) -> float:
+        """See `metrics.mean_iou`."""
+        return metrics.mean_iou(self.counts, self.ignore_label)
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures a second, reading included."""
+        return self.images / self.seconds if self.seconds > 0 else 0.0
+
+
+def load_model(source: Run | str) -> keras.Model:
+    """Loads the best model of a run, or a model.keras from anywhere.
+
+    Args:
+      source: a run, or the path of a `.keras` file.
+
+    Raises:
+      UserError: if there is none, or the file is damaged.
+    """
+    path = source.model if isinstance(source, Run) else source
+    if not files.exists(path):
+        raise UserError(
+            f"{path} does not exist: there is no trained model; train one first with --mode=train."
+        )
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} is not a model this version can load ({reason}); train again, or restore it."
+        ) from error
+
+
+class Predictor:
+    """Labels pictures with a model, tracing once for every size of picture.
+
+    Attributes:
+      num_classes: how many classes the model tells apart.
+    """
+
+    def __init__(self, model: keras.Model):
+        """Wraps a model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C)."""
+        self.num_classes = int(model.output_shape[-1])
+        dtype = _label_dtype(self.num_classes)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+        def label(images):
+            return tf.cast(tf.argmax(_logits(model, images), axis=-1, output_type=tf.int32), dtype)
+
+        self._label = label
+
+    def labels(self, images: np.ndarray) -> np.ndarray:
+        """Labels every pixel.
+
+        Args:
+          images: uint8 (B, H, W, 3) RGB.
+
+        Returns:
+          Class ids (B, H, W), in the narrowest of uint8, uint16 and int32 that holds them all.
+        """
+        return self._label(tf.convert_to_tensor(images, tf.uint8)).numpy()
+
+
+class Evaluator:
+    """Measures a model against label maps; build it once and run it as often as wanted, it traces once."""
+
+    def __init__(self, model: keras.Model, spec: DatasetSpec):
+        """Prepares the graph.
+
+        Args:
+          model: maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C); weights may change later.
+          spec: of the data sets to come: the same classes, the same ignored label.
+
+        Raises:
+          UserError: if the model tells another number of classes apart than the data set has.
+        """
+        classes = spec.num_classes
+        if model.output_shape[-1] != classes:
+            raise UserError(
+                f"The model has {model.output_shape[-1]} classes but {spec.name} has {classes}; "
+                "give the --dataset it was trained on, or train on this one."
+            )
+        dtype = _label_dtype(classes)
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None, None, None, 3), tf.uint8),
+                tf.TensorSpec((None, None, None), tf.int32),
+            ]
+        )
+        def step(images, labels):
+            logits = _logits(model, images)  # (B, H, W, C)
+            predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            cells = _cells(labels, predictions, spec)
+            counted, known = _counted(labels, spec)
+            # Written out, because TensorFlow's fused op computes the gradient too, at 2.5 times the price.
+            target = tf.gather(logits, tf.where(known, labels, 0), batch_dims=3)
+            entropy = tf.reduce_logsumexp(logits, axis=-1) - target
+            loss = tf.reduce_sum(tf.cast(tf.where(counted & known, entropy, 0.0), tf.float64))
+            return cells, loss, tf.cast(predictions, dtype)
+
+        self._spec = spec
+        self._step = step
+
+    def run(
+        self,
+        dataset: Dataset,
+        *,
+        batch_size: int = 1,
+        max_examples: int | None = None,
+        indices: Sequence[int] | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> Evaluation:
+        """One pass over a data set.
+
+        Args:
+          dataset: of the spec given at the start.
+          batch_size: pictures of equal size that go through the model at once.
+          max_examples: look at the first so many only.
+          indices: look at these only, in this order.
+          on_batch: called after every batch, for pictures and statistics of the same pass, with NumPy arrays
+            indices into `dataset.examples` (B,), uint8 images (B, H, W, 3), int32 labels (B, H, W) and
+            predictions (B, H, W).
+
+        Raises:
+          UserError: if an example cannot be read.
+          ValueError: if a label is neither a class nor ignored.
+        """
+        spec = self._spec
+        chosen = (range(len(dataset)) if indices is None else indices)[:max_examples]
+        cells = np.zeros(spec.num_classes**2 + 2, np.int64)
+        loss, images_seen, start = 0.0, 0, time.perf_counter()
+        for places, images, labels in _batches(dataset, chosen, batch_size):
+            batch_cells, batch_loss, predictions = self._step(images, labels)
+            cells += batch_cells.numpy()
+            loss += float(batch_loss)
+            images_seen += len(images)
+            if cells[-1]:
+                names = ", ".join(dataset.examples[int(i)].name for i in places)
+                raise ValueError(
+                    f"{names}: {cells[-1]} pixels have a label that is neither one of the {spec.num_classes} "
+                    f"classes nor the ignored label ({spec.ignore_label})."
+                )
+            if on_batch is not None:
+                on_batch(*(np.asarray(x) for x in (places, images, labels, predictions)))
+        counts = counts_from_cells(cells, spec)
+        pixels = int(counts.sum())
+        return Evaluation(
+            counts=counts,
+            ignore_label=spec.ignore_label,
+            loss=loss / pixels if pixels else float("nan"),
+            images=images_seen,
+            seconds=time.perf_counter() - start,
+        )
+
+
+def confusion_cells(logits: tf.Tensor, labels: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
+    """Counts (truth, prediction) pairs in the graph.
+
+    Args:
+      logits: float (B, H, W, C).
+      labels: int32 (B, H, W).
+      spec: of the data set.
+
+    Returns:
+      int64 (C * C + 2,): the confusion matrix row by row (rows = truth), then the number of ignored pixels and of
+      pixels whose label is neither a class nor ignored. `counts_from_cells` makes a matrix of a sum of these.
+    """
+    return _cells(labels, tf.argmax(logits, axis=-1, output_type=tf.int32), spec)
+
+
+def counts_from_cells(cells, spec: DatasetSpec) -> np.ndarray:
+    """The int64 (C, C) confusion matrix in a sum of `confusion_cells`."""
+    return np.asarray(cells)[:-2].reshape(spec.num_classes, spec.num_classes)
+
+
+def _counted(labels: tf.Tensor, spec: DatasetSpec) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two masks: of the pixels that are not ignored, and of those whose label is a class."""
+    ignore = spec.ignore_label
+    counted = tf.ones_like(labels, tf.bool) if ignore is None else tf.not_equal(labels, ignore)
+    return counted, (labels >= 0) & (labels < spec.num_classes)
+
+
+def _cells(labels: tf.Tensor, predictions: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
+    classes = spec.num_classes
+    counted, known = _counted(labels, spec)
+    # Two more cells: for pixels that don't count, and for labels that must not be.
+    cell = tf.where(known, labels * classes + predictions, classes * classes + 1)
+    cell = tf.where(counted, cell, classes * classes)
+    size = classes * classes + 2
+    return tf.math.bincount(tf.reshape(cell, [-1]), minlength=size, maxlength=size, dtype=tf.int64)
+
+
+def evaluate_dataset(model: keras.Model, dataset: Dataset, **options) -> Evaluation:
+    """Measures a model once.
+
+    Args:
+      model: see `Evaluator`, which is for measuring again and again.
+      dataset: what to measure it on.
+      **options: those of `Evaluator.run`.
+    """
+    return Evaluator(model, dataset.spec).run(dataset, **options)
+
+
+def _batches(dataset: Dataset, indices: Sequence[int], batch_size: int):
+    try:
+        yield from pipeline.evaluation_batches(dataset, batch_size=batch_size, indices=indices)
+    except tf.errors.OpError as error:
+        mistake = pipeline.raised_user_error(error)
+        if mistake is None:
+            raise
+        raise mistake from None
+
+
+def _logits(model: keras.Model, images: tf.Tensor) -> tf.Tensor:
+    return tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)
+
+
+def _label_dtype(num_classes: int) -> tf.DType:
+    return tf.uint8 if num_classes <= 2**8 else tf.uint16 if num_classes <= 2**16 else tf.int32

@@ -1,0 +1,119 @@
+"""`--mode=predict`: labels any pictures, no ground truth needed.
+
+Each picture NAME gives NAME_label.png, whose pixels are class ids (it looks black, because ids are small
+numbers), and NAME_overlay.png, which is made to be looked at.
+"""
+
+import os
+import sys
+
+import numpy as np
+import tqdm
+
+from fcn_tf import files, images, palette
+from fcn_tf.errors import UserError
+from fcn_tf.runs import Run
+
+_LABEL, _OVERLAY = "_label.png", "_overlay.png"
+
+
+def run(config) -> int:
+    """Labels every picture that --input names.
+
+    Args:
+      config: uses input, output_dir and logs_dir.
+
+    Returns:
+      The exit status: 0, or 2 if a picture could not be read; the others are done all the same.
+
+    Raises:
+      UserError: without a trained model or pictures.
+    """
+    source = Run(config.logs_dir)
+    facts = source.read_config()
+    source.require_model()
+    output_dir = config.output_dir or source.predict
+    names = output_names(find_pictures(config.input))
+    from fcn_tf import inference  # here, because it takes seconds and mistakes should show at once
+
+    predictor = inference.Predictor(inference.load_model(source))
+    files.makedirs(output_dir)
+    failed = 0
+    for path, name in tqdm.tqdm(names.items(), unit="image", desc="predict", disable=None):
+        try:
+            picture = images.decode_image(files.read_bytes(path), name=path)
+        except (UserError, OSError) as error:
+            failed += 1
+            tqdm.tqdm.write(f"skipped: {error}", file=sys.stderr)
+            continue
+        labels = predictor.labels(picture[None])[0]
+        files.write_bytes(files.join(output_dir, name + _LABEL), images.encode_png(labels))
+        overlay = explained(picture, labels, facts["class_names"], facts["colors"])
+        files.write_bytes(files.join(output_dir, name + _OVERLAY), images.encode_png(overlay))
+    print(f"{len(names) - failed} of {len(names)} pictures labelled; written to {output_dir}")
+    return 2 if failed else 0
+
+
+def find_pictures(source: str) -> list[str]:
+    """The pictures named by a file, a folder or a glob, sorted.
+
+    Raises:
+      UserError: if there are none.
+    """
+    if not source:
+        raise UserError("--mode=predict needs --input: a picture, a folder or a glob such as 'photos/*.jpg'.")
+    if files.is_dir(source):
+        found = [files.join(source, name) for name in files.list_dir(source)]
+        # Results of an earlier run into the same folder are no input.
+        found = [path for path in found if not path.endswith((_LABEL, _OVERLAY))]
+        found = [path for path in found if files.matches(os.path.basename(path), images.IMAGE_PATTERNS)]
+    else:
+        found = [path for path in files.glob(source) if not files.is_dir(path)]
+    if not found:
+        raise UserError(
+            f"--input={source} names no picture; expected a file, a folder of pictures or a glob."
+        )
+    return found
+
+
+def output_names(paths: list[str]) -> dict[str, str]:
+    """A name of its own for the results of each path: its stem, numbered where others have the same.
+
+    Names that differ in case alone count as the same, since on some disks they are.
+    """
+    taken: set[str] = set()
+    stems = {path: os.path.splitext(os.path.basename(path))[0] for path in paths}
+    names = {}
+    for path, stem in stems.items():
+        name, number = stem, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name.lower())
+        names[path] = name
+    return names
+
+
+def explained(
+    picture: np.ndarray, labels: np.ndarray, class_names: list[str], colors: list[list[int]]
+) -> np.ndarray:
+    """The picture under its labels in colour, with a legend of the classes in it on the right.
+
+    Args:
+      picture: uint8 (H, W, 3) RGB.
+      labels: class ids (H, W).
+      class_names: one a class.
+      colors: one (r, g, b) a class.
+
+    Returns:
+      uint8 (H', W', 3), H' >= H.
+    """
+    shares = np.bincount(labels.ravel(), minlength=len(class_names))
+    present = np.argsort(-shares, kind="stable")[: np.count_nonzero(shares)]
+    overlay = palette.overlay(picture, labels, colors)
+    legend = palette.legend([class_names[i] for i in present], [colors[i] for i in present])
+    height = max(len(overlay), len(legend))
+    canvas = np.full((height, overlay.shape[1] + legend.shape[1], 3), 255, np.uint8)
+    canvas[: len(overlay), : overlay.shape[1]] = overlay
+    canvas[: len(legend), overlay.shape[1] :] = legend
+    return canvas

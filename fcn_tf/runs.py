@@ -1,0 +1,172 @@
+"""One run on disk: what lies where under `--logs_dir`, and the two small files that everything shares.
+
+config.json says how the run was made; history.csv has one row an evaluation. Both are written whole to a
+temporary name and moved into place, so that a kill leaves the old one or the new one. No TensorFlow.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fcn_tf import files
+from fcn_tf.errors import UserError
+
+HISTORY_COLUMNS = (
+    "step",
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_pixel_accuracy",
+    "val_mean_accuracy",
+    "val_mean_iou",
+    "learning_rate",
+    "images_per_second",
+    "elapsed_seconds",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The layout of one `--logs_dir`; nothing is created until something is written.
+
+    Attributes:
+      logs_dir: a folder, local or remote (`gs://...`).
+    """
+
+    logs_dir: str
+
+    @property
+    def config(self) -> str:
+        """Every resolved flag, versions, class names and colours."""
+        return files.join(self.logs_dir, "config.json")
+
+    @property
+    def history(self) -> str:
+        """One row an evaluation."""
+        return files.join(self.logs_dir, "history.csv")
+
+    @property
+    def model(self) -> str:
+        """The best model on validation, ready to load."""
+        return files.join(self.logs_dir, "model.keras")
+
+    @property
+    def checkpoints(self) -> str:
+        """Folder of everything that an exact resume needs."""
+        return files.join(self.logs_dir, "checkpoints")
+
+    @property
+    def train_events(self) -> str:
+        """Folder of TensorBoard's events about training."""
+        return files.join(self.logs_dir, "train")
+
+    @property
+    def validation_events(self) -> str:
+        """Folder of TensorBoard's events about validation."""
+        return files.join(self.logs_dir, "validation")
+
+    @property
+    def visualize(self) -> str:
+        """Folder of the contact sheet."""
+        return files.join(self.logs_dir, "visualize")
+
+    @property
+    def evaluation(self) -> str:
+        """Folder of metrics.json and what belongs to it."""
+        return files.join(self.logs_dir, "evaluation")
+
+    @property
+    def predict(self) -> str:
+        """Where predictions go when no `--output_dir` is given."""
+        return files.join(self.logs_dir, "predict")
+
+    def exists(self) -> bool:
+        """Whether anything has been trained here."""
+        return files.exists(self.config)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Writes config.json, creating the folder."""
+        files.makedirs(self.logs_dir)
+        files.write_bytes(self.config, (json.dumps(config, indent=2) + "\n").encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """Reads config.json.
+
+        Raises:
+          UserError: if there is none, or it is damaged.
+        """
+        if not files.exists(self.config):
+            raise UserError(
+                f"{self.logs_dir} is no run: no config.json; "
+                f"train first with --mode=train --logs_dir={self.logs_dir}"
+            )
+        try:
+            config = json.loads(files.read_bytes(self.config))
+        except ValueError as error:
+            raise UserError(
+                f"{self.config} is not JSON ({error}); restore it, or train into a new folder."
+            ) from None
+        if not isinstance(config, dict):
+            raise UserError(
+                f"{self.config} holds no object of settings; restore it, or train into a new folder."
+            )
+        return config
+
+    def require_model(self) -> None:
+        """Raises UserError unless there is a trained model; costs no TensorFlow."""
+        if not files.exists(self.model):
+            raise UserError(
+                f"{self.model} does not exist: there is no trained model; train one first with "
+                f"--mode=train --logs_dir={self.logs_dir} (it is written at the first validation)."
+            )
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        """Adds one row to history.csv.
+
+        Args:
+          row: a number, or None for "not measured", for each of `HISTORY_COLUMNS`.
+
+        Raises:
+          ValueError: if a column is missing or unknown.
+        """
+        if set(row) != set(HISTORY_COLUMNS):
+            raise ValueError(f"history row has {sorted(row)}; expected exactly {sorted(HISTORY_COLUMNS)}.")
+        numbers = {name: None if row[name] is None else float(row[name]) for name in HISTORY_COLUMNS}
+        self._write_history([*self.read_history(), {**numbers, "step": int(row["step"])}])
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The rows of history.csv in order: int step, float or None elsewhere; empty where there is none."""
+        if not files.exists(self.history):
+            return []
+        rows = csv.DictReader(io.StringIO(files.read_bytes(self.history).decode()))
+        try:
+            return [
+                {
+                    name: int(row[name]) if name == "step" else float(row[name]) if row[name] else None
+                    for name in HISTORY_COLUMNS
+                }
+                for row in rows
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.history} has a row that is no row of numbers ({error}); expected the columns "
+                f"{', '.join(HISTORY_COLUMNS)}: mend the row or remove the file."
+            ) from None
+
+    def truncate_history(self, step: int) -> None:
+        """Drops the rows past `step`, the one training resumes from."""
+        rows = self.read_history()
+        kept = [row for row in rows if row["step"] <= step]
+        if len(kept) < len(rows):
+            self._write_history(kept)
+
+    def _write_history(self, rows: list[dict[str, Any]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        files.makedirs(self.logs_dir)
+        files.write_bytes(self.history, text.getvalue().encode())

@@ -1,0 +1,91 @@
+"""What TensorBoard shows: curves, pictures in colour, the graph, and with --debug histograms."""
+
+import numpy as np
+import tensorflow as tf
+
+from fcn_tf import palette
+from fcn_tf.datasets.base import DatasetSpec
+from fcn_tf.runs import Run
+
+_TALLEST = 240  # pixels: an events file is kept for ever, and a page shows dozens of these
+
+
+class Summaries:
+    """Writes the events of one run: `train/` and `validation/` share their tags, so that curves lie in one plot.
+
+    Args:
+      run: where.
+      spec: class names and colours.
+      enabled: False on every worker but the chief, which then writes nothing.
+    """
+
+    def __init__(self, run: Run, spec: DatasetSpec, *, enabled: bool = True):
+        self._spec = spec
+        self._train = tf.summary.create_file_writer(run.train_events) if enabled else tf.summary.create_noop_writer()
+        self._validation = (
+            tf.summary.create_file_writer(run.validation_events) if enabled else tf.summary.create_noop_writer()
+        )
+
+    def train_scalars(self, values: dict[str, float], step: int) -> None:
+        """Adds a point to each training curve."""
+        _scalars(self._train, values, step)
+
+    def validation_scalars(self, values: dict[str, float], step: int) -> None:
+        """Adds a point to each validation curve."""
+        _scalars(self._validation, values, step)
+
+    def pictures(self, samples, step: int) -> None:
+        """Shows validation examples as strips of photo, truth, prediction and errors.
+
+        Args:
+          samples: (uint8 (H, W, 3) photo, truth (H, W), prediction (H, W)) each.
+          step: of the evaluation.
+        """
+        with self._validation.as_default():
+            for number, (photo, truth, prediction) in enumerate(samples):
+                strip = self._strip(photo, truth, prediction)[None]
+                tf.summary.image(f"photo, truth, prediction, errors/{number}", strip, step=step)
+
+    def graph(self, function_graph: tf.Graph) -> None:
+        """Shows the graph of the training step."""
+        with self._train.as_default():
+            tf.summary.graph(function_graph)
+
+    def histograms(self, groups: dict[str, dict[str, tf.Tensor]], step: int) -> None:
+        """Shows how values are spread, and which share of them is zero.
+
+        Args:
+          groups: {"weights" | "gradients" | "activations": {name: tensor}}.
+          step: of the training.
+        """
+        with self._train.as_default():
+            for group, tensors in groups.items():
+                for name, tensor in tensors.items():
+                    values = tf.cast(tensor, tf.float32)
+                    tf.summary.histogram(f"{group}/{name}", values, step=step)
+                    if group == "activations":
+                        tf.summary.scalar(f"sparsity/{name}", tf.math.zero_fraction(values), step=step)
+
+    def flush(self) -> None:
+        """Makes everything written so far visible."""
+        self._train.flush()
+        self._validation.flush()
+
+    def _strip(self, photo, truth, prediction):
+        colors, ignore = self._spec.colors, self._spec.ignore_label
+        cells = (
+            photo,
+            palette.colorize(truth, colors, ignore),
+            palette.colorize(prediction, colors),
+            palette.errors_image(photo, truth, prediction, ignore),
+        )
+        strip = np.concatenate(cells, axis=1)
+        height = min(_TALLEST, strip.shape[0])
+        width = round(strip.shape[1] * height / strip.shape[0])
+        return tf.cast(tf.image.resize(strip, (height, width), method="area"), tf.uint8)
+
+
+def _scalars(writer, values, step):
+    with writer.as_default():
+        for name, value in values.items():
+            tf.summary.scalar(name, value, step=step)

@@ -1,0 +1,125 @@
+"""`--mode=train`: trains a run, or continues it."""
+
+import functools
+import platform
+
+from fcn_tf import __version__, datasets, weights
+from fcn_tf.config import Config
+from fcn_tf.errors import UserError
+from fcn_tf.runs import Run
+
+
+def run(config: Config) -> int:
+    """Trains to --max_steps, from the newest checkpoint under --logs_dir where there is one.
+
+    Returns:
+      The exit status: 0, or 130 / 143 after SIGINT / SIGTERM.
+
+    Raises:
+      UserError: when something about the flags, the data or the weights must be mended first.
+    """
+    load = functools.partial(datasets.load, config.dataset, config.data_dir, ignore_label=config.ignore_label)
+    train, validation = load("train"), load("validation")
+    if not len(validation):
+        raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
+    weights_file = weights.find(config.weights, config.model_dir)
+
+    # Here, because it takes seconds and mistakes should show at once.
+    import keras
+
+    from fcn_tf import distribution, model, optimizers, pipeline, trainer
+
+    strategy = distribution.choose_strategy()
+    distribution.replica_batch_size(strategy, config.batch_size)
+    _warn_about_precision(config.precision)
+    keras.utils.set_random_seed(config.seed)
+    spec = train.spec
+    with strategy.scope():
+        network = model.build_model(
+            config.arch,
+            num_classes=spec.num_classes,
+            weights=None if config.weights == "none" else weights_file,
+            dropout_rate=config.dropout,
+            dtype=config.precision,
+        )
+        optimizer = optimizers.build_adam(
+            config.learning_rate,
+            factors=model.learning_rate_factors(network, config.arch),
+            scale_loss=config.precision == "float16",
+        )
+    target = Run(config.logs_dir)
+    loop = trainer.Trainer(
+        network,
+        optimizer,
+        strategy=strategy,
+        train=train,
+        validation=validation,
+        run=target,
+        batch_size=config.batch_size,
+        batches=functools.partial(
+            pipeline.training_batches,
+            train,
+            image_size=config.image_size,
+            seed=config.seed,
+            augment=pipeline.Augmentation() if config.augment else None,
+            crop=config.crop,
+            resize=config.resize,
+        ),
+        seed=config.seed,
+        debug=config.debug,
+    )
+    start = loop.restore()
+    if start:
+        print(f"resumed at step {start}")
+    if start >= config.max_steps:
+        print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
+        return 0
+    if distribution.is_chief(strategy):
+        target.truncate_history(start)
+        target.write_config(_describe(config, spec))
+    print(
+        f"{config.arch}, {network.count_params():,} parameters; {spec.name}: {len(train)} training and "
+        f"{len(validation)} validation examples, {spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
+    )
+    schedule = trainer.Schedule(config.max_steps, config.eval_every, config.save_every, config.log_every)
+    status = loop.fit(schedule, start=start)
+    if status == 0:
+        print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
+    return status
+
+
+def _describe(config, spec):
+    """The content of config.json: everything that made the run, and what its model needs to be used."""
+    import keras
+    import numpy
+    import tensorflow
+
+    return {
+        "flags": config.to_json(),
+        "num_classes": spec.num_classes,
+        "class_names": list(spec.class_names),
+        "colors": [list(color) for color in spec.colors],
+        "ignore_label": spec.ignore_label,
+        "versions": {
+            "fcn_tf": __version__,
+            "python": platform.python_version(),
+            "tensorflow": tensorflow.__version__,
+            "keras": keras.__version__,
+            "numpy": numpy.__version__,
+        },
+    }
+
+
+def _warn_about_precision(precision):
+    """Says so when a narrow type will be slower than float32: processors without instructions for it emulate it."""
+    import tensorflow as tf
+
+    if precision == "float32" or tf.config.list_physical_devices("GPU"):
+        return
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = file.read()
+    except OSError:
+        return  # not Linux: nothing is known, nothing is said
+    if not any(flag in flags for flag in ("avx512_bf16", "amx_bf16") if precision == "bfloat16"):
+        print(f"note: this processor has no {precision} instructions; --precision=float32 is about four times as fast")

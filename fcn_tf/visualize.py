@@ -1,0 +1,128 @@
+"""`--mode=visualize`: a contact sheet of random validation examples, with truth and prediction in colour."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcn_tf import datasets, files, images, metrics, pages, palette
+from fcn_tf.datasets.base import DatasetSpec
+from fcn_tf.errors import UserError
+from fcn_tf.runs import Run
+
+_DEFAULT_COUNT = 8
+_CAPTIONS = {"inp": "input", "gt": "truth", "pred": "prediction", "overlay": "overlay"}
+
+
+def run(config) -> int:
+    """Writes visualize/{inp,gt,pred,overlay}_N.png, legend.png and index.html under --logs_dir.
+
+    Args:
+      config: uses dataset, data_dir, split, logs_dir, batch_size (how many examples) and seed (which ones).
+
+    Returns:
+      The exit status, 0.
+
+    Raises:
+      UserError: without a trained model or a data set.
+    """
+    source = Run(config.logs_dir)
+    source.require_model()
+    dataset = datasets.load(
+        config.dataset, config.data_dir, config.split, ignore_label=config.ignore_label
+    )
+    if not len(dataset):
+        raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
+    count = min(config.batch_size or _DEFAULT_COUNT, len(dataset))
+    chosen = np.random.default_rng(config.seed).choice(len(dataset), count, replace=False).tolist()
+
+    from fcn_tf import inference  # here, because it takes seconds and mistakes should show at once
+
+    samples: list[Sample] = []
+
+    def on_batch(indices, pictures, labels, predictions):
+        names = [dataset.examples[index].name for index in indices]
+        samples.extend(map(Sample, names, pictures, labels, predictions))
+
+    evaluation = inference.evaluate_dataset(
+        inference.load_model(source), dataset, indices=chosen, on_batch=on_batch
+    )
+    index = write_sheet(
+        samples,
+        dataset.spec,
+        source.visualize,
+        title=f"{dataset.spec.name} {dataset.split}: {count} of {len(dataset)} images",
+        subtitle=f"{source.model}, seed {config.seed}. Together: {_scores(evaluation.counts, dataset.spec)}.",
+    )
+    print(f"{count} of {len(dataset)} examples of {dataset.spec.name} {dataset.split}; open {index}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An example as the model sees it: uint8 (H, W, 3) picture, class ids (H, W) twice."""
+
+    name: str
+    picture: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def write_sheet(samples: list[Sample], spec: DatasetSpec, folder: str, *, title: str, subtitle: str) -> str:
+    """Writes the pictures, the legend and the page, in place of those of an earlier sheet.
+
+    Returns:
+      The path of index.html.
+    """
+    _clear(folder)
+    cards = []
+    shares = np.zeros(spec.num_classes, np.int64)
+    for number, sample in enumerate(samples):
+        for kind, pixels in draw(sample, spec).items():
+            files.write_bytes(files.join(folder, f"{kind}_{number}.png"), images.encode_png(pixels))
+        counts = metrics.confusion(
+            sample.truth, sample.prediction, num_classes=spec.num_classes, ignore_label=spec.ignore_label
+        )
+        shares += counts.sum(1) + np.bincount(sample.prediction.ravel(), minlength=spec.num_classes)
+        height, width = sample.truth.shape
+        cards.append(
+            {
+                "name": sample.name,
+                "caption": _scores(counts, spec),
+                "width": width,
+                "height": height,
+                "pictures": [
+                    {"file": f"{kind}_{number}.png", "caption": text} for kind, text in _CAPTIONS.items()
+                ],
+            }
+        )
+    present = [i for i in np.argsort(-shares, kind="stable") if shares[i]]
+    names, colors = [spec.class_names[i] for i in present], [spec.colors[i] for i in present]
+    files.write_bytes(files.join(folder, "legend.png"), images.encode_png(palette.legend(names, colors)))
+    legend = list(zip(names, colors, strict=True))
+    index = files.join(folder, "index.html")
+    files.write_bytes(index, pages.contact_sheet(title=title, subtitle=subtitle, legend=legend, cards=cards))
+    return index
+
+
+def draw(sample: Sample, spec: DatasetSpec) -> dict[str, np.ndarray]:
+    """The four pictures of an example by kind, all uint8 (H, W, 3)."""
+    return {
+        "inp": sample.picture,
+        "gt": palette.colorize(sample.truth, spec.colors, spec.ignore_label),
+        "pred": palette.colorize(sample.prediction, spec.colors),
+        "overlay": palette.overlay(sample.picture, sample.prediction, spec.colors),
+    }
+
+
+def _scores(counts: np.ndarray, spec: DatasetSpec) -> str:
+    accuracy = metrics.pixel_accuracy(counts, spec.ignore_label)
+    if np.isnan(accuracy):
+        return "nothing labelled"
+    return f"pixel accuracy {accuracy:.1%}, mean IoU {metrics.mean_iou(counts, spec.ignore_label):.1%}"
+
+
+def _clear(folder: str) -> None:
+    """Removes the numbered pictures of an earlier, perhaps longer sheet: they are not of this model."""
+    for kind in _CAPTIONS:
+        for path in files.glob(files.join(folder, f"{kind}_[0-9]*.png")):
+            files.remove(path)

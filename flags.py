@@ -1,0 +1,103 @@
+"""Every command-line flag, and how a typed command becomes a `Config`. The only home of absl.flags."""
+
+import dataclasses
+import sys
+import textwrap
+
+from absl import flags
+
+from fcn_tf import config as configs
+from fcn_tf.config import Config
+from fcn_tf.errors import UserError
+from fcn_tf.runs import Run
+
+# A set of our own: what other packages define (--log_dir and forty more) is none of our users' business.
+FLAGS = flags.FlagValues()
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
+
+
+def _define(kind, name, help_text, **kwargs):
+    kind(name, _DEFAULTS[name], help_text, flag_values=FLAGS, **kwargs)
+
+
+# What to do.
+_define(flags.DEFINE_string, "mode", f"{' | '.join(configs.MODES)}; test is another name of evaluate")
+_define(flags.DEFINE_string, "logs_dir", "the run: events, checkpoints, config.json, history.csv, pictures, reports")
+# Data.
+_define(flags.DEFINE_string, "dataset", " | ".join(configs.DATASETS))
+_define(flags.DEFINE_string, "data_dir", "where the data set is, or is downloaded to")
+_define(flags.DEFINE_string, "split", f"evaluate, visualize: {' | '.join(configs.SPLITS)}")
+_define(flags.DEFINE_string, "ignore_label", "label id that is not trained or scored; auto: the data set's; none")
+_define(flags.DEFINE_integer, "image_size", "side of the square training crop in pixels; 0: the data set's default")
+_define(flags.DEFINE_string, "crop", "scale: random crops, aspect kept; squash: the whole picture, as the original")
+_define(flags.DEFINE_string, "resize", "photos by area (or bilinearly when enlarged), or nearest as the original")
+_define(flags.DEFINE_bool, "augment", "random flips and scales while training")
+# Model.
+_define(flags.DEFINE_string, "arch", " | ".join(configs.ARCHS))
+_define(flags.DEFINE_string, "weights", "tiny (embedded) | vgg19 | vgg16 | none | path of a MatConvNet .mat file")
+_define(flags.DEFINE_string, "model_dir", "where .mat files are, or are downloaded to")
+_define(flags.DEFINE_float, "dropout", "share of conv6 and conv7 dropped while training")
+_define(flags.DEFINE_string, "precision", " | ".join(configs.PRECISIONS))
+# Training.
+_define(flags.DEFINE_integer, "batch_size", "images a step, over all replicas; 0: the data set's default")
+_define(flags.DEFINE_float, "learning_rate", "of Adam")
+_define(flags.DEFINE_integer, "max_steps", "train up to this step; 0: the data set's default")
+_define(flags.DEFINE_integer, "eval_every", "steps between validations; 0: the data set's default")
+_define(flags.DEFINE_integer, "save_every", "steps between checkpoints; 0: the data set's default")
+_define(flags.DEFINE_integer, "log_every", "steps between points in TensorBoard's curves")
+_define(flags.DEFINE_integer, "seed", "everything random follows from it")
+_define(flags.DEFINE_bool, "debug", "histograms of weights, gradients and activations in TensorBoard")
+# Predict and evaluate.
+_define(flags.DEFINE_string, "input", "predict: a picture, a folder or a quoted pattern")
+_define(flags.DEFINE_string, "output_dir", "predict: where results go; default LOGS_DIR/predict")
+_define(flags.DEFINE_string, "predictions", "evaluate: score this folder of label PNGs instead of a model")
+flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=FLAGS)
+
+
+def config_from_flags(argv: list[str]) -> Config | None:
+    """Parses a command line.
+
+    Args:
+      argv: the program's name, then its arguments; `--flagfile=configs/NAME.cfg` reads more from a file.
+
+    Returns:
+      The settings, completed from the run's config.json, or None if help was asked for (and printed).
+
+    Raises:
+      UserError: on anything that is no flag, or a value that its flag does not take.
+    """
+    FLAGS.unparse_flags()
+    for name in FLAGS:
+        FLAGS[name].unparse()
+    try:
+        rest = FLAGS(argv)
+    except flags.Error as error:
+        raise UserError(f"{str(error).strip()} See --help.".replace("\n", " ")) from None
+    except OSError as error:
+        raise UserError(f"--flagfile: {error}; name a file of flags such as configs/original.cfg.") from None
+    if FLAGS.help:
+        print(_help())
+        return None
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r} is no flag; flags look like --mode=train. See --help.")
+    given = {name: FLAGS[name].value for name in _DEFAULTS if FLAGS[name].present}
+    return configs.merge(given, _saved(given))
+
+
+def _saved(given):
+    """The flags of the run that --logs_dir names, where it exists."""
+    run = Run(given.get("logs_dir", _DEFAULTS["logs_dir"]))
+    return run.read_config()["flags"] if run.exists() else None
+
+
+def _help():
+    lines = ["usage: python main.py --mode=MODE [--flag=value ...] [--flagfile=configs/NAME.cfg]", ""]
+    for name, default in _DEFAULTS.items():
+        text = f"{FLAGS[name].help} (default: {default!r})" if default != "" else str(FLAGS[name].help)
+        lines.extend(textwrap.wrap(text, 100, initial_indent=f"  --{name:<14} ", subsequent_indent=" " * 19))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit("flags.py defines the flags of main.py; run python main.py --help.")

@@ -1,0 +1,33 @@
+"""Fully convolutional networks: `python main.py --mode=train`, `--mode=visualize`, ... (see --help)."""
+
+import importlib
+import os
+import signal
+import sys
+
+import flags
+from fcn_tf import preflight
+from fcn_tf.errors import UserError
+
+
+def main(argv: list[str]) -> int:
+    """Runs the mode that the command line asks for and returns the exit status."""
+    try:
+        config = flags.config_from_flags(argv)
+        if config is None:
+            return 0
+        preflight.check(config)
+        # Only now: TensorFlow takes seconds to import, and a typing mistake should not.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        verb = importlib.import_module(f"fcn_tf.{config.mode}")
+        return verb.run(config)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,93 @@
+"""The predict verb: any picture to labels and an overlay; bad files and equal names."""
+
+import os
+
+import numpy as np
+import pytest
+
+from fcn_tf import images, predict
+from fcn_tf.errors import UserError
+from tests import tiny_run
+
+
+def save(path, classes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(images.encode_png(tiny_run.paint(classes)))
+
+
+def read_labels(path):
+    return images.decode_label(path.read_bytes(), name=str(path))
+
+
+@pytest.fixture
+def logs(tmp_path):
+    tiny_run.write_run(tmp_path / "logs")
+    return tmp_path / "logs"
+
+
+def test_folder_of_any_sizes(tmp_path, logs, capsys):
+    wanted = {"a": [[0, 1, 2]], "b": [[2, 2], [1, 0]]}
+    for name, classes in wanted.items():
+        save(tmp_path / f"in/{name}.png", classes)
+    (tmp_path / "in/notes.txt").write_text("no picture")
+    out = tmp_path / "out"
+    config = tiny_run.config(logs, input=str(tmp_path / "in"), output_dir=str(out))
+    assert predict.run(config) == 0
+    assert sorted(os.listdir(out)) == ["a_label.png", "a_overlay.png", "b_label.png", "b_overlay.png"]
+    for name, classes in wanted.items():
+        np.testing.assert_array_equal(read_labels(out / f"{name}_label.png"), classes)
+    overlay = images.decode_image((out / "a_overlay.png").read_bytes(), name="a")
+    assert overlay.shape[0] >= 1 and overlay.shape[1] > 3  # the legend stands beside it
+    assert overlay[0, 0].argmax() == 0 and overlay[0, 1].argmax() == 1 and overlay[0, 2].argmax() == 2
+    assert "2 of 2 pictures labelled" in capsys.readouterr().out
+
+
+def test_results_go_under_the_run_by_default(tmp_path, logs):
+    save(tmp_path / "photo.png", [[1]])
+    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "photo.png"))) == 0
+    assert read_labels(logs / "predict/photo_label.png").tolist() == [[1]]
+
+
+def test_bad_file_is_named_and_the_others_are_done(tmp_path, logs, capsys):
+    save(tmp_path / "in/a.png", [[0]])
+    save(tmp_path / "in/c.png", [[2]])
+    (tmp_path / "in/b.jpg").write_bytes(b"\xff\xd8 cut short")
+    out = tmp_path / "out"
+    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "in"), output_dir=str(out))) == 2
+    assert sorted(os.listdir(out)) == ["a_label.png", "a_overlay.png", "c_label.png", "c_overlay.png"]
+    captured = capsys.readouterr()
+    assert "b.jpg" in captured.err and "2 of 3 pictures labelled" in captured.out
+
+
+def test_labelling_a_folder_into_itself_twice_finds_the_same_pictures(tmp_path, logs):
+    save(tmp_path / "in/a.png", [[0]])
+    config = tiny_run.config(logs, input=str(tmp_path / "in"), output_dir=str(tmp_path / "in"))
+    for _ in range(2):
+        assert predict.run(config) == 0
+        assert sorted(os.listdir(tmp_path / "in")) == ["a.png", "a_label.png", "a_overlay.png"]
+
+
+def test_pictures_of_the_same_name_do_not_overwrite_each_other():
+    names = predict.output_names(["x/a.jpg", "x/a.png", "x/a_2.png", "y/A.jpg", "y/b.jpg"])
+    assert list(names.values()) == ["a", "a_2", "a_2_2", "A_3", "b"]
+
+
+def test_glob(tmp_path):
+    for name in ("x/1.png", "y/2.png", "y/3.jpg"):
+        save(tmp_path / name, [[0]])
+    found = predict.find_pictures(str(tmp_path / "*/*.png"))
+    assert [os.path.relpath(path, tmp_path) for path in found] == ["x/1.png", "y/2.png"]
+
+
+def test_nothing_to_do_is_an_error(tmp_path, logs):
+    (tmp_path / "empty").mkdir()
+    for source in ("empty", "*.jpg", "missing.png"):
+        with pytest.raises(UserError, match="names no picture"):
+            predict.run(tiny_run.config(logs, input=str(tmp_path / source)))
+    with pytest.raises(UserError, match="needs --input"):
+        predict.run(tiny_run.config(logs))
+
+
+def test_untrained_run_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="is no run: no config.json"):
+        predict.run(tiny_run.config(tmp_path, input="photo.png"))

@@ -1,0 +1,88 @@
+"""The layout of a run, and its two small files."""
+
+import os
+
+import pytest
+
+from fcn_tf.errors import UserError
+from fcn_tf.runs import HISTORY_COLUMNS, Run
+
+
+def row(step, **changes):
+    values = {name: 0.5 for name in HISTORY_COLUMNS} | {"step": step, "epoch": step / 10}
+    return values | changes
+
+
+def test_layout(tmp_path):
+    run = Run(str(tmp_path))
+    names = {"config": "config.json", "history": "history.csv", "model": "model.keras"}
+    names |= {"checkpoints": "checkpoints", "train_events": "train", "validation_events": "validation"}
+    names |= {"visualize": "visualize", "evaluation": "evaluation", "predict": "predict"}
+    assert {key: os.path.relpath(getattr(run, key), tmp_path) for key in names} == names
+    assert not list(tmp_path.iterdir())
+
+
+def test_config_comes_back_and_no_temporary_file_stays(tmp_path):
+    run = Run(str(tmp_path / "new"))
+    config = {"arch": "fcn8s", "colors": [[0, 1, 2]], "ignore_label": None}
+    run.write_config(config)
+    assert run.read_config() == config
+    assert os.listdir(run.logs_dir) == ["config.json"]
+
+
+def test_config_that_is_missing_or_damaged_is_named(tmp_path):
+    run = Run(str(tmp_path))
+    with pytest.raises(
+        UserError, match="is no run: no config.json; train first with --mode=train --logs_dir="
+    ):
+        run.read_config()
+    for text, reason in (("{", "not JSON"), ("[1]", "no object")):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(UserError, match=reason):
+            run.read_config()
+
+
+def test_model_that_is_missing_is_named(tmp_path):
+    run = Run(str(tmp_path))
+    with pytest.raises(UserError, match="no trained model.*--mode=train"):
+        run.require_model()
+    (tmp_path / "model.keras").touch()
+    run.require_model()
+
+
+def test_history_has_the_documented_columns_and_comes_back_exactly(tmp_path):
+    run = Run(str(tmp_path))
+    assert run.read_history() == []
+    rows = [row(10, train_loss=0.1 + 0.2), row(20, val_mean_iou=None, val_loss=float("inf"))]
+    for each in rows:
+        run.append_history(each)
+    assert run.read_history() == rows
+    header = (tmp_path / "history.csv").read_text().splitlines()[0]
+    assert header == (
+        "step,epoch,train_loss,val_loss,val_pixel_accuracy,val_mean_accuracy,val_mean_iou,learning_rate,"
+        "images_per_second,elapsed_seconds"
+    )
+
+
+def test_history_drops_the_rows_past_the_step_resumed_from(tmp_path):
+    run = Run(str(tmp_path))
+    run.truncate_history(5)
+    for step in (10, 20, 30):
+        run.append_history(row(step))
+    run.truncate_history(20)
+    assert [each["step"] for each in run.read_history()] == [10, 20]
+    run.append_history(row(25))
+    assert [each["step"] for each in run.read_history()] == [10, 20, 25]
+
+
+def test_history_refuses_other_columns(tmp_path):
+    run = Run(str(tmp_path))
+    with pytest.raises(ValueError, match="extra"):
+        run.append_history(row(1, extra=1.0))
+    assert not os.path.exists(run.history)
+
+
+def test_history_that_was_damaged_is_named(tmp_path):
+    (tmp_path / "history.csv").write_text("step,epoch\nten,1\n")
+    with pytest.raises(UserError, match="history.csv"):
+        Run(str(tmp_path)).read_history()

@@ -1,0 +1,106 @@
+"""The visualize verb: which examples, which colours, and a page whose pictures are there."""
+
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from fcn_tf import images, visualize
+from fcn_tf.datasets import DATASETS
+from fcn_tf.datasets.base import DatasetSpec
+from fcn_tf.errors import UserError
+from tests import tiny_run
+
+# Ten pictures, each of its own width, so that none can be taken for another.
+PAIRS = [([[0, 1] + [2] * i], [[0, 3] + [1] * i]) for i in range(10)]
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch):
+    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: tiny_run.dataset(PAIRS, split=split))
+
+
+def show(tmp_path, **changes):
+    tiny_run.write_run(tmp_path)
+    assert visualize.run(tiny_run.config(tmp_path, **changes)) == 0
+    return tmp_path / "visualize"
+
+
+def picture(path):
+    return images.decode_image(path.read_bytes(), name=str(path))
+
+
+class Links(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for key, value in attrs if key in ("src", "href")]
+
+
+def test_sheet_is_complete_and_in_the_data_sets_colours(tmp_path):
+    folder = show(tmp_path, batch_size=3)
+    wanted = {f"{kind}_{i}.png" for kind in ("inp", "gt", "pred", "overlay") for i in range(3)}
+    assert set(os.listdir(folder)) == wanted | {"index.html", "legend.png"}
+    for i in range(3):
+        photo, truth, prediction = (picture(folder / f"{kind}_{i}.png") for kind in ("inp", "gt", "pred"))
+        classes, labels = PAIRS[photo.shape[1] - 2]
+        np.testing.assert_array_equal(photo, tiny_run.paint(classes))
+        np.testing.assert_array_equal(prediction, tiny_run.paint(classes))
+        counted = np.array(labels) != 3
+        np.testing.assert_array_equal(truth[counted], tiny_run.paint(np.array(labels)[counted]))
+        assert tuple(truth[0, 1]) not in tiny_run.COLORS  # the ignored pixel has none of the classes' colours
+        assert picture(folder / f"overlay_{i}.png").shape == photo.shape
+
+
+def test_no_example_is_shown_twice_and_the_seed_chooses(tmp_path):
+    def widths(name, **changes):
+        folder = show(tmp_path / name, **changes)
+        return [picture(folder / f"inp_{i}.png").shape[1] for i in range(len(list(folder.glob("inp_*"))))]
+
+    assert sorted(widths("all", batch_size=50)) == list(range(2, 12))
+    first, again, other = (widths(f"run{i}", batch_size=4, seed=seed) for i, seed in enumerate((1, 1, 2)))
+    assert first == again != other
+
+
+def test_page_links_pictures_that_exist_and_explains_colours(tmp_path):
+    folder = show(tmp_path, batch_size=2)
+    page = (folder / "index.html").read_text()
+    links = Links(page).found
+    assert len(links) == 16 and all((folder / link).is_file() for link in links)
+    assert re.findall(r"rgb\((\d+, \d+, \d+)\)\"></span>(\w+)", page)
+    for name in ("red", "green", "blue", "image"):
+        assert name in page
+    assert "http" not in page and "<script" not in page
+
+
+def test_page_escapes_names(tmp_path):
+    spec = DatasetSpec("tiny", ("<b>", "b", "c"), tiny_run.COLORS, 3)
+    pixels = np.zeros((1, 1), np.int32)
+    sample = visualize.Sample("<i>&", tiny_run.paint(pixels), pixels, pixels)
+    path = visualize.write_sheet([sample], spec, str(tmp_path), title="<u>", subtitle="")
+    with open(path) as file:
+        page = file.read()
+    assert "&lt;i&gt;&amp;" in page and "&lt;b&gt;" in page and "<u>" not in page
+
+
+def test_shorter_sheet_leaves_nothing_of_a_longer_one(tmp_path):
+    show(tmp_path, batch_size=4)
+    folder = show(tmp_path, batch_size=1)
+    assert sorted(path.name for path in folder.glob("inp_*")) == ["inp_0.png"]
+
+
+def test_scores_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setitem(DATASETS, "tiny", lambda *_: tiny_run.dataset([([[0, 0, 1, 1]], [[0, 1, 1, 3]])]))
+    page = (show(tmp_path) / "index.html").read_text()
+    assert "pixel accuracy 66.7%, mean IoU 50.0%" in page
+
+
+def test_untrained_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no trained model; train one first with --mode=train"):
+        visualize.run(tiny_run.config(tmp_path))
+    assert not (tmp_path / "visualize").exists()

@@ -1,0 +1,68 @@
+"""A run small enough to check by hand: the model takes the brightest of red, green and blue for the class."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
+from fcn_tf.runs import Run
+
+COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+SPEC = DatasetSpec("tiny", ("red", "green", "blue"), COLORS, ignore_label=3)
+
+
+def color_model(num_classes=3, scale=1 / 255):
+    """Keras model: RGB -> logits = scale * (R, G, B); further classes never win."""
+    import keras
+
+    images = keras.Input((None, None, 3))
+    logits = keras.layers.Conv2D(num_classes, 1, name="pick")(images)
+    model = keras.Model(images, logits)
+    kernel = np.zeros((1, 1, 3, num_classes), np.float32)
+    kernel[0, 0, range(3), range(3)] = scale
+    model.get_layer("pick").set_weights([kernel, np.where(np.arange(num_classes) < 3, 0.0, -1.0)])
+    return model
+
+
+def paint(classes):
+    """Class ids (H, W) -> the picture that `color_model` labels so."""
+    return np.array(COLORS, np.uint8)[np.asarray(classes)]
+
+
+def dataset(pairs, spec=SPEC, split="validation"):
+    """Data set of (classes seen in the picture, label map) pairs named image0, image1, ..."""
+    arrays = [(paint(seen), np.asarray(label, np.int32)) for seen, label in pairs]
+    examples = tuple(Example(f"image{i}") for i in range(len(arrays)))
+    by_name = dict(zip(examples, arrays, strict=True))
+    return Dataset(spec, split, examples, by_name.__getitem__)
+
+
+def write_run(logs_dir, spec=SPEC):
+    """Writes model.keras and config.json as a training would."""
+    run = Run(str(logs_dir))
+    run.write_config(
+        {
+            "class_names": list(spec.class_names),
+            "colors": [list(color) for color in spec.colors],
+            "ignore_label": spec.ignore_label,
+            "dataset": spec.name,
+        }
+    )
+    color_model(spec.num_classes).save(run.model)
+    return run
+
+
+def config(logs_dir, **changes):
+    """What main.py would hand to a verb."""
+    values = {
+        "dataset": "tiny",
+        "data_dir": "",
+        "split": "validation",
+        "logs_dir": str(logs_dir),
+        "batch_size": 2,
+        "seed": 0,
+        "input": "",
+        "output_dir": "",
+        "predictions": "",
+    }
+    return SimpleNamespace(**values | changes)
