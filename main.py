@@ -6,7 +6,6 @@ import signal
 import sys
 
 import flags
-from fcn_tf import preflight
 from fcn_tf.errors import UserError
 
 
@@ -16,7 +15,6 @@ def main(argv: list[str]) -> int:
         config = flags.config_from_flags(argv)
         if config is None:
             return 0
-        preflight.check(config)
         # Only now: TensorFlow takes seconds to import, and a typing mistake should not.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         verb = importlib.import_module(f"fcn_tf.{config.mode}")

@@ -46,7 +46,7 @@ class Checkpoints:
           FloatingPointError: if a variable is not finite; what was saved before is kept.
         """
         for variable in self._variables:
-            if variable.dtype.startswith(("float", "bfloat")) and not bool(_is_finite(variable.value)):
+            if variable.dtype.startswith(("float", "bfloat")) and not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
                 raise FloatingPointError(variable.path)
         self._step.assign(step)
         return self._manager.save(checkpoint_number=step)
@@ -86,11 +86,6 @@ def sweep(folder):
         if "_temp" in name or ".tempstate" in name:
             path = files.join(folder, name)
             tf.io.gfile.rmtree(path) if files.is_dir(path) else tf.io.gfile.remove(path)
-
-
-@tf.function(reduce_retracing=True)
-def _is_finite(value):
-    return tf.reduce_all(tf.math.is_finite(value))
 
 
 def _layout(variables):

@@ -82,7 +82,7 @@ class Trainer:
             self._checkpoints = Checkpoints(folder, variables)
         self._evaluator = inference.Evaluator(model, validation.spec)
         self._summaries = Summaries(run, train.spec, enabled=self._chief)
-        self._step = tf.function(self._distributed_step, reduce_retracing=True)
+        self._step = tf.function(self._distributed_step)
 
     def restore(self) -> int:
         """Continues from the newest checkpoint, where there is one, and returns its step."""
