@@ -88,7 +88,12 @@ def config_from_flags(argv: list[str]) -> Config | None:
 def _saved(given):
     """The flags of the run that --logs_dir names, where it exists."""
     run = Run(given.get("logs_dir", _DEFAULTS["logs_dir"]))
-    return run.read_config()["flags"] if run.exists() else None
+    if not run.exists():
+        return None
+    saved = run.read_config().get("flags")
+    if not isinstance(saved, dict):
+        raise UserError(f'{run.config} has no "flags"; restore it, or train into a new --logs_dir.')
+    return saved
 
 
 def _help():

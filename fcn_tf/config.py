@@ -87,8 +87,8 @@ class Config:
             raise UserError(f"--learning_rate must be a positive number, got {self.learning_rate}; try 1e-4.")
         if not 0 <= self.dropout < 1:
             raise UserError(f"--dropout must be in [0, 1), got {self.dropout}.")
-        if self.seed < 0:
-            raise UserError(f"--seed must be 0 or more, got {self.seed}.")
+        if not 0 <= self.seed < 2**31:  # it becomes an int32 in the training step
+            raise UserError(f"--seed must be from 0 to {2**31 - 1}, got {self.seed}.")
         if self.ignore_label not in ("auto", "none") and not self.ignore_label.isdecimal():
             raise UserError(f"--ignore_label must be auto, none or a label id from 0, got {self.ignore_label!r}.")
         if self.mode == "predict" and not self.input:
@@ -114,8 +114,15 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
     """
     if saved is None:
         return Config(**given)
-    known = {field.name for field in dataclasses.fields(Config)}
-    config = Config(**{**{name: value for name, value in saved.items() if name in known}, **given})
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
+    saved = {name: value for name, value in saved.items() if name in kinds}
+    for name, value in saved.items():
+        if type(value) is not kinds[name]:
+            raise UserError(
+                f"config.json says {name} is {value!r}, expected {kinds[name].__name__}; restore it, or train into a new "
+                "--logs_dir."
+            )
+    config = Config(**{**saved, **given})
     if config.mode == "train":
         for name, value in config.to_json().items():
             if name not in RESUMABLE and name in saved and saved[name] != value:

@@ -15,6 +15,7 @@ import numpy as np
 import tqdm
 
 from fcn_tf import datasets, files, images, metrics
+from fcn_tf.config import Config
 from fcn_tf.datasets.base import Dataset, Example
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
@@ -41,11 +42,11 @@ class _Sizes:
         return {"rule": "each image at its own size", "smallest": smallest, "largest": largest}
 
 
-def run(config) -> int:
+def run(config: Config) -> int:
     """Scores the whole split; writes evaluation/{metrics.json,per_class.csv,confusion.npz} under --logs_dir.
 
     Args:
-      config: uses dataset, data_dir, split, logs_dir, batch_size and predictions.
+      config: uses dataset, data_dir, split, ignore_label, logs_dir, batch_size and predictions.
 
     Returns:
       The exit status, 0.
@@ -56,9 +57,7 @@ def run(config) -> int:
     target = Run(config.logs_dir)
     if not config.predictions:
         target.require_model()
-    dataset = datasets.load(
-        config.dataset, config.data_dir, config.split, ignore_label=config.ignore_label
-    )
+    dataset = datasets.load(config.dataset, config.data_dir, config.split, ignore_label=config.ignore_label)
     with tqdm.tqdm(total=len(dataset), unit="image", desc="evaluate", disable=None) as bar:
         if config.predictions:
             counts, facts = score_files(dataset, config.predictions, on_example=bar.update)
@@ -124,7 +123,7 @@ def table(summary: dict[str, Any]) -> str:
     rows = summary["per_class"]
     width = max(len("frequency-weighted IoU"), *(len(row["name"]) for row in rows))
     pixels = max(summary["pixels"], 1)
-    lines = [f"{'class':<{width}}  {'IoU':>6}  {'acc':>6}  {'Dice':>6}  {'share':>6}"]
+    lines = [f"{'class':<{width}}  {'IoU %':>6}  {'acc %':>6}  {'Dice %':>6}  {'area %':>6}"]
     for row in rows:
         values = (row["iou"], row["accuracy"], row["dice"], row["pixels"] / pixels)
         lines.append(f"{row['name']:<{width}}  " + "  ".join(map(_percent, values)))

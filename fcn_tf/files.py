@@ -4,7 +4,7 @@ import contextlib
 import fnmatch
 import glob as local_glob
 import os
-import tempfile
+import uuid
 
 
 def _gfile():
@@ -47,7 +47,7 @@ def list_dir(path: str) -> list[str]:
 
 
 def glob(pattern: str) -> list[str]:
-    """The sorted paths that match `pattern`; a pattern without wildcards that names a file gives that file."""
+    """The sorted paths that match `pattern`, which may be just the path of a file."""
     if is_remote(pattern):
         return sorted(_gfile().glob(pattern))
     # A name such as "scene[1].png" is a pattern as well as a file: the file wins.
@@ -91,18 +91,24 @@ def write_bytes(path: str, data: bytes) -> None:
         with _gfile().GFile(path, "wb") as file:
             file.write(data)
         return
-    handle, temporary = tempfile.mkstemp(
-        dir=os.path.dirname(path) or ".", prefix="." + os.path.basename(path) + ".", suffix=".tmp"
-    )
+    # Hidden, so that one that a killed process left behind is not listed.
+    temporary = join(os.path.dirname(path), f".{os.path.basename(path)}.{uuid.uuid4().hex[:12]}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets the owner alone read
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def remove(path: str) -> None:
+    """Removes a file."""
+    if is_remote(path):
+        _gfile().remove(path)
+    else:
+        os.remove(path)
 
 
 def replace(source: str, target: str) -> None:
@@ -111,9 +117,3 @@ def replace(source: str, target: str) -> None:
         _gfile().rename(source, target, overwrite=True)
     else:
         os.replace(source, target)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

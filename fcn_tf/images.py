@@ -28,8 +28,7 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
     Raises:
       UserError: if it cannot be decoded.
     """
-    picture = _open(data, name)
-    ImageOps.exif_transpose(picture, in_place=True)
+    picture = _open(data, name, turn=True)
     if picture.mode in ("F", "I") or picture.mode.startswith("I;"):
         picture = Image.fromarray(_eight_bits(np.asarray(picture), name))
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
@@ -55,7 +54,9 @@ def decode_label(data: bytes, *, name: str) -> np.ndarray:
     if pixels.ndim == 3:
         pixels = _grey(pixels, name)
     if pixels.dtype.kind == "f" and not np.array_equal(pixels, np.trunc(pixels)):
-        raise UserError(f"{name}: the label map holds fractions; expected whole class ids in an 8 or 16-bit PNG.")
+        raise UserError(
+            f"{name}: the label map holds fractions; expected whole class ids in an 8 or 16-bit PNG."
+        )
     return pixels.astype(np.int32)
 
 
@@ -83,12 +84,14 @@ def _encode(pixels: np.ndarray, form: str, **options) -> bytes:
     return file.getvalue()
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes, name: str, *, turn: bool = False) -> Image.Image:
     if not data:
         raise UserError(f"{name}: the file is empty; expected an image. Copy it again.")
     try:
         picture = Image.open(io.BytesIO(data), formats=_FORMATS)
         picture.load()
+        if turn:
+            ImageOps.exif_transpose(picture, in_place=True)
     except Exception as error:  # malformed bytes make Pillow's readers raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         if "cannot identify" in reason:
@@ -103,10 +106,13 @@ def _open(data: bytes, name: str) -> Image.Image:
 def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray:
     """Grey levels of 16 (or 32) bits -> uint8."""
     if pixels.dtype.kind == "f":
-        raise UserError(f"{name}: a picture of floating point numbers; expected 8 or 16 bits. Convert it to PNG.")
+        raise UserError(
+            f"{name}: a picture of floating point numbers; expected 8 or 16 bits. Convert it to PNG."
+        )
     if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
         raise UserError(
-            f"{name}: grey levels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits. Convert it to PNG."
+            f"{name}: grey levels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits. "
+            "Convert it to PNG."
         )
     return (pixels.astype(np.int32) >> 8).astype(np.uint8)
 
@@ -117,7 +123,7 @@ def _grey(pixels: np.ndarray, name: str) -> np.ndarray:
     if (colors != colors[..., :1]).any():
         shown = np.unique(colors.reshape(-1, colors.shape[-1])[:: max(1, colors.size // 30000)], axis=0)
         raise UserError(
-            f"{name}: the label map is coded in colours (such as {tuple(map(int, shown[-1]))}); expected one class "
-            "id a pixel. Convert it to an 8-bit PNG of class ids."
+            f"{name}: the label map is coded in colours (such as {tuple(map(int, shown[-1]))}); "
+            "expected one class id a pixel. Convert it to an 8-bit PNG of class ids."
         )
     return colors[..., 0]

@@ -217,8 +217,8 @@ def confusion_cells(logits: tf.Tensor, labels: tf.Tensor, spec: DatasetSpec) -> 
       spec: of the data set.
 
     Returns:
-      int64 (C * C + 2,): the confusion matrix row by row (rows = truth), then the number of ignored pixels and of
-      pixels whose label is neither a class nor ignored. `counts_from_cells` makes a matrix of a sum of these.
+      int64 (C * C + 2,): the confusion matrix row by row (rows = truth), then the number of ignored pixels
+      and of those whose label is neither a class nor ignored. `counts_from_cells` makes a matrix of a sum.
     """
     return _cells(labels, tf.argmax(logits, axis=-1, output_type=tf.int32), spec)
 

@@ -36,7 +36,7 @@ class Arch:
 ARCHS = {
     # FCN.tensorflow to the bit, quirks included.
     "original": Arch(head=fcn.original, pooling="average", top="conv5_3", transposed=True, classifier=False),
-    "fcn8s": Arch(head=fcn.fcn8s, head_rate=10.0),
+    "fcn8s": Arch(head=fcn.fcn8s, trunk_rate=0.3, head_rate=10.0),
 }
 
 

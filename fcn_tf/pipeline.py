@@ -42,7 +42,9 @@ class Augmentation:
 
     def __post_init__(self):
         if not 0 < self.min_scale <= self.max_scale:
-            raise UserError(f"Scales must be 0 < min <= max, got min {self.min_scale} and max {self.max_scale}.")
+            raise UserError(
+                f"Scales must be 0 < min <= max, got min {self.min_scale} and max {self.max_scale}."
+            )
         if not 0 <= self.jitter < 1:
             raise UserError(f"Jitter must be in [0, 1), got {self.jitter}.")
 
@@ -73,9 +75,9 @@ def training_batches(
       num_steps: how many batches to give.
       start_step: the number of the first one.
       augment: what to vary; None takes every example unflipped, at its largest centred crop.
-      crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into the square, as the original.
-      resize: "area" shrinks photos by area and enlarges them bilinearly; "nearest" takes the nearest pixel, as the
-        original. Label maps always take the nearest.
+      crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into the square, as upstream.
+      resize: "area" shrinks photos by area and enlarges them bilinearly; "nearest" takes the nearest
+        pixel, as upstream. Label maps always take the nearest.
       shard: (k, n): this is worker k of n, each of which gets its own slice of every global batch.
       parallel_calls: how many examples are read at once.
 
@@ -161,7 +163,7 @@ def evaluation_batches(
 
 
 def raised_user_error(error: BaseException) -> UserError | None:
-    """The UserError raised while an example was read, out of the error that TensorFlow made of it, or None."""
+    """The UserError that was raised while an example was read, out of what TensorFlow made of it, or None."""
     if isinstance(error, UserError):
         return error
     # TensorFlow keeps nothing but the text: "...UserError: the message\nTraceback ...".
@@ -214,7 +216,10 @@ def transform(
             side = max(1, min(side, round(size / scale)))
         top, left = int(down * (height - side + 1)), int(right * (width - side + 1))
         # Cropped first, so that only the pixels that are used are resized.
-        image, label = image[top : top + side, left : left + side], label[top : top + side, left : left + side]
+        image, label = (
+            image[top : top + side, left : left + side],
+            label[top : top + side, left : left + side],
+        )
     image = _nearest(image, size) if resize == "nearest" else _smooth(image, size)
     label = _nearest(label, size)
     if augment and augment.flip and flip < 0.5:
@@ -236,7 +241,7 @@ def _smooth(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _nearest(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Takes the pixel under the centre of each new one (cv2.INTER_NEAREST would take its upper left corner)."""
+    """Takes the pixel under the centre of each new one (cv2.INTER_NEAREST takes the one under its corner)."""
     height, width = pixels.shape[:2]
     if (height, width) == (size, size):
         return pixels

@@ -11,13 +11,14 @@ import numpy as np
 import tqdm
 
 from fcn_tf import files, images, palette
+from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
 
 _LABEL, _OVERLAY = "_label.png", "_overlay.png"
 
 
-def run(config) -> int:
+def run(config: Config) -> int:
     """Labels every picture that --input names.
 
     Args:
@@ -32,6 +33,7 @@ def run(config) -> int:
     source = Run(config.logs_dir)
     facts = source.read_config()
     source.require_model()
+    class_names, colors = facts["class_names"], [tuple(color) for color in facts["colors"]]
     output_dir = config.output_dir or source.predict
     names = output_names(find_pictures(config.input))
     from fcn_tf import inference  # here, because it takes seconds and mistakes should show at once
@@ -48,7 +50,7 @@ def run(config) -> int:
             continue
         labels = predictor.labels(picture[None])[0]
         files.write_bytes(files.join(output_dir, name + _LABEL), images.encode_png(labels))
-        overlay = explained(picture, labels, facts["class_names"], facts["colors"])
+        overlay = explained(picture, labels, class_names, colors)
         files.write_bytes(files.join(output_dir, name + _OVERLAY), images.encode_png(overlay))
     print(f"{len(names) - failed} of {len(names)} pictures labelled; written to {output_dir}")
     return 2 if failed else 0
@@ -95,25 +97,26 @@ def output_names(paths: list[str]) -> dict[str, str]:
 
 
 def explained(
-    picture: np.ndarray, labels: np.ndarray, class_names: list[str], colors: list[list[int]]
+    picture: np.ndarray, labels: np.ndarray, class_names: list[str], colors: list[tuple[int, int, int]]
 ) -> np.ndarray:
-    """The picture under its labels in colour, with a legend of the classes in it on the right.
+    """The picture under its labels in colour, and below it a legend of the classes in it, largest first.
 
     Args:
       picture: uint8 (H, W, 3) RGB.
       labels: class ids (H, W).
       class_names: one a class.
-      colors: one (r, g, b) a class.
+      colors: one a class.
 
     Returns:
-      uint8 (H', W', 3), H' >= H.
+      uint8 (H', W', 3), at least as large as the picture, which is in its upper left corner.
     """
-    shares = np.bincount(labels.ravel(), minlength=len(class_names))
-    present = np.argsort(-shares, kind="stable")[: np.count_nonzero(shares)]
+    areas = np.bincount(labels.ravel(), minlength=len(class_names))
+    present = [i for i in np.argsort(-areas, kind="stable") if areas[i]]
     overlay = palette.overlay(picture, labels, colors)
-    legend = palette.legend([class_names[i] for i in present], [colors[i] for i in present])
-    height = max(len(overlay), len(legend))
-    canvas = np.full((height, overlay.shape[1] + legend.shape[1], 3), 255, np.uint8)
+    legend = palette.legend(
+        [class_names[i] for i in present], [colors[i] for i in present], width=overlay.shape[1]
+    )
+    canvas = np.full((len(overlay) + len(legend), legend.shape[1], 3), 255, np.uint8)
     canvas[: len(overlay), : overlay.shape[1]] = overlay
-    canvas[: len(legend), overlay.shape[1] :] = legend
+    canvas[len(overlay) :] = legend
     return canvas

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from fcn_tf import distribution, files, inference, layers, losses, metrics, pipeline
 from fcn_tf.checkpoints import Checkpoints
 from fcn_tf.datasets.base import Dataset
 from fcn_tf.errors import UserError
 from fcn_tf.interrupts import Interrupts
+from fcn_tf.progress import Progress
 from fcn_tf.runs import Run
 from fcn_tf.summaries import Summaries
 
@@ -100,7 +100,7 @@ class Trainer:
         window, since_evaluation = Window(self._train), Window(self._train)
         elapsed = _last_elapsed(self._run)
         clock = time.perf_counter()
-        with Interrupts() as interrupts, _bar(start, schedule.max_steps) as bar:
+        with Interrupts() as interrupts, Progress(start, schedule.max_steps) as bar:
             for step, batch in self._numbered_batches(start, schedule.max_steps):
                 began = time.perf_counter()
                 loss, cells = self._step(*batch, tf.constant(step - 1, tf.int32))
@@ -114,8 +114,7 @@ class Trainer:
                         each.add_time(time.perf_counter() - began, self._batch_size)
                 for each in (window, since_evaluation):
                     each.add(loss, cells)
-                bar.update()
-                bar.set_postfix_str(f"loss {since_evaluation.loss:.3f}, {since_evaluation.rate:.2f} images/s")
+                bar.update(f"loss {since_evaluation.loss:.3f}, {since_evaluation.rate:.2f} images/s")
                 last = step == schedule.max_steps
                 if step % schedule.log_every == 0 or last:
                     self._summaries.train_scalars(
@@ -124,7 +123,7 @@ class Trainer:
                     window = Window(self._train)
                 if step % schedule.eval_every == 0 or last:
                     spent = elapsed + time.perf_counter() - clock
-                    if not self._evaluate(step, since_evaluation, spent, batch, interrupts):
+                    if not self._evaluate(step, since_evaluation, spent, batch, interrupts, bar):
                         return self._stop(step, interrupts, bar)
                     since_evaluation = Window(self._train)
                 if interrupts.signal:
@@ -180,7 +179,7 @@ class Trainer:
             scaled = self._optimizer.scale_loss(loss)
         return loss, tape.gradient(scaled, self._model.trainable_variables), logits
 
-    def _evaluate(self, step, since_evaluation, elapsed, batch, interrupts) -> bool:
+    def _evaluate(self, step, since_evaluation, elapsed, batch, interrupts, bar) -> bool:
         """Validates, and keeps the model if it is the best so far; False if a signal cut it short."""
         samples: list[tuple] = []
 
@@ -204,7 +203,7 @@ class Trainer:
         if self._debug:
             self._write_histograms(batch, step)
         self._summaries.flush()
-        tqdm.tqdm.write(
+        bar.write(
             f"step {step}: train loss {since_evaluation.loss:.4f}, validation loss {evaluation.loss:.4f}, "
             f"pixel accuracy {evaluation.pixel_accuracy:.4f}, mean IoU {evaluation.mean_iou:.4f}"
         )
@@ -321,10 +320,6 @@ def save_model(model: keras.Model, path: str) -> None:
     temporary = f"{path}.new.keras"
     model.save(temporary)
     files.replace(temporary, path)
-
-
-def _bar(start: int, end: int) -> tqdm.tqdm:
-    return tqdm.tqdm(initial=start, total=end, unit="step", dynamic_ncols=True, disable=None)
 
 
 def _last_elapsed(run: Run) -> float:

@@ -1,23 +1,25 @@
 """`--mode=visualize`: a contact sheet of random validation examples, with truth and prediction in colour."""
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from fcn_tf import datasets, files, images, metrics, pages, palette
+from fcn_tf.config import Config
 from fcn_tf.datasets.base import DatasetSpec
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
 
-_DEFAULT_COUNT = 8
 _CAPTIONS = {"inp": "input", "gt": "truth", "pred": "prediction", "overlay": "overlay"}
 
 
-def run(config) -> int:
+def run(config: Config) -> int:
     """Writes visualize/{inp,gt,pred,overlay}_N.png, legend.png and index.html under --logs_dir.
 
     Args:
-      config: uses dataset, data_dir, split, logs_dir, batch_size (how many examples) and seed (which ones).
+      config: uses dataset, data_dir, split, ignore_label and logs_dir; batch_size says how many examples, and
+        seed which ones.
 
     Returns:
       The exit status, 0.
@@ -27,12 +29,10 @@ def run(config) -> int:
     """
     source = Run(config.logs_dir)
     source.require_model()
-    dataset = datasets.load(
-        config.dataset, config.data_dir, config.split, ignore_label=config.ignore_label
-    )
+    dataset = datasets.load(config.dataset, config.data_dir, config.split, ignore_label=config.ignore_label)
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
-    count = min(config.batch_size or _DEFAULT_COUNT, len(dataset))
+    count = min(config.batch_size, len(dataset))
     chosen = np.random.default_rng(config.seed).choice(len(dataset), count, replace=False).tolist()
 
     from fcn_tf import inference  # here, because it takes seconds and mistakes should show at once
@@ -97,6 +97,9 @@ def write_sheet(samples: list[Sample], spec: DatasetSpec, folder: str, *, title:
         )
     present = [i for i in np.argsort(-shares, kind="stable") if shares[i]]
     names, colors = [spec.class_names[i] for i in present], [spec.colors[i] for i in present]
+    if any((sample.truth == spec.ignore_label).any() for sample in samples):
+        names.append("(not labelled)")
+        colors.append(palette.IGNORED)
     files.write_bytes(files.join(folder, "legend.png"), images.encode_png(palette.legend(names, colors)))
     legend = list(zip(names, colors, strict=True))
     index = files.join(folder, "index.html")
@@ -122,7 +125,8 @@ def _scores(counts: np.ndarray, spec: DatasetSpec) -> str:
 
 
 def _clear(folder: str) -> None:
-    """Removes the numbered pictures of an earlier, perhaps longer sheet: they are not of this model."""
+    """Removes the numbered pictures of an earlier, perhaps longer sheet: they would pass for this one's."""
     for kind in _CAPTIONS:
         for path in files.glob(files.join(folder, f"{kind}_[0-9]*.png")):
-            files.remove(path)
+            if not files.is_remote(path):
+                os.remove(path)

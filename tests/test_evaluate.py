@@ -49,11 +49,11 @@ def test_run_writes_every_number(tmp_path, capsys):
         "largest": [2, 2],
     }
     assert report["rules"] and report["loss"] > 0
-    saved = np.load(tmp_path / "evaluation/confusion.npz")
-    np.testing.assert_array_equal(saved["counts"], COUNTS)
-    assert saved["class_names"].tolist() == ["red", "green", "blue"] and saved["ignore_label"] == 3
-    rows = list(csv.DictReader((tmp_path / "evaluation/per_class.csv").open()))
-    assert [(row["id"], row["name"], row["iou"]) for row in rows][0] == ("0", "red", "0.5")
+    with np.load(tmp_path / "evaluation/confusion.npz") as saved:
+        np.testing.assert_array_equal(saved["counts"], COUNTS)
+        assert saved["class_names"].tolist() == ["red", "green", "blue"] and saved["ignore_label"] == 3
+    rows = list(csv.DictReader((tmp_path / "evaluation/per_class.csv").read_text().splitlines()))
+    assert (rows[0]["id"], rows[0]["name"], rows[0]["iou"]) == ("0", "red", "0.5")
     out = capsys.readouterr().out
     assert "mean IoU                 50.00" in out and "2 images of tiny validation" in out
 
@@ -72,8 +72,8 @@ def test_predictions_of_any_tool(tmp_path, ending):
     report = json.loads((tmp_path / "logs/evaluation/metrics.json").read_text())
     assert report["predictions"] == folder and report["images"] == 2
     assert report["pixel_accuracy"] == 4 / 6
-    saved = np.load(tmp_path / "logs/evaluation/confusion.npz")["counts"]
-    np.testing.assert_array_equal(saved, [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 2, 1]])
+    with np.load(tmp_path / "logs/evaluation/confusion.npz") as saved:
+        np.testing.assert_array_equal(saved["counts"], [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 2, 1]])
 
 
 def test_predictions_equal_to_the_truth_are_perfect(tmp_path):

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fcn_tf import images, visualize
+from fcn_tf import images, palette, visualize
 from fcn_tf.datasets import DATASETS
 from fcn_tf.datasets.base import DatasetSpec
 from fcn_tf.errors import UserError
@@ -53,7 +53,7 @@ def test_sheet_is_complete_and_in_the_data_sets_colours(tmp_path):
         np.testing.assert_array_equal(prediction, tiny_run.paint(classes))
         counted = np.array(labels) != 3
         np.testing.assert_array_equal(truth[counted], tiny_run.paint(np.array(labels)[counted]))
-        assert tuple(truth[0, 1]) not in tiny_run.COLORS  # the ignored pixel has none of the classes' colours
+        assert tuple(truth[0, 1]) == palette.IGNORED
         assert picture(folder / f"overlay_{i}.png").shape == photo.shape
 
 
@@ -72,9 +72,10 @@ def test_page_links_pictures_that_exist_and_explains_colours(tmp_path):
     page = (folder / "index.html").read_text()
     links = Links(page).found
     assert len(links) == 16 and all((folder / link).is_file() for link in links)
-    assert re.findall(r"rgb\((\d+, \d+, \d+)\)\"></span>(\w+)", page)
-    for name in ("red", "green", "blue", "image"):
-        assert name in page
+    legend = dict(re.findall(r"rgb\((\d+, \d+, \d+)\)\"></span>([^<]+)", page))
+    assert legend["255, 0, 0"] == "red" and legend["0, 255, 0"] == "green"
+    assert legend["224, 224, 224"] == "(not labelled)"
+    assert len(re.findall(r"<h2>image\d</h2>", page)) == 2
     assert "http" not in page and "<script" not in page
 
 

@@ -58,6 +58,7 @@ def config(logs_dir, **changes):
         "dataset": "tiny",
         "data_dir": "",
         "split": "validation",
+        "ignore_label": "auto",
         "logs_dir": str(logs_dir),
         "batch_size": 2,
         "seed": 0,

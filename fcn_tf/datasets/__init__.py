@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 
-from fcn_tf.datasets import camvid, pairs
+from fcn_tf.datasets import ade20k, camvid, pairs
 from fcn_tf.datasets.base import Dataset
 from fcn_tf.errors import UserError
 
 # Each is load(data_dir, split) -> Dataset.
 DATASETS = {
+    "shapes": shapes.load,
+    "ade20k": ade20k.load,
     "camvid": camvid.load,
 }
 
@@ -31,6 +33,10 @@ def load(name: str, data_dir: str, split: str, *, ignore_label: str = "auto") ->
     if ignore_label == "auto":
         return dataset
     if name == "shapes":
-        raise UserError("--ignore_label is for data sets in files; the generated shapes ignore the rims of objects.")
-    spec = dataclasses.replace(dataset.spec, ignore_label=None if ignore_label == "none" else int(ignore_label))
+        raise UserError(
+            "--ignore_label is for data sets in files; the generated shapes ignore the rims of objects."
+        )
+    spec = dataclasses.replace(
+        dataset.spec, ignore_label=None if ignore_label == "none" else int(ignore_label)
+    )
     return dataclasses.replace(dataset, spec=spec, read=functools.partial(pairs.read_pair, spec))

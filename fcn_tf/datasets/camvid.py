@@ -1,4 +1,4 @@
-"""CamVid, driving scenes of 480x360 pixels in SegNet's 11 classes (Brostow et al. 2009; Kendall et al. 2015)."""
+"""CamVid (Brostow et al. 2009): driving scenes in the 11 classes of SegNet (Badrinarayanan et al. 2015)."""
 
 from fcn_tf.datasets import pairs
 from fcn_tf.datasets.base import Dataset, DatasetSpec
@@ -35,8 +35,8 @@ def load(data_dir: str, split: str) -> Dataset:
     """Lists one split of CamVid.
 
     Args:
-      data_dir: the folder with train/ and trainannot/, val/ and valannot/, test/ and testannot/; only those of
-        the split asked for need to be there.
+      data_dir: the folder with train/ and trainannot/, val/ and valannot/, test/ and testannot/; only those
+        of the split asked for need to be there.
       split: "train", "validation", "test" or "all".
 
     Raises:

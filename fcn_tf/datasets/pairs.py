@@ -14,7 +14,9 @@ _SHOWN = 3  # names in an error message; the rest is counted
 
 def load_pairs(spec: DatasetSpec, split: str, folders: tuple[tuple[str, str], ...]) -> Dataset:
     """A data set of the pairs in these (images, labels) folders, in their order."""
-    examples = tuple(example for images_dir, labels_dir in folders for example in pair(images_dir, labels_dir))
+    examples = tuple(
+        example for images_dir, labels_dir in folders for example in pair(images_dir, labels_dir)
+    )
     return Dataset(spec, split, examples, functools.partial(read_pair, spec))
 
 
@@ -36,9 +38,13 @@ def choose_split(
       UserError: if the split is unknown or is not there.
     """
     if split != "all" and split not in folders:
-        raise UserError(f"{name} has no split {split!r}; expected one of {', '.join((*folders, 'all'))} (--split).")
+        raise UserError(
+            f"{name} has no split {split!r}; expected one of {', '.join((*folders, 'all'))} (--split)."
+        )
     if not files.is_dir(data_dir):
-        raise UserError(f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir).")
+        raise UserError(
+            f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir)."
+        )
     present = {
         key: tuple(files.join(data_dir, folder) for folder in pair)
         for key, pair in folders.items()
@@ -47,9 +53,15 @@ def choose_split(
     chosen = tuple(present.values()) if split == "all" else tuple(filter(None, [present.get(split)]))
     if not chosen:
         wanted = " and ".join(folders[next(iter(folders)) if split == "all" else split])
-        mend = f"use --split={next(iter(present))}" if present else "set --data_dir to the folder that holds them"
+        mend = (
+            f"use --split={next(iter(present))}"
+            if present
+            else "set --data_dir to the folder that holds them"
+        )
         found = ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
-        raise UserError(f"{name}: no folders {wanted} in {data_dir} for --split={split} (found {found}); {mend}.")
+        raise UserError(
+            f"{name}: no folders {wanted} in {data_dir} for --split={split} (found {found}); {mend}."
+        )
     return chosen  # type: ignore[return-value]
 
 
@@ -92,8 +104,8 @@ def read_pair(spec: DatasetSpec, example: Example) -> tuple[np.ndarray, np.ndarr
     label = images.decode_label(read_bytes(example.label), name=example.label)
     if image.shape[:2] != label.shape:
         raise UserError(
-            f"{example.label}: the label map is {_size(label)}, but its photo {example.image} is {_size(image)}; "
-            "expected equal sizes. Make the label map again at the photo's size (nearest neighbour, no blending)."
+            f"{example.label}: the label map is {_size(label)}, but its photo {example.image} is "
+            f"{_size(image)}; expected equal sizes. Make it again at the photo's size, without blending."
         )
     check_range(label, spec, name=example.label)
     return image, label
@@ -104,7 +116,9 @@ def read_bytes(path: str) -> bytes:
     try:
         return files.read_bytes(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); restore it or remove its pair.") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); restore it or remove its pair."
+        ) from None
 
 
 def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:

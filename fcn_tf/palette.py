@@ -1,0 +1,114 @@
+"""Label ids -> colours, and the pictures made for looking at. NumPy and OpenCV only.
+
+A raw label PNG looks black, because class ids are small numbers: everything meant for eyes goes through here.
+"""
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+IGNORED = (224, 224, 224)  # light grey: no class of any supported data set has it
+_GOLDEN_RATIO = 0.618033988749895
+_ROW, _MARGIN, _SWATCH, _FONT_SCALE = 22, 8, 16, 0.45
+
+
+def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours for `count` classes, neighbours far apart in hue; the same ones every time.
+
+    Hues step by the golden ratio, which never comes close to an earlier one soon; brightness takes three levels.
+    """
+    colors = []
+    for i in range(count):
+        red, green, blue = colorsys.hsv_to_rgb((0.58 + i * _GOLDEN_RATIO) % 1, 0.75, (0.95, 0.7, 0.5)[i % 3])
+        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colors)
+
+
+def colorize(
+    labels: np.ndarray, colors: Sequence[tuple[int, int, int]], ignore_label: int | None = None
+) -> np.ndarray:
+    """Paints every pixel in the colour of its class.
+
+    Args:
+      labels: class ids (H, W) of any integer dtype.
+      colors: (r, g, b) in [0, 255] a class.
+      ignore_label: painted light grey, as is every id without a colour.
+
+    Returns:
+      uint8 (H, W, 3) RGB.
+    """
+    table = np.array([*colors, IGNORED], np.uint8)
+    ids = np.asarray(labels).astype(np.int64)
+    ignored = (ids < 0) | (ids >= len(colors))
+    if ignore_label is not None:
+        ignored |= ids == ignore_label
+    return table[np.where(ignored, len(colors), ids)]
+
+
+def overlay(
+    image: np.ndarray, labels: np.ndarray, colors: Sequence[tuple[int, int, int]], *, opacity: float = 0.5
+) -> np.ndarray:
+    """A photo under its classes' colours.
+
+    Args:
+      image: uint8 (H, W, 3) RGB.
+      labels: class ids (H, W).
+      colors: one a class.
+      opacity: share of the colour, in [0, 1].
+
+    Returns:
+      uint8 (H, W, 3).
+    """
+    return cv2.addWeighted(image, 1 - opacity, colorize(labels, colors), opacity, 0)
+
+
+def errors_image(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, ignore_label: int | None = None
+) -> np.ndarray:
+    """The photo in pale grey, wrong pixels red, ignored ones white.
+
+    Args:
+      image: uint8 (H, W, 3) RGB.
+      truth: class ids (H, W).
+      prediction: class ids (H, W).
+      ignore_label: the id in `truth` that is not scored, or None.
+
+    Returns:
+      uint8 (H, W, 3).
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    picture = np.repeat((128 + grey // 3)[..., None], 3, axis=2).astype(np.uint8)
+    truth = np.asarray(truth).astype(np.int64)
+    picture[truth != np.asarray(prediction).astype(np.int64)] = (220, 30, 30)
+    if ignore_label is not None:
+        picture[truth == ignore_label] = (255, 255, 255)
+    return picture
+
+
+def legend(names: Sequence[str], colors: Sequence[tuple[int, int, int]], *, width: int = 640) -> np.ndarray:
+    """A table of colours and class names, in as many columns as fit.
+
+    Args:
+      names: of the classes to show.
+      colors: one a name.
+      width: of the result in pixels, at least.
+
+    Returns:
+      uint8 (H, W, 3) RGB, black on white.
+    """
+    texts = [max(cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, 1)[0][0], 1) for name in names]
+    cell = _SWATCH + 3 * _MARGIN + max(texts, default=0)
+    columns = max(1, width // cell)
+    rows = -(-len(names) // columns)
+    picture = np.full((max(1, rows) * _ROW + _MARGIN, max(width, cell), 3), 255, np.uint8)
+    for i, (name, color) in enumerate(zip(names, colors, strict=True)):
+        row, column = divmod(i, columns)
+        left, top = column * cell + _MARGIN, row * _ROW + _MARGIN
+        cv2.rectangle(picture, (left, top), (left + _SWATCH, top + _SWATCH - 2), color, cv2.FILLED)
+        cv2.putText(
+            picture, name, (left + _SWATCH + _MARGIN, top + 12), cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, (0, 0, 0), 1,
+            cv2.LINE_AA,
+        )
+    return picture

@@ -1,0 +1,158 @@
+"""A run's settings: what they must be, what a data set fills in, and how a saved run completes them."""
+
+import dataclasses
+import json
+
+import pytest
+
+from fcn_tf.config import RESUMABLE, Config, merge
+from fcn_tf.errors import UserError
+
+
+def saved(**flags):
+    """The "flags" of config.json after training with these."""
+    return json.loads(json.dumps(Config(**flags).to_json()))
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("dataset", ["shapes", "camvid", "ade20k"])
+def test_the_data_set_fills_in_what_was_not_given(dataset):
+    config = Config(dataset=dataset)
+    for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every"):
+        assert getattr(config, name) > 0
+        assert getattr(Config(dataset=dataset, **{name: 7}), name) == 7
+
+
+def test_ade20k_trains_as_upstream_did():
+    config = Config(dataset="ade20k")
+    assert (config.batch_size, config.image_size, config.max_steps, config.learning_rate) == (2, 224, 100_000, 1e-4)
+
+
+def test_test_is_another_name_of_evaluate():
+    assert Config(mode="test").mode == "evaluate"
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("mode", "sing"),
+        ("dataset", "imagenet"),
+        ("arch", "fcn9s"),
+        ("split", "training"),
+        ("precision", "float64"),
+        ("crop", "round"),
+        ("resize", "cubic"),
+        ("image_size", -1),
+        ("batch_size", -2),
+        ("max_steps", -3),
+        ("eval_every", -1),
+        ("save_every", -1),
+        ("log_every", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", -1e-4),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("ignore_label", "some"),
+        ("ignore_label", "-1"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_flag_and_the_value(name, value):
+    with pytest.raises(UserError) as caught:
+        Config(**{name: value})
+    message = str(caught.value)
+    assert f"--{name}" in message and str(value) in message and "\n" not in message
+
+
+@pytest.mark.parametrize("value", ["auto", "none", "0", "255"])
+def test_ignore_labels(value):
+    assert Config(ignore_label=value).ignore_label == value
+
+
+def test_predict_needs_an_input():
+    with pytest.raises(UserError, match="--input"):
+        Config(mode="predict")
+    assert Config(mode="predict", input="photo.jpg").input == "photo.jpg"
+
+
+def test_config_json_holds_the_run_but_not_the_request():
+    flags = saved(mode="train", logs_dir="elsewhere", arch="original", seed=3)
+    assert flags["arch"] == "original" and flags["seed"] == 3 and flags["batch_size"] == 8
+    assert not {"mode", "logs_dir", "split", "input", "output_dir", "predictions"} & set(flags)
+
+
+def test_without_a_run_only_what_was_given_counts():
+    assert merge({"arch": "original"}, None) == Config(arch="original")
+
+
+def test_other_modes_take_what_was_not_given_from_the_run():
+    run = saved(dataset="camvid", data_dir="cam", arch="original", image_size=64, ignore_label="none", seed=5)
+    config = merge({"mode": "evaluate", "logs_dir": "there"}, run)
+    assert config == Config(
+        mode="evaluate",
+        logs_dir="there",
+        dataset="camvid",
+        data_dir="cam",
+        arch="original",
+        image_size=64,
+        ignore_label="none",
+        seed=5,
+    )
+
+
+def test_evaluate_may_name_another_folder_or_split():
+    config = merge({"mode": "evaluate", "data_dir": "other", "split": "test"}, saved(dataset="camvid", data_dir="cam"))
+    assert (config.dataset, config.data_dir, config.split) == ("camvid", "other", "test")
+
+
+def test_resume_takes_the_run_as_it_was():
+    assert merge({}, saved(learning_rate=3e-4, max_steps=9)) == Config(learning_rate=3e-4, max_steps=9)
+
+
+@pytest.mark.parametrize("name", RESUMABLE)
+def test_resume_may_change_how_long_and_how_often(name):
+    value = True if name == "debug" else 77
+    assert getattr(merge({name: value}, saved()), name) == value
+
+
+@pytest.mark.parametrize("name", [name for name in Config().to_json() if name not in RESUMABLE])
+def test_resume_refuses_every_other_change(name):
+    others = {
+        "dataset": "camvid",
+        "arch": "original",
+        "precision": "float16",
+        "crop": "squash",
+        "resize": "nearest",
+        "augment": False,
+        "ignore_label": "7",
+    }
+    other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
+    other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other
+    with pytest.raises(UserError) as caught:
+        merge({name: other}, saved())
+    message = str(caught.value)
+    assert f"--{name}={other}" in message and f"--{name}={saved()[name]}" in message and "--logs_dir" in message
+
+
+def test_resume_accepts_the_same_values_again():
+    flags = saved(arch="original", batch_size=4)
+    assert merge({"arch": "original", "batch_size": 4, "mode": "train"}, flags) == Config(arch="original", batch_size=4)
+
+
+def test_flags_of_other_versions_are_passed_over():
+    older = saved(arch="original")
+    del older["dropout"]
+    assert merge({"dropout": 0.5}, {**older, "of_the_future": 1}) == Config(arch="original", dropout=0.5)
+
+
+@pytest.mark.parametrize("flags", [{"batch_size": "8"}, {"arch": ["fcn8s"]}, {"augment": "yes"}, {"seed": None}])
+def test_a_value_of_another_type_in_config_json_is_a_mistake_to_mend(flags):
+    with pytest.raises(UserError, match=f"config.json.*{next(iter(flags))}"):
+        merge({"mode": "evaluate"}, flags)

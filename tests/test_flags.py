@@ -1,0 +1,173 @@
+"""From a typed command line to settings, in process; test_architecture.py starts main.py for what costs no TensorFlow."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+import flags
+import main
+from fcn_tf.config import Config
+from fcn_tf.errors import UserError
+from fcn_tf.runs import Run
+from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    """Somewhere else than the repository, whose logs/ may hold a run."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parse(*arguments):
+    return flags.config_from_flags(["main.py", *arguments])
+
+
+def test_nothing_typed_gives_the_defaults():
+    assert parse() == Config()
+
+
+def test_every_setting_can_be_typed():
+    values = {
+        "mode": "predict", "dataset": "camvid", "data_dir": "d", "weights": "w.mat", "model_dir": "m",
+        "arch": "original", "logs_dir": "l", "image_size": 64, "batch_size": 3, "learning_rate": 0.5, "max_steps": 9,
+        "eval_every": 8, "save_every": 7, "log_every": 6, "split": "test", "precision": "float16", "seed": 5,
+        "ignore_label": "4", "crop": "squash", "resize": "nearest", "augment": False, "dropout": 0.25, "input": "i",
+        "output_dir": "o", "predictions": "p", "debug": True,
+    }  # fmt: skip
+    assert set(values) == {field.name for field in dataclasses.fields(Config)}
+    assert parse(*(f"--{name}={value}" for name, value in values.items())) == Config(**values)
+
+
+def test_the_ways_to_write_a_flag():
+    config = parse("--mode", "train", "-batch_size=3", "--noaugment", "--debug")
+    assert (config.batch_size, config.augment, config.debug) == (3, False, True)
+
+
+def test_a_command_line_leaves_nothing_behind_for_the_next():
+    parse("--seed=3", "--debug")
+    with pytest.raises(UserError):
+        parse("--seed=many")
+    assert parse() == Config()
+
+
+@pytest.mark.parametrize("spelling", ["--help", "-h", "-help"])
+def test_help_lists_every_flag_with_its_default_and_parses_nothing(spelling, capsys):
+    assert parse(spelling) is None
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(Config):
+        assert f"--{field.name} " in text
+    assert "1e-04" in text or "0.0001" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--no_such_flag=1"], "no_such_flag"),
+        (["--bach_size=3"], "batch_size"),  # did you mean
+        (["--batch_size=many"], "many"),
+        (["--batch_size"], "batch_size"),
+        (["--debug=perhaps"], "perhaps"),
+        (["--learning_rate=fast"], "fast"),
+        (["--log_dir=logs"], "log_dir"),
+        (["--alsologtostderr"], "alsologtostderr"),
+        (["train"], "'train'"),
+        (["--seed=1", "stray"], "'stray'"),
+        (["--", "--seed=1"], "--seed=1"),
+        (["--flagfile=none.cfg"], "none.cfg"),
+        (["--arch=fcn9s"], "fcn9s"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it_and_status_2(arguments, said, capsys):
+    assert main.main(["main.py", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"error: .+\n", printed.err) and said in printed.err
+    assert not printed.out
+
+
+def test_a_flag_file_is_a_preset(empty_folder):
+    (empty_folder / "small.cfg").write_text("# small\n\n--arch=original\n--batch_size=3\n--noaugment\n")
+    assert parse("--flagfile=small.cfg") == Config(arch="original", batch_size=3, augment=False)
+    assert parse("--flagfile=small.cfg", "--batch_size=5").batch_size == 5
+
+
+def test_a_mistake_in_a_flag_file_is_told(empty_folder):
+    (empty_folder / "bad.cfg").write_text("--no_such=1\n")
+    with pytest.raises(UserError, match="no_such"):
+        parse("--flagfile=bad.cfg")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.cfg")), ids=lambda path: path.name)
+def test_the_presets_that_come_with_it_are_valid(path):
+    assert isinstance(parse(f"--flagfile={path}"), Config)
+
+
+def test_original_cfg_is_what_upstream_did():
+    config = parse(f"--flagfile={ROOT}/configs/original.cfg")
+    assert (config.arch, config.dataset, config.ignore_label) == ("original", "ade20k", "none")
+    assert (config.crop, config.resize, config.augment) == ("squash", "nearest", False)
+    assert (config.batch_size, config.image_size, config.learning_rate, config.dropout) == (2, 224, 1e-4, 0.15)
+
+
+def write_run(folder, **settings):
+    config = Config(**settings)
+    Run(str(folder)).write_config({"flags": config.to_json()})
+    return config
+
+
+def test_other_modes_take_what_was_not_typed_from_the_run(empty_folder):
+    run = write_run(empty_folder / "run", dataset="camvid", data_dir="cam", arch="original", image_size=64, seed=5)
+    config = parse("--mode=evaluate", "--logs_dir=run", "--split=test")
+    assert config == dataclasses.replace(run, mode="evaluate", logs_dir="run", split="test")
+    assert parse("--mode=test", "--logs_dir=run", "--data_dir=other").data_dir == "other"
+
+
+def test_the_default_logs_dir_is_a_run_like_any_other(empty_folder):
+    write_run(empty_folder / "logs", seed=5)
+    assert parse("--mode=visualize").seed == 5
+
+
+def test_resume_refuses_another_arch_but_trains_longer(empty_folder, capsys):
+    write_run(empty_folder / "run", arch="original", max_steps=10)
+    assert main.main(["main.py", "--logs_dir=run", "--arch=fcn8s"]) == 2
+    assert re.fullmatch(r"error: .*--arch=original.*--arch=fcn8s.*\n", capsys.readouterr().err)
+    config = parse("--logs_dir=run", "--max_steps=20", "--eval_every=2", "--save_every=3", "--log_every=4")
+    assert config.arch == "original"
+    assert (config.max_steps, config.eval_every, config.save_every, config.log_every) == (20, 2, 3, 4)
+
+
+def test_a_default_that_is_typed_counts_as_given(empty_folder):
+    write_run(empty_folder / "run", dropout=0.5)
+    with pytest.raises(UserError, match="--dropout"):
+        parse("--logs_dir=run", f"--dropout={Config().dropout}")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"flags": []}', '{"flags": {"seed": "x"}}'])
+def test_a_damaged_config_json_is_one_line(empty_folder, content):
+    (empty_folder / "run").mkdir()
+    (empty_folder / "run" / "config.json").write_text(content)
+    with pytest.raises(UserError, match="config.json"):
+        parse("--logs_dir=run", "--mode=evaluate")
+
+
+def test_main_answers_from_any_folder_without_tensorflow(empty_folder):
+    program = (
+        "import json, runpy, sys; sys.argv = json.loads(sys.argv[1])\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as error: print('STATUS', error.code, 'tensorflow' in sys.modules, 'keras' in sys.modules)"
+    )
+    for arguments, status in ((["--help"], 0), (["--log_dir=logs"], 2)):
+        argv = json.dumps([str(ROOT / "main.py"), *arguments])
+        command = [sys.executable, "-c", program, argv]
+        done = subprocess.run(command, cwd=empty_folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        assert f"STATUS {status} False False" in done.stdout, done.stderr
+
+
+def test_flags_cannot_be_mistaken_for_the_program():
+    done = subprocess.run([sys.executable, "flags.py"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "main.py" in done.stderr

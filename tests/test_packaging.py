@@ -1,0 +1,157 @@
+"""Metadata, presets and documents against the code: what is declared, promised and linked is there."""
+
+import ast
+import configparser
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+import fcn_tf
+import flags
+from fcn_tf import config
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "data/README.md",
+    "logs/README.md",
+)
+# Import names that differ from the name to install.
+DISTRIBUTIONS = {"absl": "absl-py", "cv2": "opencv-python", "PIL": "Pillow"}
+
+
+def setup(section, option):
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser[section][option].split("\n")
+
+
+def requirements(section, option):
+    lines = [line for line in setup(section, option) if line]
+    return {re.match(r"[\w-]+", line)[0] for line in lines}
+
+
+def imported_packages(*paths):
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module.split(".")[0])
+    return found - sys.stdlib_module_names - {"fcn_tf", "flags", "main", "tests"}
+
+
+def test_installed_is_what_is_imported():
+    code = [ROOT / "main.py", ROOT / "flags.py", *(ROOT / "fcn_tf").rglob("*.py")]
+    imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages(*code)}
+    # tensorboard is a command: it is never imported.
+    assert requirements("options", "install_requires") == imported | {"tensorboard"}
+
+
+def test_tests_need_only_what_the_extra_installs():
+    imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages(*(ROOT / "tests").glob("*.py"))}
+    test = requirements("options.extras_require", "test")
+    assert imported <= test | requirements("options", "install_requires")
+
+
+def test_every_dependency_earns_its_line():
+    text = (ROOT / "README.md").read_text()
+    rows = {name for row in re.findall(r"^\| ([\w, -]+) \|.*\|$", text, re.M) for name in row.split(", ")}
+    assert requirements("options", "install_requires") <= rows
+    assert requirements("options.extras_require", "test") <= rows
+
+
+def test_the_package_is_whole():
+    for folder in {path.parent for path in (ROOT / "fcn_tf").rglob("*.py")}:
+        assert (folder / "__init__.py").exists(), f"{folder} would be left out of the wheel"
+    packed = {
+        path
+        for glob in setup("options.package_data", "fcn_tf")
+        if glob
+        for path in (ROOT / "fcn_tf").glob(glob)
+    }
+    data = {
+        path
+        for path in (ROOT / "fcn_tf").rglob("*.*")
+        if path.suffix not in (".py", ".pyc") and path.is_file()
+    }
+    assert packed == data
+
+
+def test_the_embedded_weights_are_small():
+    assert (ROOT / "fcn_tf/tiny-vgg19.mat").stat().st_size < 3_000_000
+
+
+def test_the_version_is_in_the_changelog():
+    assert f"## {fcn_tf.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_public_names_load():
+    for name in fcn_tf.__all__:
+        assert getattr(fcn_tf, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = fcn_tf.nothing
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.cfg")), ids=lambda path: path.stem)
+def test_presets_are_flags_that_exist(path, tmp_path):
+    settings = flags.config_from_flags(["main.py", f"--flagfile={path}", f"--logs_dir={tmp_path}/none"])
+    assert isinstance(settings, config.Config)
+
+
+def test_the_original_preset(tmp_path):
+    command = ["main.py", f"--flagfile={ROOT}/configs/original.cfg", f"--logs_dir={tmp_path}/none"]
+    settings = flags.config_from_flags(command)
+    assert (settings.arch, settings.crop, settings.resize, settings.augment) == (
+        "original",
+        "squash",
+        "nearest",
+        False,
+    )
+    assert settings.ignore_label == "none" and settings.learning_rate == 1e-4 and settings.batch_size == 2
+    assert flags.config_from_flags([*command, "--batch_size=4"]).batch_size == 4  # the command line wins
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_name_only_what_there_is(document):
+    text = (ROOT / document).read_text()
+    commands = re.findall(r"(?:^|`)(?:python )?main\.py [^`\n]*", text, re.M)
+    spoken = re.findall(r"`(--[^`]*)`", text)
+    for word in {word for line in (*commands, *spoken) for word in line.split() if word.startswith("--")}:
+        name, _, value = word.strip(";,.").partition("=")
+        assert name[2:] in {*flags.FLAGS, "flagfile"}, word
+        if name in ("--mode", "--dataset", "--arch", "--precision") and value:
+            assert value in {
+                *config.MODES,
+                *config.ALIASES,
+                *config.DATASETS,
+                *config.ARCHS,
+                *config.PRECISIONS,
+            }, word
+        if name == "--flagfile" and value and value.isascii() and "NAME" not in value:
+            assert (ROOT / value).exists(), word
+    for name in re.findall(r"\b(?:[A-Z]+\.md|LICENSE|setup\.cfg|configs/\w+\.cfg|tests/\w+\.py)\b", text):
+        assert (ROOT / name).exists() or (ROOT / document).parent.joinpath(name).exists(), name
+
+
+def test_every_mode_and_data_set_is_in_the_readme():
+    text = (ROOT / "README.md").read_text() + (ROOT / "data/README.md").read_text()
+    for flag, values in (("mode", config.MODES), ("dataset", config.DATASETS), ("arch", config.ARCHS)):
+        for value in values:
+            assert f"--{flag}={value}" in text
+
+
+def test_the_two_commands_are_those_that_ci_runs():
+    lines = re.findall(r"^python3 -m venv \.venv && .*$", (ROOT / "README.md").read_text(), re.M)
+    assert len(lines) == 2
+    assert "^python3 -m venv" in (ROOT / ".ci/run").read_text()
+    train, test = (shlex.split(line) for line in lines)
+    assert train[-3:] == ["python", "main.py", "--mode=train"] and "." in train
+    assert test[-1] == "pytest" and ".[test]" in test
