@@ -86,14 +86,14 @@ def config_from_flags(argv: list[str]) -> Config | None:
 
 
 def _saved(given):
-    """The flags of the run that --logs_dir names, where it exists."""
+    """The flags of the run that --logs_dir names, where it exists.
+
+    A training that never reached a checkpoint left nothing to continue: it may start anew with mended flags.
+    """
     run = Run(given.get("logs_dir", _DEFAULTS["logs_dir"]))
-    if not run.exists():
+    if not run.exists() or (given.get("mode", "train") == "train" and not run.has_checkpoint()):
         return None
-    saved = run.read_config().get("flags")
-    if not isinstance(saved, dict):
-        raise UserError(f'{run.config} has no "flags"; restore it, or train into a new --logs_dir.')
-    return saved
+    return run.read_config()["flags"]
 
 
 def _help():

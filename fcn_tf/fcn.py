@@ -21,16 +21,16 @@ def original(features, images, *, num_classes, dropout_rate, dtype="float32"):
       (B, H, W, num_classes) logits.
     """
     pool3, pool4 = features["stride8"], features["stride16"]
-    options = {"kernel_initializer": _clone(_UPSTREAM_INIT), "dtype": dtype}
+    options = {"init": _UPSTREAM_INIT, "dtype": dtype}
     scores = _fully_convolutional(
         features["stride32"], num_classes=num_classes, dropout_rate=dropout_rate, dtype=dtype, hidden_init=_UPSTREAM_INIT,
         score_init=_UPSTREAM_INIT,
     )
-    x = UpsampleLike(pool4.shape[-1], 4, 2, name="conv_t1", **options)(scores, like=pool4)
+    x = _upsample(pool4.shape[-1], 4, 2, name="conv_t1", **options)(scores, like=pool4)
     x = keras.layers.Add(name="fuse_pool4", dtype=dtype)([x, pool4])  # (B, H/16, W/16, 512)
-    x = UpsampleLike(pool3.shape[-1], 4, 2, name="conv_t2", **options)(x, like=pool3)
+    x = _upsample(pool3.shape[-1], 4, 2, name="conv_t2", **options)(x, like=pool3)
     x = keras.layers.Add(name="fuse_pool3", dtype=dtype)([x, pool3])  # (B, H/8, W/8, 256)
-    return UpsampleLike(num_classes, 16, 8, name="conv_t3", **options)(x, like=images)
+    return _upsample(num_classes, 16, 8, name="conv_t3", **options)(x, like=images)
 
 
 def fcn8s(features, images, *, num_classes, dropout_rate, dtype="float32"):
@@ -70,8 +70,8 @@ def _fully_convolutional(x, *, num_classes, dropout_rate, dtype, hidden_init, sc
     return keras.layers.Conv2D(num_classes, 1, kernel_initializer=_clone(score_init), name="conv8", dtype=dtype)(x)
 
 
-def _upsample(filters, kernel, stride, **kwargs):
-    return UpsampleLike(filters, kernel, stride, kernel_initializer=BilinearInitializer(), **kwargs)
+def _upsample(filters, kernel, stride, *, init=None, **kwargs):
+    return UpsampleLike(filters, kernel, stride, kernel_initializer=_clone(init or BilinearInitializer()), **kwargs)
 
 
 def _clone(initializer):

@@ -78,8 +78,13 @@ def build_model(arch, *, num_classes, weights="tiny", model_dir="data/models/", 
     return model
 
 
-def learning_rate_factors(model, arch):
+def learning_rate_factors(model, arch, *, pretrained):
     """How fast each trainable variable of `model` learns next to the base rate.
+
+    Args:
+      model: from `build_model`.
+      arch: its name in `ARCHS`.
+      pretrained: whether the trunk was loaded; an untrained one learns as fast as the other new layers.
 
     Returns:
       {variable path: factor}, every trainable variable once.
@@ -87,7 +92,7 @@ def learning_rate_factors(model, arch):
     chosen = ARCHS[arch]
     factors = {}
     for layer in model.layers:
-        factor = chosen.trunk_rate if _is_trunk(layer.name) else chosen.head_rate
+        factor = chosen.trunk_rate if pretrained and _is_trunk(layer.name) else chosen.head_rate
         factors.update({variable.path: factor for variable in layer.trainable_variables})
     return factors
 

@@ -17,7 +17,7 @@ _ROW, _MARGIN, _SWATCH, _FONT_SCALE = 22, 8, 16, 0.45
 def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
     """Colours for `count` classes, neighbours far apart in hue; the same ones every time.
 
-    Hues step by the golden ratio, which never comes close to an earlier one soon; brightness takes three levels.
+    Hues step by the golden ratio, which keeps new ones far from old ones; brightness takes three levels.
     """
     colors = []
     for i in range(count):
@@ -108,7 +108,13 @@ def legend(names: Sequence[str], colors: Sequence[tuple[int, int, int]], *, widt
         left, top = column * cell + _MARGIN, row * _ROW + _MARGIN
         cv2.rectangle(picture, (left, top), (left + _SWATCH, top + _SWATCH - 2), color, cv2.FILLED)
         cv2.putText(
-            picture, name, (left + _SWATCH + _MARGIN, top + 12), cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, (0, 0, 0), 1,
+            picture,
+            name,
+            (left + _SWATCH + _MARGIN, top + 12),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            _FONT_SCALE,
+            (0, 0, 0),
+            1,
             cv2.LINE_AA,
         )
     return picture

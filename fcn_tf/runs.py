@@ -87,6 +87,10 @@ class Run:
         """Whether anything has been trained here."""
         return files.exists(self.config)
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is a state to continue from."""
+        return files.exists(files.join(self.checkpoints, "checkpoint"))
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes config.json, creating the folder."""
         files.makedirs(self.logs_dir)

@@ -44,7 +44,7 @@ def run(config: Config) -> int:
         )
         optimizer = optimizers.build_adam(
             config.learning_rate,
-            factors=model.learning_rate_factors(network, config.arch),
+            factors=model.learning_rate_factors(network, config.arch, pretrained=config.weights != "none"),
             scale_loss=config.precision == "float16",
         )
     target = Run(config.logs_dir)

@@ -256,7 +256,7 @@ class Trainer:
         images, labels = (self._strategy.experimental_local_results(part)[0] for part in batch)
         variables = self._model.trainable_variables
         shown = [layer for layer in self._model.layers if isinstance(layer, keras.layers.ReLU)]
-        activations = keras.Model(self._model.inputs, [layer.output for layer in shown])(tf.cast(images, tf.float32))
+        activations = keras.Model(self._model.input, [layer.output for layer in shown])(tf.cast(images, tf.float32))
         with tf.GradientTape() as tape:
             logits = self._model(tf.cast(images, tf.float32), training=False)
             total, pixels = losses.cross_entropy_sum(logits, labels, ignore_label=self._train.spec.ignore_label)

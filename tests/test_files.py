@@ -22,7 +22,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = str(tmp_path / "file.bin")
     files.write_bytes(path, b"old")
     with pytest.raises(TypeError):
-        files.write_bytes(path, "not bytes")  # type: ignore[arg-type]
+        files.write_bytes(path, "not bytes")
     assert files.read_bytes(path) == b"old"
     assert os.listdir(tmp_path) == ["file.bin"]
 

@@ -48,7 +48,7 @@ def test_a_top_that_is_not_there_is_told():
 
 def test_the_mean_is_subtracted_in_float32_whatever_the_policy():
     model = trunk(dtype="mixed_bfloat16")
-    mean = keras.Model(model.inputs, model.get_layer("subtract_mean").output)
+    mean = keras.Model(model.input, model.get_layer("subtract_mean").output)
     got = mean(np.full((1, 1, 1, 3), 200.25, np.float32))
     np.testing.assert_array_equal(got, [[[[199.25, 198.25, 197.25]]]])
     assert model(np.zeros((1, 8, 8, 3), np.float32))["stride8"].dtype == "bfloat16"

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from fcn_tf.datasets import ade20k, camvid, pairs
+from fcn_tf.datasets import ade20k, camvid, pairs, shapes
 from fcn_tf.datasets.base import Dataset
 from fcn_tf.errors import UserError
 

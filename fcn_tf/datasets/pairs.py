@@ -45,12 +45,12 @@ def choose_split(
         raise UserError(
             f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir)."
         )
-    present = {
-        key: tuple(files.join(data_dir, folder) for folder in pair)
-        for key, pair in folders.items()
-        if all(files.is_dir(files.join(data_dir, folder)) for folder in pair)
+    paths = {
+        key: (files.join(data_dir, photos), files.join(data_dir, labels))
+        for key, (photos, labels) in folders.items()
     }
-    chosen = tuple(present.values()) if split == "all" else tuple(filter(None, [present.get(split)]))
+    present = {key: pair for key, pair in paths.items() if all(map(files.is_dir, pair))}
+    chosen = tuple(pair for key, pair in present.items() if split in (key, "all"))
     if not chosen:
         wanted = " and ".join(folders[next(iter(folders)) if split == "all" else split])
         mend = (
@@ -62,7 +62,7 @@ def choose_split(
         raise UserError(
             f"{name}: no folders {wanted} in {data_dir} for --split={split} (found {found}); {mend}."
         )
-    return chosen  # type: ignore[return-value]
+    return chosen
 
 
 def pair(images_dir: str, labels_dir: str) -> tuple[Example, ...]:

@@ -46,7 +46,15 @@ PATTERNS: dict[str, Callable[[_Field, _Field], _Field]] = {
 SPEC = DatasetSpec(
     name="shapes",
     class_names=("ground", *PATTERNS),
-    colors=((70, 76, 86), (228, 87, 86), (76, 120, 168), (242, 190, 80), (84, 162, 75), (178, 121, 210), (62, 193, 190)),
+    colors=(
+        (70, 76, 86),
+        (228, 87, 86),
+        (76, 120, 168),
+        (242, 190, 80),
+        (84, 162, 75),
+        (178, 121, 210),
+        (62, 193, 190),
+    ),
     ignore_label=IGNORED,
 )
 
@@ -80,7 +88,9 @@ def load(data_dir: str, split: str) -> Dataset:
     """
     del data_dir
     if split not in (*_EXAMPLES, "all"):
-        raise UserError(f"shapes has no split {split!r}; expected one of {', '.join((*_EXAMPLES, 'all'))} (--split).")
+        raise UserError(
+            f"shapes has no split {split!r}; expected one of {', '.join((*_EXAMPLES, 'all'))} (--split)."
+        )
     chosen = _EXAMPLES if split == "all" else (split,)
     examples = tuple(
         Example(name=f"{part}_{number:04d}") for part in chosen for number in range(_EXAMPLES[part])
@@ -114,7 +124,9 @@ def render(
     label = np.zeros((SIDE, SIDE), np.int32)
     rims = np.zeros((SIDE, SIDE), np.uint8)
     things = [0] * rng.integers(*difficulty.clutter, endpoint=True)
-    things += list(rng.integers(1, len(patterns), rng.integers(*difficulty.objects, endpoint=True), endpoint=True))
+    things += list(
+        rng.integers(1, len(patterns), rng.integers(*difficulty.objects, endpoint=True), endpoint=True)
+    )
     for thing in rng.permutation(things):
         outline, centre, radius = _outline(rng, difficulty.radius, line=thing == 0 and rng.random() < 0.5)
         left, top, width, height = cv2.boundingRect(outline)
@@ -155,7 +167,11 @@ def _outline(rng, radii, *, line):
     radius = rng.uniform(*radii)
     corners = int(rng.choice([3, 4, 5, 6, 24]))
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
-    reach = np.full(corners, radius) if corners != 24 else radius * (1 + 0.25 * np.sin(3 * angles + rng.uniform(0, 6)))
+    reach = (
+        np.full(corners, radius)
+        if corners != 24
+        else radius * (1 + 0.25 * np.sin(3 * angles + rng.uniform(0, 6)))
+    )
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1) * reach[:, None]
     if line:
         points[:, 1] *= 0.08

@@ -1,0 +1,166 @@
+"""Saving and restoring a handful of variables, and what can have happened to the files in between."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_tf.checkpoints import Checkpoints, sweep
+from fcn_tf.errors import UserError
+
+
+def model(units=2, name="dense"):
+    layers = [keras.layers.Dense(units, name=name), keras.layers.Dropout(0.5, name="drop"), keras.layers.Dense(1)]
+    return keras.Sequential([keras.Input((3,)), *layers])
+
+
+def values(network):
+    return [np.array(variable) for variable in network.variables]
+
+
+def saved(folder, *steps):
+    """A network saved after each of `steps`, with its weights set to the step."""
+    network = model()
+    checkpoints = Checkpoints(str(folder), network.variables)
+    for step in steps:
+        for variable in network.trainable_variables:
+            variable.assign(np.full(variable.shape, step))
+        checkpoints.save(step)
+    return network
+
+
+def restored(folder, network=None):
+    network = network or model()
+    return Checkpoints(str(folder), network.variables).restore(), network
+
+
+def test_everything_comes_back_the_dropout_seed_too(tmp_path):
+    network = saved(tmp_path, 3)
+    network(np.ones((1, 3)), training=True)  # the seed moves on
+    Checkpoints(str(tmp_path), network.variables).save(4)
+    step, copy = restored(tmp_path)
+    assert step == 4 and len(copy.variables) == 5
+    for got, want in zip(values(copy), values(network), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_an_optimizer_comes_back(tmp_path):
+    def train(network, optimizer, steps):
+        for _ in range(steps):
+            gradients = [tf.ones_like(variable.value) for variable in network.trainable_variables]
+            optimizer.apply(gradients, network.trainable_variables)
+
+    def new():
+        network, optimizer = model(), keras.optimizers.Adam(0.1)
+        optimizer.build(network.trainable_variables)
+        return network, optimizer, Checkpoints(str(tmp_path), [*network.variables, *optimizer.variables])
+
+    network, optimizer, checkpoints = new()
+    train(network, optimizer, 3)
+    checkpoints.save(3)
+    train(network, optimizer, 2)
+    copy, its_optimizer, its_checkpoints = new()
+    assert its_checkpoints.restore() == 3
+    train(copy, its_optimizer, 2)
+    for got, want in zip(values(copy), values(network), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_an_empty_folder_is_step_0(tmp_path):
+    assert restored(tmp_path / "none")[0] == 0
+    assert Checkpoints(str(tmp_path / "none"), model().variables).latest is None
+
+
+def test_the_newest_two_are_kept_by_the_name_of_their_step(tmp_path):
+    saved(tmp_path, 10, 20, 30)
+    indices = [name for name in os.listdir(tmp_path) if name.endswith(".index")]
+    assert sorted(indices) == ["ckpt-20.index", "ckpt-30.index"]
+    network = model()
+    checkpoints = Checkpoints(str(tmp_path), network.variables)  # another process
+    assert checkpoints.latest == str(tmp_path / "ckpt-30")
+    checkpoints.save(40)
+    indices = [name for name in os.listdir(tmp_path) if name.endswith(".index")]
+    assert sorted(indices) == ["ckpt-30.index", "ckpt-40.index"]
+
+
+@pytest.mark.parametrize(
+    "other, said",
+    [(lambda: model(units=4), "dense/kernel"), (lambda: model(name="other"), "other/kernel|dense/kernel")],
+    ids=["another width", "another name"],
+)
+def test_another_network_is_refused_and_left_as_it_was(tmp_path, other, said):
+    saved(tmp_path, 3)
+    network = other()
+    before = values(network)
+    with pytest.raises(UserError, match=said) as caught:
+        restored(tmp_path, network)
+    assert "ckpt-3" in str(caught.value) and "--logs_dir" in str(caught.value) and "\n" not in str(caught.value)
+    for got, want in zip(values(network), before, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_the_same_variables_in_another_order_are_refused(tmp_path):
+    network = saved(tmp_path, 3)
+    with pytest.raises(UserError, match="another order"):
+        Checkpoints(str(tmp_path), network.variables[::-1]).restore()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_not_saved(tmp_path, value):
+    network = saved(tmp_path, 3)
+    network.get_layer("dense").bias.assign([value, 0])
+    with pytest.raises(FloatingPointError, match="dense/bias"):
+        Checkpoints(str(tmp_path), network.variables).save(4)
+    step, copy = restored(tmp_path)
+    assert step == 3 and all(np.isfinite(array).all() for array in values(copy))
+
+
+def test_what_a_kill_left_behind_is_swept(tmp_path):
+    saved(tmp_path, 3)
+    (tmp_path / "ckpt-4_temp").mkdir()
+    (tmp_path / "ckpt-4_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    (tmp_path / "ckpt-4.data-00000-of-00001.tempstate123").write_bytes(b"half")
+    (tmp_path / "checkpoint.tmp0123456789abcdef").write_bytes(b"half")
+    assert restored(tmp_path)[0] == 3
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "ckpt-3.data-00000-of-00001", "ckpt-3.index"]
+    sweep(str(tmp_path))  # and again, with nothing to do
+
+
+def truncate(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 255
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, os.remove, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("name", ["ckpt-6.index", "ckpt-6.data-00000-of-00001"])
+def test_a_damaged_checkpoint_is_one_line_that_says_how_to_go_on(tmp_path, name, damage):
+    saved(tmp_path, 3, 6)
+    damage(tmp_path / name)
+    with pytest.raises(UserError) as caught:
+        restored(tmp_path)
+    message = str(caught.value)
+    assert "ckpt-6" in message and "\n" not in message
+    # As it says:
+    for path in tmp_path.glob("ckpt-6*"):
+        path.unlink()
+    assert restored(tmp_path)[0] == 3
+
+
+@pytest.mark.parametrize("damage", [truncate, os.remove, lambda path: path.write_bytes(b"\xff\xfe")])
+def test_the_list_of_checkpoints_is_made_again_where_it_is_lost(tmp_path, damage):
+    """Starting at step 0 in silence would overwrite the run."""
+    saved(tmp_path, 9, 10)
+    damage(tmp_path / "checkpoint")
+    network = model()
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    assert checkpoints.restore() == 10
+    checkpoints.save(11)
+    assert sorted(path.stem for path in tmp_path.glob("*.index")) == ["ckpt-10", "ckpt-11"]
