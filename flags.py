@@ -93,7 +93,10 @@ def _saved(given):
     run = Run(given.get("logs_dir", _DEFAULTS["logs_dir"]))
     if not run.exists() or (given.get("mode", "train") == "train" and not run.has_checkpoint()):
         return None
-    return run.read_config()["flags"]
+    saved = run.read_config().get("flags")
+    if not isinstance(saved, dict):
+        raise UserError(f'{run.config} has no "flags"; restore it, or train into a new --logs_dir.')
+    return saved
 
 
 def _help():
