@@ -29,6 +29,10 @@ _define(flags.DEFINE_string, "dataset", " | ".join(configs.DATASETS))
 _define(flags.DEFINE_string, "data_dir", "where the data set is, or is downloaded to")
 _define(flags.DEFINE_string, "split", f"evaluate, visualize: {' | '.join(configs.SPLITS)}")
 _define(flags.DEFINE_string, "ignore_label", "label id that is not trained or scored; auto: the data set's; none")
+_define(flags.DEFINE_integer, "num_classes", "folder: how many classes; 0: as many as the masks show")
+_define(flags.DEFINE_string, "mask_values", "folder: the value masks hold for class 0, 1, ..., as in 0,255 or 0-20")
+_define(flags.DEFINE_string, "mask_colors", "folder: the colour of class 0, 1, ..., as in 000000,ff0000")
+_define(flags.DEFINE_string, "on_bad_example", "fail; or skip: leave out files that cannot be read, and name them")
 _define(flags.DEFINE_integer, "image_size", "side of the square training crop in pixels; 0: the data set's default")
 _define(flags.DEFINE_string, "crop", "scale: random crops, aspect kept; squash: the whole picture, as the original")
 _define(flags.DEFINE_string, "resize", "photos by area (or bilinearly when enlarged), or nearest as the original")
@@ -41,6 +45,8 @@ _define(flags.DEFINE_float, "dropout", "share of conv6 and conv7 dropped while t
 _define(flags.DEFINE_string, "precision", " | ".join(configs.PRECISIONS))
 # Training.
 _define(flags.DEFINE_integer, "batch_size", "images a step, over all replicas; 0: the data set's default")
+_define(flags.DEFINE_string, "loss", f"{' | '.join(configs.LOSSES)}, or a sum such as cross_entropy+dice")
+_define(flags.DEFINE_string, "class_weights", "none | balanced (rare classes weigh more) | a file of name,weight lines")
 _define(flags.DEFINE_float, "learning_rate", "of Adam")
 _define(flags.DEFINE_integer, "max_steps", "train up to this step; 0: the data set's default")
 _define(flags.DEFINE_integer, "eval_every", "steps between validations; 0: the data set's default")
@@ -48,10 +54,15 @@ _define(flags.DEFINE_integer, "save_every", "steps between checkpoints; 0: the d
 _define(flags.DEFINE_integer, "log_every", "steps between points in TensorBoard's curves")
 _define(flags.DEFINE_integer, "seed", "everything random follows from it")
 _define(flags.DEFINE_bool, "debug", "histograms of weights, gradients and activations in TensorBoard")
-# Predict and evaluate.
+# What to do with a trained model (tta, sliding_window and refine: evaluate, predict and visualize).
 _define(flags.DEFINE_string, "input", "predict: a picture, a folder or a quoted pattern")
 _define(flags.DEFINE_string, "output_dir", "predict: where results go; default LOGS_DIR/predict")
 _define(flags.DEFINE_string, "predictions", "evaluate: score this folder of label PNGs instead of a model")
+_define(flags.DEFINE_bool, "tta", "average the model's view of each picture at several scales, and mirrored")
+_define(flags.DEFINE_integer, "sliding_window", "label windows of this side in pixels, which bounds the memory; 0: off")
+_define(flags.DEFINE_string, "refine", f"{' | '.join(configs.REFINEMENTS)}: let labels follow the edges of the photo")
+_define(flags.DEFINE_bool, "boundary", "evaluate: also score outlines: BF and trimap IoU")
+_define(flags.DEFINE_string, "compare", "evaluate: another evaluated --logs_dir; says whether the two really differ")
 flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=FLAGS)
 
 

@@ -1,7 +1,6 @@
 """Fully convolutional networks: `python main.py --mode=train`, `--mode=visualize`, ... (see --help)."""
 
 import importlib
-import os
 import signal
 import sys
 
@@ -15,8 +14,7 @@ def main(argv: list[str]) -> int:
         config = flags.config_from_flags(argv)
         if config is None:
             return 0
-        # Only now: TensorFlow takes seconds to import, and a typing mistake should not.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # Only now: a typing mistake should not wait for imports.
         verb = importlib.import_module(f"fcn_tf.{config.mode}")
         return verb.run(config)
     except UserError as error:

@@ -1,7 +1,8 @@
 """Exact resume: every variable of a training, saved so that a kill at any moment loses nothing older."""
 
 import json
-import os
+import re
+import time
 
 import tensorflow as tf
 
@@ -21,35 +22,44 @@ class Checkpoints:
     Args:
       folder: where they lie.
       variables: Keras variables: the model's, then the optimiser's.
+      writer: False on every worker but the chief, which then only restores.
     """
 
-    def __init__(self, folder, variables):
+    def __init__(self, folder, variables, *, writer=True):
         self._folder = folder
         self._variables = variables
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self._layout = tf.Variable(_layout(variables), dtype=tf.string, trainable=False, name="layout")
         state = {f"v{i:04d}": variable.value for i, variable in enumerate(variables)}
         self._checkpoint = tf.train.Checkpoint(step=self._step, layout=self._layout, **state)
-        if files.is_dir(folder):
-            sweep(folder)
-        self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=KEPT, checkpoint_name="ckpt")
+        self._manager = None
+        if writer:
+            if files.is_dir(folder):
+                sweep(folder)
+                _list_again(folder)
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint, folder, max_to_keep=KEPT, checkpoint_name="ckpt"
+            )
 
     @property
     def latest(self):
         """Path of the newest complete checkpoint, or None."""
-        return self._manager.latest_checkpoint
+        steps = _steps(self._folder)
+        return files.join(self._folder, f"ckpt-{steps[-1]}") if steps else None
 
     def save(self, step):
-        """Saves the state after `step` steps.
+        """Saves the state after `step` steps, on the worker that writes.
 
         Raises:
           FloatingPointError: if a variable is not finite; what was saved before is kept.
         """
+        if self._manager is None:
+            return
         for variable in self._variables:
             if variable.dtype.startswith(("float", "bfloat")) and not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
                 raise FloatingPointError(variable.path)
         self._step.assign(step)
-        return self._manager.save(checkpoint_number=step)
+        self._manager.save(checkpoint_number=step)
 
     def restore(self):
         """Restores the newest checkpoint.
@@ -60,22 +70,23 @@ class Checkpoints:
         Raises:
           UserError: if it holds other variables than this network's, or is damaged.
         """
-        if self.latest is None:
+        latest = self.latest
+        if latest is None:
             return 0
         try:
-            saved = tf.train.load_checkpoint(self.latest)
+            saved = tf.train.load_checkpoint(latest)
             layout = saved.get_tensor("layout/.ATTRIBUTES/VARIABLE_VALUE").decode()
             if layout != _layout(self._variables):
                 raise UserError(
-                    f"{self.latest} holds another network: {_difference(layout, _layout(self._variables))}; "
+                    f"{latest} holds another network: {_difference(layout, _layout(self._variables))}; "
                     "continue with the flags it was trained with, or give another --logs_dir."
                 )
-            self._checkpoint.restore(self.latest).assert_consumed()
-        except (tf.errors.OpError, KeyError, AssertionError) as error:
+            self._checkpoint.restore(latest).assert_consumed()
+        except (tf.errors.OpError, LookupError, RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"{self.latest} cannot be read ({reason}); remove its files and its line in "
-                f"{os.path.join(self._folder, 'checkpoint')} to continue from the one before."
+                f"{latest} cannot be read ({reason}); remove {latest}.* to continue from the checkpoint before it, if "
+                "there is one."
             ) from None
         return int(self._step.numpy())
 
@@ -83,9 +94,33 @@ class Checkpoints:
 def sweep(folder):
     """Removes what a kill in the middle of a save left behind."""
     for name in files.list_dir(folder):
-        if "_temp" in name or ".tempstate" in name:
+        if "_temp" in name or ".tempstate" in name or name.startswith("checkpoint.tmp"):
             path = files.join(folder, name)
             tf.io.gfile.rmtree(path) if files.is_dir(path) else tf.io.gfile.remove(path)
+
+
+def _steps(folder):
+    """The steps of the complete checkpoints, in order: TensorFlow writes the index last."""
+    names = files.list_dir(folder) if files.is_dir(folder) else []
+    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"ckpt-(\d+)\.index", name)))
+
+
+def _list_again(folder):
+    """Makes TensorFlow's list of checkpoints say which are there: it may be lost, or name what a user removed."""
+    found, path = [files.join(folder, f"ckpt-{step}") for step in _steps(folder)], files.join(folder, "checkpoint")
+    if not found:
+        if files.exists(path):
+            tf.io.gfile.remove(path)
+        return
+    now = time.time()
+    state = tf.compat.v1.train.generate_checkpoint_state_proto(
+        folder,
+        found[-1],
+        all_model_checkpoint_paths=found,
+        all_model_checkpoint_timestamps=[now] * len(found),
+        last_preserved_timestamp=now - 1,  # older than all of them: none is exempt from deletion
+    )
+    files.write_bytes(path, str(state).encode())
 
 
 def _layout(variables):
@@ -94,7 +129,7 @@ def _layout(variables):
 
 def _difference(saved, current):
     saved, current = ({path: shape for path, shape in json.loads(layout)} for layout in (saved, current))
-    for path in saved.keys() | current.keys():
+    for path in sorted(saved.keys() | current.keys()):
         if saved.get(path) != current.get(path):
             return f"{path} is {saved.get(path, 'absent')} there and {current.get(path, 'absent')} here"
     return "the same variables in another order"

@@ -7,20 +7,26 @@ from typing import Any
 
 from fcn_tf.errors import UserError
 
-MODES = ("train", "visualize", "evaluate", "predict")
+MODES = ("train", "visualize", "evaluate", "predict", "check")
 ALIASES = {"test": "evaluate"}
-DATASETS = ("shapes", "ade20k", "camvid")
+DATASETS = ("shapes", "ade20k", "camvid", "voc", "folder")
 ARCHS = ("original", "fcn8s")
 SPLITS = ("train", "validation", "test", "all")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CROPS = ("scale", "squash")
 RESIZES = ("area", "nearest")
+ON_BAD_EXAMPLE = ("fail", "skip")
+LOSSES = ("cross_entropy", "focal", "dice")
+REFINEMENTS = ("none", "guided")
+_SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
 # What --image_size, --batch_size, --max_steps, --eval_every and --save_every are where they are not given.
 # ade20k's batch and steps are the original's.
 _BY_DATASET = {
     "shapes": {"image_size": 96, "batch_size": 8, "max_steps": 600, "eval_every": 150, "save_every": 150},
     "camvid": {"image_size": 224, "batch_size": 4, "max_steps": 10_000, "eval_every": 500, "save_every": 250},
+    "voc": {"image_size": 224, "batch_size": 4, "max_steps": 20_000, "eval_every": 1_000, "save_every": 500},
+    "folder": {"image_size": 224, "batch_size": 4, "max_steps": 2_000, "eval_every": 200, "save_every": 200},
     "ade20k": {"image_size": 224, "batch_size": 2, "max_steps": 100_000, "eval_every": 10_000, "save_every": 1_000},
 }
 
@@ -56,6 +62,12 @@ class Config:
     precision: str = "float32"
     seed: int = 0
     ignore_label: str = "auto"
+    num_classes: int = 0
+    mask_values: str = ""
+    mask_colors: str = ""
+    on_bad_example: str = "fail"
+    loss: str = "cross_entropy"
+    class_weights: str = "none"
     crop: str = "scale"
     resize: str = "area"
     augment: bool = True
@@ -63,6 +75,11 @@ class Config:
     input: str = ""
     output_dir: str = ""
     predictions: str = ""
+    tta: bool = False
+    sliding_window: int = 0
+    refine: str = "none"
+    boundary: bool = False
+    compare: str = ""
     debug: bool = False
 
     def __post_init__(self):
@@ -75,6 +92,8 @@ class Config:
             ("precision", PRECISIONS),
             ("crop", CROPS),
             ("resize", RESIZES),
+            ("on_bad_example", ON_BAD_EXAMPLE),
+            ("refine", REFINEMENTS),
         ):
             _one_of(name, getattr(self, name), choices)
         for name, value in _BY_DATASET[self.dataset].items():
@@ -91,15 +110,40 @@ class Config:
             raise UserError(f"--seed must be from 0 to {2**31 - 1}, got {self.seed}.")
         if self.ignore_label not in ("auto", "none") and not self.ignore_label.isdecimal():
             raise UserError(f"--ignore_label must be auto, none or a label id from 0, got {self.ignore_label!r}.")
+        if self.sliding_window and self.sliding_window < _SMALLEST_WINDOW:
+            raise UserError(
+                f"--sliding_window must be 0 (off) or {_SMALLEST_WINDOW} pixels or more, got {self.sliding_window}."
+            )
+        if self.mode == "evaluate" and self.predictions:
+            for name in ("tta", "sliding_window", "refine"):
+                if getattr(self, name) not in (False, 0, "none"):
+                    raise UserError(
+                        f"--predictions scores label images made elsewhere, so --{name} has no model to work on; "
+                        "drop one of the two."
+                    )
+        if self.num_classes < 0 or self.num_classes == 1:
+            raise UserError(f"--num_classes must be 2 or more, got {self.num_classes}.")
+        for name in self.loss.split("+"):
+            _one_of("loss", name, LOSSES)
+        if len(set(self.loss.split("+"))) < len(self.loss.split("+")):
+            raise UserError(f"--loss names a loss twice, got {self.loss!r}; expected each once, as in cross_entropy+dice.")
         if self.mode == "predict" and not self.input:
             raise UserError("--mode=predict needs --input: a picture, a folder or a quoted pattern such as 'photos/*.jpg'.")
+
+    def data_flags(self) -> dict[str, Any]:
+        """What the flags say about the data set, as `datasets.load` takes it."""
+        return {name: getattr(self, name) for name in _DATA_FLAGS}
 
     def to_json(self) -> dict[str, Any]:
         """The flags that describe a run, for config.json: everything but what is asked of it this time."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in _THIS_TIME}
 
 
-_THIS_TIME = ("mode", "logs_dir", "split", "input", "output_dir", "predictions")
+_DATA_FLAGS = ("num_classes", "ignore_label", "mask_values", "mask_colors", "seed", "on_bad_example")
+_THIS_TIME = (
+    "mode", "logs_dir", "split", "input", "output_dir", "predictions", "tta", "sliding_window", "refine", "boundary",
+    "compare",
+)  # fmt: skip
 
 
 def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:

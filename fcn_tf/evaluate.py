@@ -1,4 +1,4 @@
-"""`--mode=evaluate`: one pass over a split, one confusion matrix, every published number.
+"""`--mode=evaluate`: one pass over a split, one confusion matrix, every published number, and a report.
 
 Scores the run's model, or with `--predictions` a folder of label PNGs made by anything.
 """
@@ -14,39 +14,23 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from fcn_tf import datasets, files, images, metrics
+from fcn_tf import bootstrap, datasets, files, images, metrics, report, startup, tally
 from fcn_tf.config import Config
-from fcn_tf.datasets.base import Dataset, Example
+from fcn_tf.datasets.base import Dataset
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
+from fcn_tf.tally import Tally
 
 _LABEL_PATTERNS = ("*.png", "*.bmp", "*.tif", "*.tiff")
-_CHUNK = 64  # examples in flight when scoring files: bounds the memory
-
-
-class _Sizes:
-    """The smallest and largest picture seen, as [width, height]."""
-
-    def __init__(self) -> None:
-        self.seen: set[tuple[int, int, int]] = set()  # (area, width, height)
-
-    def add(self, shape: tuple[int, ...]) -> None:
-        height, width = shape[-2:]
-        self.seen.add((width * height, width, height))
-        self.seen = {min(self.seen), max(self.seen)}
-
-    def summary(self) -> dict[str, Any]:
-        if not self.seen:
-            return {"rule": "each image at its own size", "smallest": None, "largest": None}
-        (_, *smallest), (_, *largest) = min(self.seen), max(self.seen)
-        return {"rule": "each image at its own size", "smallest": smallest, "largest": largest}
+_CHUNK = 16  # examples in flight when scoring files: bounds the memory
 
 
 def run(config: Config) -> int:
-    """Scores the whole split; writes evaluation/{metrics.json,per_class.csv,confusion.npz} under --logs_dir.
+    """Scores the whole split; writes metrics.json, per_class.csv, confusion.npz, per_image.npz and report.html.
 
     Args:
-      config: uses dataset, data_dir, split, ignore_label, logs_dir, batch_size and predictions.
+      config: uses dataset, data_dir, split, ignore_label, logs_dir, batch_size, predictions, tta, sliding_window,
+        refine, boundary, compare and seed.
 
     Returns:
       The exit status, 0.
@@ -57,45 +41,65 @@ def run(config: Config) -> int:
     target = Run(config.logs_dir)
     if not config.predictions:
         target.require_model()
-    dataset = datasets.load(config.dataset, config.data_dir, config.split, ignore_label=config.ignore_label)
+    dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags())
+    spec = dataset.spec
+    # Read before the pass: it takes long, and mistakes should show at once.
+    others = tally.read_areas(Run(config.compare), dataset) if config.compare else None
+    total = Tally(dataset, boundary=config.boundary)
     with tqdm.tqdm(total=len(dataset), unit="image", desc="evaluate", disable=None) as bar:
         if config.predictions:
-            counts, facts = score_files(dataset, config.predictions, on_example=bar.update)
+            facts = score_files(dataset, config.predictions, total, on_images=bar.update)
         else:
-            counts, facts = _score_model(dataset, target, config.batch_size, on_images=bar.update)
-    spec = dataset.spec
-    summary = metrics.summarize(counts, spec.class_names, spec.ignore_label)
-    report = {"dataset": spec.name, "split": dataset.split, "images": len(dataset), **facts, **summary}
-    files.makedirs(target.evaluation)
-    _write(target, "metrics.json", (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
+            facts = _score_model(dataset, target, total, config, on_images=bar.update)
+    _write(target, "confusion.npz", _npz(total.counts, spec.class_names, spec.ignore_label))
+    _write(target, tally.PER_IMAGE, tally.pack(dataset, total.areas))
+    summary = {
+        "dataset": spec.name,
+        "split": dataset.split,
+        "images": len(dataset),
+        **facts,
+        "resolution": total.resolution(),
+        **metrics.summarize(total.counts, spec.class_names, spec.ignore_label),
+        "intervals": {**bootstrap.intervals(total.areas, seed=config.seed), "rules": bootstrap.RULES},
+    }
+    if config.boundary:
+        summary["boundary"] = total.boundary()
+    if others is not None:
+        summary["comparison"] = _compare(total.areas, others, config.compare, config.seed)
+    _write(target, "metrics.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     _write(target, "per_class.csv", _csv(summary["per_class"]))
-    _write(target, "confusion.npz", _npz(counts, spec.class_names, spec.ignore_label))
+    flags = target.read_config().get("flags") if target.exists() else None
+    page = report.build(summary, total.counts, spec, best=total.best, worst=total.worst, flags=flags)
+    _write(target, "report.html", page)
     print(table(summary))
-    print(f"{len(dataset)} images of {spec.name} {dataset.split}; written to {target.evaluation}")
+    path = files.join(target.evaluation, "report.html")
+    print(f"{len(dataset)} images of {spec.name} {dataset.split}; written to {target.evaluation}; open {path}")
     return 0
 
 
 def score_files(
-    dataset: Dataset, folder: str, *, on_example: Callable[[], Any] = lambda: None
-) -> tuple[np.ndarray, dict[str, Any]]:
+    dataset: Dataset, folder: str, total: Tally, *, on_images: Callable[[int], Any] = lambda count: None
+) -> dict[str, Any]:
     """Scores label images against a data set.
 
     Args:
       dataset: the truth.
       folder: holds one label image of class ids an example, NAME.png or NAME_label.png.
-      on_example: called after each one.
+      total: where the images are added.
+      on_images: called with the number of images done since it was last called.
 
     Returns:
-      int64 (C, C + 1) counts, and facts for metrics.json.
+      Facts for metrics.json.
 
     Raises:
       UserError: if the folder or a label image is missing, is unreadable, or differs in size from the truth.
     """
     paths = _find_predictions(dataset, folder)
-    spec, sizes = dataset.spec, _Sizes()
+    spec = dataset.spec
 
-    def score(example: Example) -> tuple[np.ndarray, tuple[int, ...]]:
-        _, truth = dataset.read(example)
+    def score(index: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        example = dataset.examples[index]
+        picture, truth = dataset.read(example)
         path = paths[example.name]
         predictions = images.decode_label(files.read_bytes(path), name=path)
         if predictions.shape != truth.shape:
@@ -103,23 +107,19 @@ def score_files(
                 f"{path}: {_size(predictions)}, but the label map of {example.name} is {_size(truth)}; save "
                 "predictions at the original size (label maps are never resized here)."
             )
-        counts = metrics.confusion(
-            truth, predictions, num_classes=spec.num_classes, ignore_label=spec.ignore_label
-        )
-        return counts, truth.shape
+        counts = metrics.confusion(truth, predictions, num_classes=spec.num_classes, ignore_label=spec.ignore_label)
+        return index, picture, truth, predictions, counts
 
-    total = np.zeros((spec.num_classes, spec.num_classes + 1), np.int64)
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(dataset), _CHUNK):
-            for counts, shape in pool.map(score, dataset.examples[start : start + _CHUNK]):
-                total += counts
-                sizes.add(shape)
-                on_example()
-    return total, {"predictions": folder, "resolution": sizes.summary()}
+            for result in pool.map(score, range(start, min(start + _CHUNK, len(dataset)))):
+                total.add(*result)
+                on_images(1)
+    return {"predictions": folder}
 
 
 def table(summary: dict[str, Any]) -> str:
-    """The numbers of `metrics.summarize` as aligned text, in percent."""
+    """The numbers of `metrics.summarize`, and what else metrics.json holds, as aligned text in percent."""
     rows = summary["per_class"]
     width = max(len("frequency-weighted IoU"), *(len(row["name"]) for row in rows))
     pixels = max(summary["pixels"], 1)
@@ -135,30 +135,54 @@ def table(summary: dict[str, Any]) -> str:
         ("frequency-weighted IoU", "frequency_weighted_iou"),
         ("SceneParsing score", "scene_parsing_score"),
     ):
-        lines.append(f"{name:<{width}}  {_percent(summary[key])}")
+        interval = summary.get("intervals", {}).get(key)
+        sure = f"  {_percent(interval[0])} to {_percent(interval[1]).strip()}" if interval else ""
+        lines.append(f"{name:<{width}}  {_percent(summary[key])}{sure}")
+    if summary.get("boundary"):
+        lines.append(f"{'boundary F1 (BF)':<{width}}  {_percent(summary['boundary']['bf'])}")
+        for pixels_away, value in summary["boundary"]["trimap_iou"].items():
+            lines.append(f"{f'mean IoU within {pixels_away} px':<{width}}  {_percent(value)}")
+    if summary.get("comparison"):
+        found = summary["comparison"]
+        low, high = (100 * bound for bound in found["interval"])
+        verdict = "the two runs differ" if found["differs"] else "no difference beyond chance"
+        difference = f"{100 * found['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
+        lines.append(f"mean IoU here minus in {found['other']}: {difference}: {verdict}")
     return "\n".join(lines)
 
 
 def _score_model(
-    dataset: Dataset, target: Run, batch_size: int, *, on_images: Callable[[int], Any]
-) -> tuple[np.ndarray, dict[str, Any]]:
-    from fcn_tf import inference  # here, because it takes seconds and scoring files does without TensorFlow
+    dataset: Dataset, target: Run, total: Tally, config: Config, *, on_images: Callable[[int], Any]
+) -> dict[str, Any]:
+    # Here, because it takes seconds and scoring files does without TensorFlow.
+    startup.load_tensorflow()
+    from fcn_tf import inference, scoring
 
-    sizes = _Sizes()
-
-    def on_batch(indices, _images, labels, _predictions):
-        sizes.add(labels.shape)
+    def on_batch(indices, pictures, labels, predictions, counts):
+        for each in zip(indices.tolist(), pictures, labels, predictions, counts, strict=True):
+            total.add(*each)
         on_images(len(indices))
 
-    model = inference.load_model(target)
-    result = inference.evaluate_dataset(model, dataset, batch_size=batch_size, on_batch=on_batch)
-    return result.counts, {
+    result = inference.evaluate_dataset(
+        inference.load_model(target),
+        dataset,
+        scoring=scoring.Scoring(tta=config.tta, window=config.sliding_window, refine=config.refine),
+        batch_size=config.batch_size,
+        on_batch=on_batch,
+    )
+    return {
         "model": target.model,
-        "resolution": sizes.summary(),
+        "settings": {name: getattr(config, name) for name in ("tta", "sliding_window", "refine")},
         "loss": result.loss if np.isfinite(result.loss) else None,
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,
     }
+
+
+def _compare(areas: np.ndarray, others: np.ndarray, other: str, seed: int) -> dict[str, Any]:
+    if not np.array_equal(areas[:, 1], others[:, 1]):
+        raise UserError(f"--compare={other} was evaluated against other label maps of these images; evaluate it again.")
+    return {"other": other, **bootstrap.compare(areas, others, seed=seed)}
 
 
 def _find_predictions(dataset: Dataset, folder: str) -> dict[str, str]:

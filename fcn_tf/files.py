@@ -39,6 +39,15 @@ def size(path: str) -> int:
     return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
 
 
+def stamp(path: str) -> tuple[int, int]:
+    """(bytes, nanoseconds of the last change): another stamp, another content."""
+    if is_remote(path):
+        facts = _gfile().stat(path)
+        return facts.length, facts.mtime_nsec
+    facts = os.stat(path)
+    return facts.st_size, facts.st_mtime_ns
+
+
 def list_dir(path: str) -> list[str]:
     """The sorted names in the folder `path`, without hidden ones (.DS_Store, ._copies from a Mac)."""
     # gfile ends the names of remote folders with a slash.

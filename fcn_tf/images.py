@@ -34,6 +34,25 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
+def probe_image(data: bytes, *, name: str) -> tuple[tuple[int, int], int, np.ndarray]:
+    """Looks at a photo as cheaply as finding out whether it is whole allows.
+
+    Returns:
+      (width, height) as stored, before any EXIF turn; the EXIF orientation, 1 to 8; and a greyscale
+      uint8 (16, 17) thumbnail of it as stored.
+
+    Raises:
+      UserError: if it cannot be decoded.
+    """
+    picture = _open(data, name, draft=True)
+    size, picture = picture.info["size"], picture.copy()
+    orientation = picture.getexif().get(0x0112, 1)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        picture = Image.fromarray(_eight_bits(np.asarray(picture), name))
+    thumbnail = np.asarray(picture.convert("L").resize((17, 16), Image.Resampling.BOX))
+    return size, orientation if orientation in range(1, 9) else 1, thumbnail
+
+
 def decode_label(data: bytes, *, name: str) -> np.ndarray:
     """Decodes a label map to the values it stores.
 
@@ -53,11 +72,31 @@ def decode_label(data: bytes, *, name: str) -> np.ndarray:
     pixels = np.asarray(_open(data, name))
     if pixels.ndim == 3:
         pixels = _grey(pixels, name)
-    if pixels.dtype.kind == "f" and not np.array_equal(pixels, np.trunc(pixels)):
-        raise UserError(
-            f"{name}: the label map holds fractions; expected whole class ids in an 8 or 16-bit PNG."
-        )
-    return pixels.astype(np.int32)
+    return _whole(pixels, name)
+
+
+def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
+    """Decodes a mask of any kind to what it stores, and names its format.
+
+    As `decode_label`, but colours are left to the caller.
+
+    Returns:
+      int32 (H, W) values, or uint8 (H, W, 3) RGB whose channels differ; and Pillow's name of the format.
+
+    Raises:
+      UserError: if it cannot be decoded.
+    """
+    picture = _open(data, name)
+    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        form, picture = picture.format, picture.convert("RGB")
+    else:
+        form = picture.format
+    pixels = np.asarray(picture)
+    if pixels.ndim == 3:
+        if pixels.shape[-1] >= 3 and (pixels[..., 1:3] != pixels[..., :1]).any():
+            return np.ascontiguousarray(pixels[..., :3]), form or ""
+        pixels = pixels[..., 0]
+    return _whole(pixels, name), form or ""
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -84,11 +123,15 @@ def _encode(pixels: np.ndarray, form: str, **options) -> bytes:
     return file.getvalue()
 
 
-def _open(data: bytes, name: str, *, turn: bool = False) -> Image.Image:
+def _open(data: bytes, name: str, *, turn: bool = False, draft: bool = False) -> Image.Image:
     if not data:
         raise UserError(f"{name}: the file is empty; expected an image. Copy it again.")
     try:
         picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        if draft:
+            picture.info["size"] = picture.size
+            # A JPEG is then read to its end, but computed at an eighth of its size.
+            picture.draft("L", (picture.width // 8, picture.height // 8))
         picture.load()
         if turn:
             ImageOps.exif_transpose(picture, in_place=True)
@@ -101,6 +144,15 @@ def _open(data: bytes, name: str, *, turn: bool = False) -> Image.Image:
             "Copy it again, or remove it."
         ) from None
     return picture
+
+
+def _whole(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Stored values -> int32, where they are whole numbers."""
+    if pixels.dtype.kind == "f" and not ((pixels == np.trunc(pixels)) & (np.abs(pixels) < 2**31)).all():
+        raise UserError(
+            f"{name}: the label map holds fractions; expected whole class ids in an 8 or 16-bit PNG."
+        )
+    return pixels.astype(np.int32)
 
 
 def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray:

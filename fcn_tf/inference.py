@@ -1,9 +1,9 @@
 """The one place that runs a trained model over pictures.
 
 Training (at each validation), evaluate, visualize and predict all come through here, so that what is measured
-is what is shown. Each picture is labelled at its own size. Labels, confusion counts and cross-entropy are
-computed in the graph, only what is asked for crosses to the host, and nothing grows with the number of
-images.
+is what is shown. Each picture is labelled at its own size, by default in one look (scoring.py knows others).
+Labels, confusion counts and cross-entropy are computed in the graph, only what is asked for crosses to the
+host, and nothing grows with the number of images.
 """
 
 import time
@@ -19,8 +19,10 @@ from fcn_tf import files, layers, metrics, pipeline  # noqa: F401  (layers regis
 from fcn_tf.datasets.base import Dataset, DatasetSpec
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
+from fcn_tf.scoring import Scoring, scorer, windows
 
-OnBatch = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+OnBatch = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+_PLAIN = Scoring()
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,7 @@ def load_model(source: Run | str) -> keras.Model:
     """
     path = source.model if isinstance(source, Run) else source
     if not files.exists(path):
-        raise UserError(
-            f"{path} does not exist: there is no trained model; train one first with --mode=train."
-        )
+        raise UserError(f"{path} does not exist: there is no trained model; train one first with --mode=train.")
     try:
         return keras.models.load_model(path, compile=False)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
@@ -92,14 +92,15 @@ class Predictor:
       num_classes: how many classes the model tells apart.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, scoring: Scoring = _PLAIN):
         """Wraps a model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C)."""
         self.num_classes = int(model.output_shape[-1])
-        dtype = _label_dtype(self.num_classes)
+        self._window = scoring.window
+        dtype, scores = _label_dtype(self.num_classes), scorer(model, scoring)
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
         def label(images):
-            return tf.cast(tf.argmax(_logits(model, images), axis=-1, output_type=tf.int32), dtype)
+            return tf.cast(tf.argmax(scores(images), axis=-1, output_type=tf.int32), dtype)
 
         self._label = label
 
@@ -112,18 +113,24 @@ class Predictor:
         Returns:
           Class ids (B, H, W), in the narrowest of uint8, uint16 and int32 that holds them all.
         """
-        return self._label(tf.convert_to_tensor(images, tf.uint8)).numpy()
+        labels = np.empty(images.shape[:3], _label_dtype(self.num_classes).as_numpy_dtype)
+        for window in windows(images.shape[1], images.shape[2], self._window):
+            top, left, height, width = window.inside
+            seen = self._label(tf.convert_to_tensor(images[:, *window.seen], tf.uint8)).numpy()
+            labels[:, *window.kept] = seen[:, top : top + height, left : left + width]
+        return labels
 
 
 class Evaluator:
     """Measures a model against label maps; build it once and run it as often as wanted, it traces once."""
 
-    def __init__(self, model: keras.Model, spec: DatasetSpec):
+    def __init__(self, model: keras.Model, spec: DatasetSpec, scoring: Scoring = _PLAIN):
         """Prepares the graph.
 
         Args:
           model: maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C); weights may change later.
           spec: of the data sets to come: the same classes, the same ignored label.
+          scoring: how pictures are looked at.
 
         Raises:
           UserError: if the model tells another number of classes apart than the data set has.
@@ -134,18 +141,22 @@ class Evaluator:
                 f"The model has {model.output_shape[-1]} classes but {spec.name} has {classes}; "
                 "give the --dataset it was trained on, or train on this one."
             )
-        dtype = _label_dtype(classes)
+        dtype, scores = _label_dtype(classes), scorer(model, scoring)
 
         @tf.function(
             input_signature=[
                 tf.TensorSpec((None, None, None, 3), tf.uint8),
                 tf.TensorSpec((None, None, None), tf.int32),
+                tf.TensorSpec((4,), tf.int32),
             ]
         )
-        def step(images, labels):
-            logits = _logits(model, images)  # (B, H, W, C)
+        def step(images, labels, inside):
+            logits = scores(images)  # (B, H, W, C)
+            # A window is judged by what it keeps: the labels are those of that part.
+            begin = tf.stack([0, inside[0], inside[1], 0])
+            logits = tf.slice(logits, begin, tf.stack([-1, inside[2], inside[3], -1]))
             predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            cells = _cells(labels, predictions, spec)
+            cells = _image_cells(labels, predictions, spec)
             counted, known = _counted(labels, spec)
             # Written out, because TensorFlow's fused op computes the gradient too, at 2.5 times the price.
             target = tf.gather(logits, tf.where(known, labels, 0), batch_dims=3)
@@ -153,7 +164,7 @@ class Evaluator:
             loss = tf.reduce_sum(tf.cast(tf.where(counted & known, entropy, 0.0), tf.float64))
             return cells, loss, tf.cast(predictions, dtype)
 
-        self._spec = spec
+        self._spec, self._window = spec, scoring.window
         self._step = step
 
     def run(
@@ -173,8 +184,8 @@ class Evaluator:
           max_examples: look at the first so many only.
           indices: look at these only, in this order.
           on_batch: called after every batch, for pictures and statistics of the same pass, with NumPy arrays
-            indices into `dataset.examples` (B,), uint8 images (B, H, W, 3), int32 labels (B, H, W) and
-            predictions (B, H, W).
+            indices into `dataset.examples` (B,), uint8 images (B, H, W, 3), int32 labels (B, H, W),
+            predictions (B, H, W) and each picture's int64 counts (B, C, C).
 
         Raises:
           UserError: if an example cannot be read.
@@ -182,30 +193,43 @@ class Evaluator:
         """
         spec = self._spec
         chosen = (range(len(dataset)) if indices is None else indices)[:max_examples]
-        cells = np.zeros(spec.num_classes**2 + 2, np.int64)
+        total = np.zeros((spec.num_classes, spec.num_classes), np.int64)
         loss, images_seen, start = 0.0, 0, time.perf_counter()
         for places, images, labels in _batches(dataset, chosen, batch_size):
-            batch_cells, batch_loss, predictions = self._step(images, labels)
-            cells += batch_cells.numpy()
-            loss += float(batch_loss)
-            images_seen += len(images)
-            if cells[-1]:
-                names = ", ".join(dataset.examples[int(i)].name for i in places)
+            counts, strays, batch_loss, predictions = self._batch(np.asarray(images), np.asarray(labels))
+            total += counts.sum(0)
+            loss += batch_loss
+            images_seen += len(counts)
+            if strays.any():
+                names = ", ".join(dataset.examples[int(i)].name for i in np.asarray(places)[strays > 0])
                 raise ValueError(
-                    f"{names}: {cells[-1]} pixels have a label that is neither one of the {spec.num_classes} "
+                    f"{names}: {strays.sum()} pixels have a label that is neither one of the {spec.num_classes} "
                     f"classes nor the ignored label ({spec.ignore_label})."
                 )
             if on_batch is not None:
-                on_batch(*(np.asarray(x) for x in (places, images, labels, predictions)))
-        counts = counts_from_cells(cells, spec)
-        pixels = int(counts.sum())
+                on_batch(np.asarray(places), np.asarray(images), np.asarray(labels), predictions, counts)
+        pixels = int(total.sum())
         return Evaluation(
-            counts=counts,
+            counts=total,
             ignore_label=spec.ignore_label,
             loss=loss / pixels if pixels else float("nan"),
             images=images_seen,
             seconds=time.perf_counter() - start,
         )
+
+    def _batch(self, images, labels):
+        """One batch, window after window: counts (B, C, C), stray labels (B,), summed loss, predictions."""
+        classes = self._spec.num_classes
+        cells = np.zeros((len(images), classes**2 + 2), np.int64)
+        predictions = np.empty(labels.shape, _label_dtype(classes).as_numpy_dtype)
+        loss = 0.0
+        for window in windows(labels.shape[1], labels.shape[2], self._window):
+            part = images[:, *window.seen], labels[:, *window.kept], np.array(window.inside, np.int32)
+            part_cells, part_loss, part_predictions = self._step(*part)
+            cells += part_cells.numpy()
+            loss += float(part_loss)
+            predictions[:, *window.kept] = part_predictions.numpy()
+        return cells[:, :-2].reshape(-1, classes, classes), cells[:, -1], loss, predictions
 
 
 def confusion_cells(logits: tf.Tensor, labels: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
@@ -220,7 +244,9 @@ def confusion_cells(logits: tf.Tensor, labels: tf.Tensor, spec: DatasetSpec) -> 
       int64 (C * C + 2,): the confusion matrix row by row (rows = truth), then the number of ignored pixels
       and of those whose label is neither a class nor ignored. `counts_from_cells` makes a matrix of a sum.
     """
-    return _cells(labels, tf.argmax(logits, axis=-1, output_type=tf.int32), spec)
+    cell = _cell_numbers(labels, tf.argmax(logits, axis=-1, output_type=tf.int32), spec)
+    size = spec.num_classes**2 + 2
+    return tf.math.bincount(tf.reshape(cell, [-1]), minlength=size, maxlength=size, dtype=tf.int64)
 
 
 def counts_from_cells(cells, spec: DatasetSpec) -> np.ndarray:
@@ -235,25 +261,34 @@ def _counted(labels: tf.Tensor, spec: DatasetSpec) -> tuple[tf.Tensor, tf.Tensor
     return counted, (labels >= 0) & (labels < spec.num_classes)
 
 
-def _cells(labels: tf.Tensor, predictions: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
+def _cell_numbers(labels: tf.Tensor, predictions: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
+    """(B, H, W): which of the C * C + 2 cells a pixel counts in."""
     classes = spec.num_classes
     counted, known = _counted(labels, spec)
     # Two more cells: for pixels that don't count, and for labels that must not be.
     cell = tf.where(known, labels * classes + predictions, classes * classes + 1)
-    cell = tf.where(counted, cell, classes * classes)
-    size = classes * classes + 2
-    return tf.math.bincount(tf.reshape(cell, [-1]), minlength=size, maxlength=size, dtype=tf.int64)
+    return tf.where(counted, cell, classes * classes)
 
 
-def evaluate_dataset(model: keras.Model, dataset: Dataset, **options) -> Evaluation:
+def _image_cells(labels: tf.Tensor, predictions: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
+    """`confusion_cells` of each picture: int64 (B, C * C + 2)."""
+    size, images = spec.num_classes**2 + 2, tf.shape(labels)[0]
+    cell = _cell_numbers(labels, predictions, spec) + size * tf.range(images)[:, None, None]
+    cells = size * images
+    counts = tf.math.bincount(tf.reshape(cell, [-1]), minlength=cells, maxlength=cells, dtype=tf.int64)
+    return tf.reshape(counts, [-1, size])
+
+
+def evaluate_dataset(model: keras.Model, dataset: Dataset, *, scoring: Scoring = _PLAIN, **options) -> Evaluation:
     """Measures a model once.
 
     Args:
       model: see `Evaluator`, which is for measuring again and again.
       dataset: what to measure it on.
+      scoring: how pictures are looked at.
       **options: those of `Evaluator.run`.
     """
-    return Evaluator(model, dataset.spec).run(dataset, **options)
+    return Evaluator(model, dataset.spec, scoring).run(dataset, **options)
 
 
 def _batches(dataset: Dataset, indices: Sequence[int], batch_size: int):
@@ -264,10 +299,6 @@ def _batches(dataset: Dataset, indices: Sequence[int], batch_size: int):
         if mistake is None:
             raise
         raise mistake from None
-
-
-def _logits(model: keras.Model, images: tf.Tensor) -> tf.Tensor:
-    return tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)
 
 
 def _label_dtype(num_classes: int) -> tf.DType:

@@ -84,7 +84,7 @@ def learning_rate_factors(model, arch, *, pretrained):
     Args:
       model: from `build_model`.
       arch: its name in `ARCHS`.
-      pretrained: whether the trunk was loaded; an untrained one learns as fast as the other new layers.
+      pretrained: whether the trunk was loaded; an untrained one learns at the base rate.
 
     Returns:
       {variable path: factor}, every trainable variable once.
@@ -92,19 +92,20 @@ def learning_rate_factors(model, arch, *, pretrained):
     chosen = ARCHS[arch]
     factors = {}
     for layer in model.layers:
-        factor = chosen.trunk_rate if pretrained and _is_trunk(layer.name) else chosen.head_rate
+        trunk_rate = chosen.trunk_rate if pretrained else 1.0
+        factor = trunk_rate if is_trunk(layer.name) else chosen.head_rate
         factors.update({variable.path: factor for variable in layer.trainable_variables})
     return factors
 
 
-def _is_trunk(name):
+def is_trunk(name):
     return name.startswith("conv") and "_" in name and name[4].isdigit()
 
 
 def _load(model, net, *, transposed, classifier):
     """Fills the trunk (every convolution the model has, from the file) and conv6, conv7 where widths agree."""
     for layer in model.layers:
-        if _is_trunk(layer.name):
+        if is_trunk(layer.name):
             conv = net.convs[layer.name]
             kernel = conv.kernel.transpose(1, 0, 2, 3) if transposed else conv.kernel
             layer.set_weights([kernel, conv.bias])

@@ -32,7 +32,7 @@ def contact_sheet(
     Returns:
       UTF-8 HTML.
     """
-    return _render(
+    return render(
         "contact_sheet.html",
         title=title,
         subtitle=subtitle,
@@ -41,5 +41,6 @@ def contact_sheet(
     )
 
 
-def _render(template: str, **values: Any) -> bytes:
+def render(template: str, **values: Any) -> bytes:
+    """Fills a file of templates/ with values: UTF-8 HTML."""
     return _environment().get_template(template).render(**values).encode()

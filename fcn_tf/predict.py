@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import tqdm
 
-from fcn_tf import files, images, palette
+from fcn_tf import files, images, palette, startup
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
@@ -22,7 +22,7 @@ def run(config: Config) -> int:
     """Labels every picture that --input names.
 
     Args:
-      config: uses input, output_dir and logs_dir.
+      config: uses input, output_dir, logs_dir, tta, sliding_window and refine.
 
     Returns:
       The exit status: 0, or 2 if a picture could not be read; the others are done all the same.
@@ -36,9 +36,12 @@ def run(config: Config) -> int:
     class_names, colors = facts["class_names"], [tuple(color) for color in facts["colors"]]
     output_dir = config.output_dir or source.predict
     names = output_names(find_pictures(config.input))
-    from fcn_tf import inference  # here, because it takes seconds and mistakes should show at once
+    # Here, because it takes seconds and mistakes should show at once.
+    startup.load_tensorflow()
+    from fcn_tf import inference, scoring
 
-    predictor = inference.Predictor(inference.load_model(source))
+    looks = scoring.Scoring(tta=config.tta, window=config.sliding_window, refine=config.refine)
+    predictor = inference.Predictor(inference.load_model(source), looks)
     files.makedirs(output_dir)
     failed = 0
     for path, name in tqdm.tqdm(names.items(), unit="image", desc="predict", disable=None):

@@ -49,6 +49,11 @@ class Run:
         return files.join(self.logs_dir, "history.csv")
 
     @property
+    def curves(self) -> str:
+        """A picture of the history."""
+        return files.join(self.logs_dir, "curves.png")
+
+    @property
     def model(self) -> str:
         """The best model on validation, ready to load."""
         return files.join(self.logs_dir, "model.keras")
@@ -83,13 +88,24 @@ class Run:
         """Where predictions go when no `--output_dir` is given."""
         return files.join(self.logs_dir, "predict")
 
+    @property
+    def check(self) -> str:
+        """Folder of what --mode=check found."""
+        return files.join(self.logs_dir, "check")
+
+    @property
+    def facts(self) -> str:
+        """What was found in the files of the data set, by their size and time."""
+        return files.join(self.logs_dir, "facts.json.gz")
+
     def exists(self) -> bool:
         """Whether anything has been trained here."""
         return files.exists(self.config)
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to continue from."""
-        return files.exists(files.join(self.checkpoints, "checkpoint"))
+        names = files.list_dir(self.checkpoints) if files.is_dir(self.checkpoints) else []
+        return any(name.endswith(".index") for name in names)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes config.json, creating the folder."""

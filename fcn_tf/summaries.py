@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf import palette
+from fcn_tf import charts, metrics, palette
 from fcn_tf.datasets.base import DatasetSpec
 from fcn_tf.runs import Run
 
@@ -45,6 +45,19 @@ class Summaries:
             for number, (photo, truth, prediction) in enumerate(samples):
                 strip = self._strip(photo, truth, prediction)[None]
                 tf.summary.image(f"photo, truth, prediction, errors/{number}", strip, step=step)
+
+    def classes(self, counts: np.ndarray, step: int) -> None:
+        """Adds a point to the validation curve of each class that occurs, and shows the confusion matrix.
+
+        Args:
+          counts: int64 (C, C), rows = truth.
+          step: of the evaluation.
+        """
+        names = self._spec.class_names
+        ious = zip(names, metrics.iou(counts, self._spec.ignore_label), strict=True)
+        _scalars(self._validation, {f"iou/{name}": value for name, value in ious if not np.isnan(value)}, step)
+        with self._validation.as_default():
+            tf.summary.image("confusion (rows: truth)", charts.confusion_image(counts, names)[None], step=step)
 
     def graph(self, function_graph: tf.Graph) -> None:
         """Shows the graph of the training step."""

@@ -3,7 +3,7 @@
 import functools
 import platform
 
-from fcn_tf import __version__, datasets, weights
+from fcn_tf import __version__, datasets, startup, weights
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
@@ -25,6 +25,7 @@ def run(config: Config) -> int:
     weights_file = weights.find(config.weights, config.model_dir)
 
     # Here, because it takes seconds and mistakes should show at once.
+    startup.load_tensorflow()
     import keras
 
     from fcn_tf import distribution, model, optimizers, pipeline, trainer
@@ -71,7 +72,8 @@ def run(config: Config) -> int:
     start = loop.restore()
     if start:
         print(f"resumed at step {start}")
-    if start >= config.max_steps:
+    schedule = trainer.Schedule(config.max_steps, config.eval_every, config.save_every, config.log_every)
+    if start >= config.max_steps and not loop.owes_validation(schedule, start):
         print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
         return 0
     if distribution.is_chief(strategy):
@@ -81,7 +83,6 @@ def run(config: Config) -> int:
         f"{config.arch}, {network.count_params():,} parameters; {spec.name}: {len(train)} training and "
         f"{len(validation)} validation examples, {spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
     )
-    schedule = trainer.Schedule(config.max_steps, config.eval_every, config.save_every, config.log_every)
     status = loop.fit(schedule, start=start)
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")

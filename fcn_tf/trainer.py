@@ -13,11 +13,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf import distribution, files, inference, layers, losses, metrics, pipeline
+from fcn_tf import charts, distribution, files, inference, layers, losses, metrics, pipeline
 from fcn_tf.checkpoints import Checkpoints
 from fcn_tf.datasets.base import Dataset
 from fcn_tf.errors import UserError
 from fcn_tf.interrupts import Interrupts
+from fcn_tf.model import is_trunk
 from fcn_tf.progress import Progress
 from fcn_tf.runs import Run
 from fcn_tf.summaries import Summaries
@@ -78,15 +79,39 @@ class Trainer:
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             variables = [*model.variables, *optimizer.variables]
-            folder = run.checkpoints if self._chief else files.join(run.checkpoints, "not-the-chief")
-            self._checkpoints = Checkpoints(folder, variables)
+        # Outside the scope: its own variables are this worker's, and a string cannot be mirrored.
+        self._checkpoints = Checkpoints(run.checkpoints, variables, writer=self._chief)
         self._evaluator = inference.Evaluator(model, validation.spec)
         self._summaries = Summaries(run, train.spec, enabled=self._chief)
         self._step = tf.function(self._distributed_step)
+        self._parts = _parts(model)
 
     def restore(self) -> int:
-        """Continues from the newest checkpoint, where there is one, and returns its step."""
-        return self._checkpoints.restore()
+        """Continues from the newest checkpoint, where there is one, and returns its step.
+
+        Raises:
+          UserError: if it cannot be used, or other workers see another one.
+        """
+        start = self._checkpoints.restore()
+        if self._sum_over_replicas(start) != start * self._strategy.num_replicas_in_sync:
+            raise UserError(
+                f"this worker would resume at step {start}, another one elsewhere; --logs_dir={self._run.logs_dir} must "
+                "be one folder that all workers share."
+            )
+        return start
+
+    def _sum_over_replicas(self, number: int) -> int:
+        @tf.function
+        def total():
+            numbers = self._strategy.run(lambda: tf.constant(number, tf.int64))
+            return self._strategy.reduce(tf.distribute.ReduceOp.SUM, numbers, axis=None)
+
+        return int(total())
+
+    def owes_validation(self, schedule: Schedule, step: int) -> bool:
+        """Whether the validation due after `step` is missing: a signal that cuts one short still saves the step."""
+        due = step > 0 and (step % schedule.eval_every == 0 or step == schedule.max_steps)
+        return due and all(row["step"] != step for row in self._run.read_history())
 
     def fit(self, schedule: Schedule, *, start: int = 0) -> int:
         """Trains from step `start` to `schedule.max_steps`.
@@ -99,11 +124,16 @@ class Trainer:
         """
         window, since_evaluation = Window(self._train), Window(self._train)
         elapsed = _last_elapsed(self._run)
-        clock = time.perf_counter()
+        clock = began = time.perf_counter()
         with Interrupts() as interrupts, Progress(start, schedule.max_steps) as bar:
+            if self.owes_validation(schedule, start) and not self._evaluate(
+                start, since_evaluation, elapsed, None, interrupts, bar
+            ):
+                return self._stop(start, interrupts, bar)
             for step, batch in self._numbered_batches(start, schedule.max_steps):
-                began = time.perf_counter()
-                loss, cells = self._step(*batch, tf.constant(step - 1, tf.int32))
+                last = step == schedule.max_steps
+                log = step % schedule.log_every == 0 or last
+                loss, norms, cells = self._step(*batch, tf.constant(step - 1, tf.int32), tf.constant(log))
                 loss = float(loss)
                 if not math.isfinite(loss):
                     raise self._diverged(step, loss)
@@ -115,10 +145,15 @@ class Trainer:
                 for each in (window, since_evaluation):
                     each.add(loss, cells)
                 bar.update(f"loss {since_evaluation.loss:.3f}, {since_evaluation.rate:.2f} images/s")
-                last = step == schedule.max_steps
-                if step % schedule.log_every == 0 or last:
+                if log:
                     self._summaries.train_scalars(
-                        {**window.scores(), "learning_rate": self._rate(), "images_per_second": window.rate}, step
+                        {
+                            **window.scores(),
+                            **dict(zip(self._parts, np.sqrt(norms), strict=True)),
+                            "learning_rate": self._rate(),
+                            "images_per_second": window.rate,
+                        },
+                        step,
                     )
                     window = Window(self._train)
                 if step % schedule.eval_every == 0 or last:
@@ -130,6 +165,7 @@ class Trainer:
                     return self._stop(step, interrupts, bar)
                 if step % schedule.save_every == 0 or last:
                     self._save(step)
+                began = time.perf_counter()  # validating and saving are not training
         return 0
 
     def _numbered_batches(self, start: int, end: int) -> Iterator[tuple[int, tuple]]:
@@ -154,18 +190,28 @@ class Trainer:
                     raise
                 raise mistake from None
 
-    def _distributed_step(self, images, labels, number):
-        loss, cells = self._strategy.run(self._replica_step, args=(images, labels, number))
+    def _distributed_step(self, images, labels, number, log):
+        results = self._strategy.run(self._replica_step, args=(images, labels, number, log))
         # Already summed over the replicas: each holds the same.
-        return self._strategy.experimental_local_results(loss)[0], self._strategy.experimental_local_results(cells)[0]
+        floats, cells = (self._strategy.experimental_local_results(result)[0] for result in results)
+        return floats[0], floats[1:], cells
 
-    def _replica_step(self, images, labels, number):
+    def _replica_step(self, images, labels, number, log):
         context = tf.distribute.get_replica_context()
         loss, gradients, logits = self._gradients(images, labels, number)
+        norms = tf.cond(log, lambda: self._squared_norms(gradients), lambda: tf.zeros(len(self._parts)))
         # Keras sums gradients over the replicas; the loss was divided by the pixels of all of them.
         self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
         cells = inference.confusion_cells(logits, labels, self._train.spec)
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, cells])
+        floats = tf.concat([[loss], norms], axis=0)
+        # One by one: replicas cannot sum tensors of different types together.
+        return [context.all_reduce(tf.distribute.ReduceOp.SUM, part) for part in (floats, cells)]
+
+    def _squared_norms(self, gradients):
+        """Of the trunk's and of the new layers' gradient; several replicas add up the squares of their shares."""
+        scale = self._optimizer.scale_loss(tf.constant(1.0))
+        sums = [2 * tf.add_n([tf.nn.l2_loss(gradients[i]) for i in part]) for part in self._parts.values()]
+        return tf.cast(tf.stack(sums), tf.float32) / tf.square(scale)
 
     def _gradients(self, images, labels, number):
         context = tf.distribute.get_replica_context()
@@ -183,7 +229,7 @@ class Trainer:
         """Validates, and keeps the model if it is the best so far; False if a signal cut it short."""
         samples: list[tuple] = []
 
-        def on_batch(indices, images, labels, predictions):
+        def on_batch(_indices, images, labels, predictions, _counts):
             samples.extend(list(zip(images, labels, predictions, strict=True))[: _SHOWN_EXAMPLES - len(samples)])
             if interrupts.signal:
                 raise _Interrupted
@@ -200,7 +246,8 @@ class Trainer:
         }
         self._summaries.validation_scalars({**scores, "images_per_second": evaluation.images_per_second}, step)
         self._summaries.pictures(samples, step)
-        if self._debug:
+        self._summaries.classes(evaluation.counts, step)
+        if self._debug and batch is not None:
             self._write_histograms(batch, step)
         self._summaries.flush()
         bar.write(
@@ -215,13 +262,14 @@ class Trainer:
                 {
                     "step": step,
                     "epoch": step * self._batch_size / len(self._train),
-                    "train_loss": since_evaluation.loss,
-                    **{f"val_{name}": None if math.isnan(value) else value for name, value in scores.items()},
+                    "train_loss": _measured(since_evaluation.loss),
+                    **{f"val_{name}": _measured(value) for name, value in scores.items()},
                     "learning_rate": self._rate(),
                     "images_per_second": since_evaluation.rate,
                     "elapsed_seconds": elapsed,
                 }
             )
+            charts.write_curves(self._run)
         return True
 
     def _save(self, step):
@@ -248,7 +296,7 @@ class Trainer:
         return float(self._optimizer.learning_rate.numpy())
 
     def _write_graph(self, batch):
-        function = self._step.get_concrete_function(*batch, tf.constant(0, tf.int32))
+        function = self._step.get_concrete_function(*batch, tf.constant(0, tf.int32), tf.constant(True))
         self._summaries.graph(function.graph)
 
     def _write_histograms(self, batch, step):
@@ -320,6 +368,19 @@ def save_model(model: keras.Model, path: str) -> None:
     temporary = f"{path}.new.keras"
     model.save(temporary)
     files.replace(temporary, path)
+
+
+def _measured(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _parts(model: keras.Model) -> dict[str, list[int]]:
+    """{name of the curve: which trainable variables}: do pretrained layers learn, and new ones?"""
+    trunk = {variable.path for layer in model.layers if is_trunk(layer.name) for variable in layer.trainable_variables}
+    parts: dict[str, list[int]] = {"gradient_norm/vgg": [], "gradient_norm/new": []}
+    for i, variable in enumerate(model.trainable_variables):
+        parts["gradient_norm/vgg" if variable.path in trunk else "gradient_norm/new"].append(i)
+    return {name: part for name, part in parts.items() if part}
 
 
 def _last_elapsed(run: Run) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fcn_tf import datasets, files, images, metrics, pages, palette
+from fcn_tf import datasets, files, images, metrics, pages, palette, startup
 from fcn_tf.config import Config
 from fcn_tf.datasets.base import DatasetSpec
 from fcn_tf.errors import UserError
@@ -18,8 +18,8 @@ def run(config: Config) -> int:
     """Writes visualize/{inp,gt,pred,overlay}_N.png, legend.png and index.html under --logs_dir.
 
     Args:
-      config: uses dataset, data_dir, split, ignore_label and logs_dir; batch_size says how many examples, and
-        seed which ones.
+      config: uses dataset, data_dir, split, ignore_label, logs_dir, tta, sliding_window and refine; batch_size says
+        how many examples, and seed which ones.
 
     Returns:
       The exit status, 0.
@@ -29,22 +29,25 @@ def run(config: Config) -> int:
     """
     source = Run(config.logs_dir)
     source.require_model()
-    dataset = datasets.load(config.dataset, config.data_dir, config.split, ignore_label=config.ignore_label)
+    dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags())
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
     count = min(config.batch_size, len(dataset))
     chosen = np.random.default_rng(config.seed).choice(len(dataset), count, replace=False).tolist()
 
-    from fcn_tf import inference  # here, because it takes seconds and mistakes should show at once
+    # Here, because it takes seconds and mistakes should show at once.
+    startup.load_tensorflow()
+    from fcn_tf import inference, scoring
 
     samples: list[Sample] = []
 
-    def on_batch(indices, pictures, labels, predictions):
+    def on_batch(indices, pictures, labels, predictions, _counts):
         names = [dataset.examples[index].name for index in indices]
         samples.extend(map(Sample, names, pictures, labels, predictions))
 
+    looks = scoring.Scoring(tta=config.tta, window=config.sliding_window, refine=config.refine)
     evaluation = inference.evaluate_dataset(
-        inference.load_model(source), dataset, indices=chosen, on_batch=on_batch
+        inference.load_model(source), dataset, scoring=looks, indices=chosen, on_batch=on_batch
     )
     index = write_sheet(
         samples,

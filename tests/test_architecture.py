@@ -131,8 +131,9 @@ def test_backends_stay_where_they_belong(path):
 
 
 def test_tables_agree():
-    from fcn_tf import model, pipeline
+    from fcn_tf import model, pipeline, refine
 
+    assert set(config.REFINEMENTS) == set(refine.REFINEMENTS)
     assert set(config.ARCHS) == set(model.ARCHS)
     assert set(config.DATASETS) == set(datasets.DATASETS)
     assert config.CROPS == pipeline.CROPS and config.RESIZES == pipeline.RESIZES

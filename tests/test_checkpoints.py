@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from fcn_tf.checkpoints import Checkpoints, sweep
 from fcn_tf.errors import UserError
+from fcn_tf.layers import StepDropout
 
 
 def model(units=2, name="dense"):
-    layers = [keras.layers.Dense(units, name=name), keras.layers.Dropout(0.5, name="drop"), keras.layers.Dense(1)]
-    return keras.Sequential([keras.Input((3,)), *layers])
+    layers = [keras.layers.Dense(units, name=name), StepDropout(0.5), keras.layers.Dense(1, name="last")]
+    return keras.Sequential([keras.Input((3,)), *layers], name="model")
 
 
 def values(network):
@@ -53,7 +54,7 @@ def test_an_optimizer_comes_back(tmp_path):
             optimizer.apply(gradients, network.trainable_variables)
 
     def new():
-        network, optimizer = model(), keras.optimizers.Adam(0.1)
+        network, optimizer = model(), keras.optimizers.Adam(0.1, name="adam")
         optimizer.build(network.trainable_variables)
         return network, optimizer, Checkpoints(str(tmp_path), [*network.variables, *optimizer.variables])
 
@@ -87,7 +88,7 @@ def test_the_newest_two_are_kept_by_the_name_of_their_step(tmp_path):
 
 @pytest.mark.parametrize(
     "other, said",
-    [(lambda: model(units=4), "dense/kernel"), (lambda: model(name="other"), "other/kernel|dense/kernel")],
+    [(lambda: model(units=4), r"dense/bias is \[2\] there and \[4\] here"), (lambda: model(name="other"), "absent here")],
     ids=["another width", "another name"],
 )
 def test_another_network_is_refused_and_left_as_it_was(tmp_path, other, said):
@@ -139,19 +140,47 @@ def flip(path):
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, os.remove, lambda path: path.write_bytes(b"")])
-@pytest.mark.parametrize("name", ["ckpt-6.index", "ckpt-6.data-00000-of-00001"])
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "name, damage",
+    [(".index", truncate), (".index", flip), (".index", empty)]
+    + [(".data-00000-of-00001", damage) for damage in (truncate, flip, empty, os.remove)],
+)
 def test_a_damaged_checkpoint_is_one_line_that_says_how_to_go_on(tmp_path, name, damage):
     saved(tmp_path, 3, 6)
-    damage(tmp_path / name)
+    damage(tmp_path / f"ckpt-6{name}")
     with pytest.raises(UserError) as caught:
         restored(tmp_path)
     message = str(caught.value)
-    assert "ckpt-6" in message and "\n" not in message
-    # As it says:
-    for path in tmp_path.glob("ckpt-6*"):
+    assert f"remove {tmp_path}/ckpt-6.*" in message and "\n" not in message
+    for path in tmp_path.glob("ckpt-6.*"):
         path.unlink()
-    assert restored(tmp_path)[0] == 3
+    step, network = restored(tmp_path)
+    assert step == 3 and (network.get_layer("dense").bias.numpy() == 3).all()
+
+
+def test_a_worker_that_is_not_the_chief_restores_and_writes_nothing(tmp_path):
+    saved(tmp_path, 3)
+    before = sorted(os.listdir(tmp_path))
+    checkpoints = Checkpoints(str(tmp_path), model().variables, writer=False)
+    assert checkpoints.restore() == 3
+    checkpoints.save(4)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_moved_folder_is_the_same_run(tmp_path, monkeypatch, relative):
+    monkeypatch.chdir(tmp_path)
+    saved("here" if relative else tmp_path / "here", 3, 6)
+    (tmp_path / "here").rename(tmp_path / "there")
+    network = model()
+    checkpoints = Checkpoints("there" if relative else str(tmp_path / "there"), network.variables)
+    assert checkpoints.restore() == 6 and tf.train.latest_checkpoint("there").endswith("there/ckpt-6")
+    checkpoints.save(7)
+    assert sorted(path.stem for path in (tmp_path / "there").glob("*.index")) == ["ckpt-6", "ckpt-7"]
 
 
 @pytest.mark.parametrize("damage", [truncate, os.remove, lambda path: path.write_bytes(b"\xff\xfe")])

@@ -12,6 +12,7 @@ import pytest
 from fcn_tf import evaluate, images, metrics
 from fcn_tf.datasets import DATASETS
 from fcn_tf.errors import UserError
+from fcn_tf.tally import Tally
 from tests import tiny_run
 
 PAIRS = [([[0, 1, 2]], [[0, 0, 3]]), ([[1, 1], [2, 2]], [[1, 2], [2, 2]])]
@@ -30,6 +31,11 @@ def save_labels(folder, maps):
         with open(os.path.join(folder, name), "wb") as file:
             file.write(images.encode_png(np.asarray(labels, np.uint8)))
     return str(folder)
+
+
+def score(folder):
+    data = tiny_run.dataset(PAIRS)
+    evaluate.score_files(data, folder, Tally(data))
 
 
 def test_run_writes_every_number(tmp_path, capsys):
@@ -55,7 +61,7 @@ def test_run_writes_every_number(tmp_path, capsys):
     rows = list(csv.DictReader((tmp_path / "evaluation/per_class.csv").read_text().splitlines()))
     assert (rows[0]["id"], rows[0]["name"], rows[0]["iou"]) == ("0", "red", "0.5")
     out = capsys.readouterr().out
-    assert "mean IoU                 50.00" in out and "2 images of tiny validation" in out
+    assert "mean IoU                 50.00  " in out and "2 images of tiny validation" in out
 
 
 def test_run_without_a_model_says_to_train(tmp_path):
@@ -79,22 +85,23 @@ def test_predictions_of_any_tool(tmp_path, ending):
 def test_predictions_equal_to_the_truth_are_perfect(tmp_path):
     data = tiny_run.dataset(PAIRS)
     folder = save_labels(tmp_path, {f"image{i}.png": label for i, (_, label) in enumerate(PAIRS)})
-    counts, _ = evaluate.score_files(data, folder)
-    assert metrics.pixel_accuracy(counts, 3) == metrics.mean_iou(counts, 3) == 1
+    total = Tally(data)
+    evaluate.score_files(data, folder, total)
+    assert metrics.pixel_accuracy(total.counts, 3) == metrics.mean_iou(total.counts, 3) == 1
 
 
 def test_predictions_that_are_missing_are_named(tmp_path):
     folder = save_labels(tmp_path, {"image0.png": PAIRS[0][0], "stray.png": [[0]]})
     with pytest.raises(UserError, match="no label image for 1 of 2 images of tiny validation: image1;"):
-        evaluate.score_files(tiny_run.dataset(PAIRS), folder)
+        score(folder)
     with pytest.raises(UserError, match="is no folder"):
-        evaluate.score_files(tiny_run.dataset(PAIRS), str(tmp_path / "nowhere"))
+        score(str(tmp_path / "nowhere"))
 
 
 def test_predictions_are_never_resized(tmp_path):
     folder = save_labels(tmp_path, {"image0.png": [[0, 1]], "image1.png": PAIRS[1][0]})
     with pytest.raises(UserError, match="image0.png: 2x1, but the label map of image0 is 3x1"):
-        evaluate.score_files(tiny_run.dataset(PAIRS), folder)
+        score(folder)
 
 
 def test_table_aligns_and_marks_what_has_no_value():
@@ -106,7 +113,79 @@ def test_table_aligns_and_marks_what_has_no_value():
 
 
 def test_scoring_files_needs_no_tensorflow():
-    code = (
-        "import sys, fcn_tf.evaluate, fcn_tf.predict, fcn_tf.visualize; sys.exit('tensorflow' in sys.modules)"
-    )
+    code = "import sys, fcn_tf.evaluate, fcn_tf.predict, fcn_tf.visualize; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def two_runs(tmp_path, monkeypatch):
+    """Folders of label images, of which the second has more pixels wrong, for 12 images of 2x2."""
+    truth = [[[i % 3, 1], [2, (i + 1) % 3]] for i in range(12)]
+    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: tiny_run.dataset([(each, each) for each in truth]))
+    good = save_labels(tmp_path / "good", {f"image{i}.png": each for i, each in enumerate(truth)})
+    bad = save_labels(tmp_path / "bad", {f"image{i}.png": [[0, 0], each[1]] for i, each in enumerate(truth)})
+    return good, bad
+
+
+def test_compare_says_whether_two_runs_differ(tmp_path, two_runs, capsys):
+    good, bad = two_runs
+    assert evaluate.run(tiny_run.config(tmp_path / "a", predictions=bad)) == 0
+    assert evaluate.run(tiny_run.config(tmp_path / "b", predictions=good, compare=str(tmp_path / "a"))) == 0
+    result = json.loads((tmp_path / "b/evaluation/metrics.json").read_text())["comparison"]
+    other = json.loads((tmp_path / "a/evaluation/metrics.json").read_text())
+    assert result["differs"] and result["mean_iou"] == 1
+    assert result["other_mean_iou"] == pytest.approx(other["mean_iou"])
+    assert "the two runs differ" in capsys.readouterr().out
+    evaluate.run(tiny_run.config(tmp_path / "c", predictions=bad, compare=str(tmp_path / "a")))
+    assert "+0.00 (+0.00 to +0.00): no difference beyond chance" in capsys.readouterr().out
+    assert "No difference beyond chance." in (tmp_path / "c/evaluation/report.html").read_text()
+
+
+def test_compare_with_what_is_not_comparable(tmp_path, two_runs, monkeypatch):
+    good, _ = two_runs
+
+    def compare():
+        return evaluate.run(tiny_run.config(tmp_path / "b", predictions=good, compare=str(tmp_path / "a")))
+
+    with pytest.raises(UserError, match="evaluate that run first"):
+        compare()
+    evaluate.run(tiny_run.config(tmp_path / "a", predictions=good))
+    with pytest.raises(UserError, match="other classes or another ignored label"):
+        evaluate.run(tiny_run.config(tmp_path / "b", predictions=good, compare=str(tmp_path / "a"), ignore_label="0"))
+    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: tiny_run.dataset(PAIRS))
+    with pytest.raises(UserError, match="12 other images than the 2"):
+        compare()
+    (tmp_path / "a/evaluation/per_image.npz").write_bytes(b"torn")
+    with pytest.raises(UserError, match="damaged"):
+        compare()
+
+
+def test_compare_with_other_label_maps_of_the_same_images(tmp_path, two_runs, monkeypatch):
+    good, _ = two_runs
+    evaluate.run(tiny_run.config(tmp_path / "a", predictions=good))
+    other = tiny_run.dataset([([[0, 0], [0, 0]], [[0, 0], [0, 0]])] * 12)
+    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: other)
+    with pytest.raises(UserError, match="against other label maps"):
+        evaluate.run(tiny_run.config(tmp_path / "b", predictions=good, compare=str(tmp_path / "a")))
+
+
+def test_boundary_intervals_and_areas(tmp_path, two_runs, capsys):
+    good, _ = two_runs
+    evaluate.run(tiny_run.config(tmp_path, predictions=good, boundary=True))
+    result = json.loads((tmp_path / "evaluation/metrics.json").read_text())
+    assert result["boundary"]["bf"] == 1 and result["boundary"]["trimap_iou"]["1"] == 1
+    assert result["intervals"]["mean_iou"] == [1, 1]
+    with np.load(tmp_path / "evaluation/per_image.npz") as saved:
+        assert saved["names"].tolist()[:2] == ["image0", "image1"]
+        # image0 is 0 1 / 2 1: one pixel of 0, two of 1, one of 2, all hit.
+        np.testing.assert_array_equal(saved["areas"][0], [[1, 2, 1]] * 3)
+    assert "boundary F1 (BF)        100.00" in capsys.readouterr().out
+
+
+def test_other_ways_to_look_are_noted_and_change_nothing_for_a_1x1_model(tmp_path):
+    tiny_run.write_run(tmp_path)
+    evaluate.run(tiny_run.config(tmp_path, sliding_window=2))
+    result = json.loads((tmp_path / "evaluation/metrics.json").read_text())
+    assert result["settings"] == {"tta": False, "sliding_window": 2, "refine": "none"}
+    assert result["pixel_accuracy"] == 4 / 6
+    assert "boundary" not in result and "comparison" not in result

@@ -37,7 +37,8 @@ def test_every_setting_can_be_typed():
         "arch": "original", "logs_dir": "l", "image_size": 64, "batch_size": 3, "learning_rate": 0.5, "max_steps": 9,
         "eval_every": 8, "save_every": 7, "log_every": 6, "split": "test", "precision": "float16", "seed": 5,
         "ignore_label": "4", "crop": "squash", "resize": "nearest", "augment": False, "dropout": 0.25, "input": "i",
-        "output_dir": "o", "predictions": "p", "debug": True,
+        "output_dir": "o", "predictions": "p", "tta": True, "sliding_window": 64, "refine": "guided", "boundary": True,
+        "compare": "c", "debug": True,
     }  # fmt: skip
     assert set(values) == {field.name for field in dataclasses.fields(Config)}
     assert parse(*(f"--{name}={value}" for name, value in values.items())) == Config(**values)

@@ -55,6 +55,7 @@ def test_evaluation_equals_its_numpy_twin(ignore, batch_size):
     read = {Example(str(i)): (image, label.astype(np.int32)) for i, (image, label) in enumerate(pictures)}
     data = Dataset(spec, "validation", tuple(read), read.__getitem__)
     model, counts, total, pixels, seen = tiny_run.color_model(scale=0.02), 0, 0.0, 0, []
+    per_image = []
 
     for image, label in pictures:
         logits = image * np.float32(0.02)
@@ -65,13 +66,15 @@ def test_evaluation_equals_its_numpy_twin(ignore, batch_size):
         ).squeeze(-1)
         total, pixels = total + entropy[valid].sum(), pixels + valid.sum()
 
-    def on_batch(indices, images, labels, predictions):
+    def on_batch(indices, images, labels, predictions, image_counts):
         assert all(isinstance(array, np.ndarray) for array in (indices, images, labels, predictions))
+        per_image.extend(image_counts)
         assert images.shape[:3] == labels.shape == predictions.shape and len(images) == len(indices)
         seen.extend(indices.tolist())
 
     result = inference.evaluate_dataset(model, data, batch_size=batch_size, on_batch=on_batch)
     np.testing.assert_array_equal(result.counts, counts)
+    np.testing.assert_array_equal(np.sum(per_image, axis=0), counts)
     np.testing.assert_allclose(result.loss, total / pixels, rtol=1e-5)
     assert seen == [0, 1, 2, 3, 4]
 
@@ -151,7 +154,5 @@ def test_mirrored_model_measures_the_same():
         data = tiny_run.dataset([([[0, 1, 2]], [[0, 0, 3]]), ([[1, 1]], [[1, 2]])])
         assert inference.evaluate_dataset(model, data).counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

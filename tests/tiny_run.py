@@ -65,5 +65,10 @@ def config(logs_dir, **changes):
         "input": "",
         "output_dir": "",
         "predictions": "",
+        "tta": False,
+        "sliding_window": 0,
+        "refine": "none",
+        "boundary": False,
+        "compare": "",
     }
     return SimpleNamespace(**values | changes)

@@ -52,6 +52,29 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Options:
+    """What a command line says about a data set; each named as its flag, where --help explains it.
+
+    Attributes:
+      num_classes: 0 if not said.
+      ignore_label: "auto", "none" or a number.
+      mask_values: such as "0,255" or "0-20"; "" if not said.
+      mask_colors: such as "000000,ff0000"; "" if not said.
+      seed: decides the split where there is none.
+      on_bad_example: "fail" or "skip".
+      cache: path of the file that remembers what was found in files; "" for none.
+    """
+
+    num_classes: int = 0
+    ignore_label: str = "auto"
+    mask_values: str = ""
+    mask_colors: str = ""
+    seed: int = 0
+    on_bad_example: str = "fail"
+    cache: str = ""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One split of a data set.
 
@@ -61,12 +84,14 @@ class Dataset:
       examples: in a fixed order.
       read: example -> (image, label): uint8 (H, W, 3) RGB and int32 (H, W) class ids of the same size.
         Thread-safe, without TensorFlow; raises UserError naming the file when it cannot be read.
+      rules: what the masks mean, a `masks.MaskRules`; None where they hold class ids as they are.
     """
 
     spec: DatasetSpec
     split: str
     examples: tuple[Example, ...]
     read: Callable[[Example], tuple[np.ndarray, np.ndarray]]
+    rules: object = None
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -1,0 +1,54 @@
+"""Programs that tests start as processes of their own: signals end a process, and TensorFlow's devices precede it."""
+
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from tests.conftest import ROOT
+
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def start(*arguments, **environment):
+    """Starts Python in the repository's root; what it prints, errors too, is read with `communicate`."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | ENVIRONMENT | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(happened, process, seconds=300):
+    """Returns once `happened()` is true; fails if the process ends first."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"the process ended, or took too long:\n{process.communicate()[0]}")
+        time.sleep(0.05)
+
+
+@functools.cache
+def two_devices():
+    """What tests/two_devices.py measured; it runs once for all tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = start("-m", "tests.two_devices", folder)
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, output
+        with open(os.path.join(folder, "results.json")) as file:
+            return json.load(file)
+
+
+def free_port():
+    """A TCP port that nothing listens on."""
+    with socket.socket() as server:
+        server.bind(("localhost", 0))
+        return server.getsockname()[1]

@@ -1,0 +1,327 @@
+"""The training loop: that it learns, resumes exactly, stops cleanly, and writes what it should; on one and many devices."""
+
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_tf import datasets, inference, train
+from fcn_tf.errors import UserError
+from fcn_tf.runs import HISTORY_COLUMNS, Run
+from fcn_tf.trainer import Window
+from tests import processes, tiny_training
+
+
+@pytest.fixture(autouse=True)
+def tiny_data(monkeypatch):
+    monkeypatch.setattr(datasets, "load", tiny_training.load)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with the narrow weights and a finished run of 16 steps, validated at 8 and 16, with --debug."""
+    folder = str(tmp_path_factory.mktemp("finished"))
+    tiny_training.write_weights(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "load", tiny_training.load)
+        assert train.run(tiny_training.config(folder, debug=True)) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, finished):
+    """A folder of its own with the narrow weights."""
+    shutil.copy(os.path.join(finished, "narrow.mat"), tmp_path)
+    return str(tmp_path)
+
+
+def run_of(folder):
+    return Run(os.path.join(folder, "run"))
+
+
+def saved_state(folder, step):
+    """{name: array} of a checkpoint."""
+    reader = tf.train.load_checkpoint(os.path.join(run_of(folder).checkpoints, f"ckpt-{step}"))
+    return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
+
+
+def same_state(one, other, step):
+    a, b = saved_state(one, step), saved_state(other, step)
+    assert a.keys() == b.keys()
+    # TensorFlow counts saves in a variable of its own.
+    return all(np.array_equal(a[name], b[name]) for name in a if not name.startswith("save_counter"))
+
+
+def test_it_learns(finished):
+    rows = run_of(finished).read_history()
+    assert rows[-1]["train_loss"] < 0.9 * rows[0]["train_loss"]
+    assert abs(tiny_training.events(run_of(finished).train_events)["loss"][1] / math.log(3) - 1) < 0.1
+
+
+def test_the_history_has_one_row_a_validation(finished):
+    with open(run_of(finished).history) as file:
+        assert tuple(file.readline().strip().split(",")) == HISTORY_COLUMNS
+    rows = run_of(finished).read_history()
+    assert [row["step"] for row in rows] == [8, 16]
+    assert [row["epoch"] for row in rows] == [4, 8]  # 4 pictures a step, 8 an epoch
+    for row in rows:
+        assert row["learning_rate"] == pytest.approx(3e-3) and row["images_per_second"] > 0
+        assert all(0 <= row[name] <= 1 for name in ("val_pixel_accuracy", "val_mean_accuracy", "val_mean_iou"))
+    assert sorted(row["elapsed_seconds"] for row in rows) == [row["elapsed_seconds"] for row in rows]
+
+
+def test_config_json_says_how_the_run_was_made(finished):
+    content = run_of(finished).read_config()
+    assert content["flags"] == tiny_training.config(finished, debug=True).to_json()
+    assert content["class_names"] == ["red", "green", "blue"] and content["num_classes"] == 3
+    assert content["colors"] == [[255, 0, 0], [0, 255, 0], [0, 0, 255]] and content["ignore_label"] == 255
+    assert content["versions"]["tensorflow"] == tf.__version__ and content["versions"]["keras"] == keras.__version__
+
+
+def test_the_curves_share_their_tags(finished):
+    scalars = {"loss", "pixel_accuracy", "mean_iou", "images_per_second"}
+    training = tiny_training.events(run_of(finished).train_events)
+    validation = tiny_training.events(run_of(finished).validation_events)
+    for tag in scalars | {"learning_rate"}:
+        assert list(training[tag]) == list(range(1, 17))  # --log_every=1
+    for tag in scalars | {"mean_accuracy"}:
+        assert list(validation[tag]) == [8, 16]
+    assert set(training["learning_rate"].values()) == {np.float32(3e-3)}
+    rows = run_of(finished).read_history()
+    assert [row["val_loss"] for row in rows] == pytest.approx(list(validation["loss"].values()))
+    means = [np.mean([training["loss"][step] for step in range(end - 7, end + 1)]) for end in (8, 16)]
+    assert [row["train_loss"] for row in rows] == pytest.approx(means)
+
+
+def test_the_graph_and_pictures_of_every_validation_are_there(finished):
+    assert "graph" in tiny_training.events(run_of(finished).train_events)
+    validation = tiny_training.events(run_of(finished).validation_events)
+    pictures = {tag: list(steps) for tag, steps in validation.items() if tag.startswith("photo, truth")}
+    assert len(pictures) == 3  # as many as there are validation examples, at most four
+    assert set(map(tuple, pictures.values())) == {(8, 16)}
+
+
+def test_gradient_norms_of_trunk_and_new_layers_are_logged(finished):
+    training = tiny_training.events(run_of(finished).train_events)
+    for tag in ("gradient_norm/vgg", "gradient_norm/new"):
+        assert list(training[tag]) == list(range(1, 17))
+        assert all(np.isfinite(norm) and norm >= 0 for norm in training[tag].values())
+    assert training["gradient_norm/new"][1] > 0
+    # The score layers start at zero, so nothing reaches the trunk at the first step.
+    assert training["gradient_norm/vgg"][1] == 0 < training["gradient_norm/vgg"][16]
+
+
+def test_classes_are_followed_by_name_and_curves_are_drawn(finished):
+    validation = tiny_training.events(run_of(finished).validation_events)
+    for tag in ("iou/red", "iou/green", "iou/blue", "confusion (rows: truth)"):
+        assert list(validation[tag]) == [8, 16]
+    means = [np.mean([validation[f"iou/{name}"][step] for name in ("red", "green", "blue")]) for step in (8, 16)]
+    assert means == pytest.approx([row["val_mean_iou"] for row in run_of(finished).read_history()])
+    assert os.path.getsize(run_of(finished).curves) > 1000
+
+
+def test_debug_adds_histograms_and_sparsity(finished):
+    training = tiny_training.events(run_of(finished).train_events)
+    for tag in ("weights/conv1_1/kernel", "gradients/conv_t3/bias", "activations/relu6", "sparsity/relu6"):
+        assert list(training[tag]) == [8, 16]
+    assert all(0 <= share <= 1 for share in training["sparsity/relu6"].values())
+
+
+def test_the_model_kept_is_the_best_on_validation(finished):
+    run = run_of(finished)
+    best = max(row["val_mean_iou"] for row in run.read_history())
+    model = inference.load_model(run)
+    validation = tiny_training.load("", "", "validation", ignore_label="auto")
+    assert inference.evaluate_dataset(model, validation).mean_iou == pytest.approx(best)
+
+
+def test_two_checkpoints_are_kept(finished):
+    names = [name for name in os.listdir(run_of(finished).checkpoints) if name.endswith(".index")]
+    assert sorted(names) == ["ckpt-12.index", "ckpt-16.index"]
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished, capsys):
+    before = run_of(finished).read_history()
+    assert train.run(tiny_training.config(finished, debug=True)) == 0
+    assert "resumed at step 16" in (printed := capsys.readouterr().out) and "--max_steps" in printed
+    assert run_of(finished).read_history() == before
+
+
+def test_stopped_and_resumed_is_bit_identical_to_uninterrupted(finished, folder, capsys):
+    assert train.run(tiny_training.config(folder, max_steps=6, save_every=3)) == 0
+    shutil.rmtree(os.path.join(folder, "run", "validation"))
+    # As if it had been killed after a validation whose checkpoint was never written.
+    run_of(folder).append_history({**run_of(folder).read_history()[-1], "step": 7})
+    assert train.run(tiny_training.config(folder)) == 0
+    assert "resumed at step 6\n" in capsys.readouterr().out
+    assert same_state(finished, folder, 16)
+    assert [row["step"] for row in run_of(folder).read_history()] == [6, 8, 16]
+    ours, theirs = (tiny_training.events(run_of(each).train_events)["loss"] for each in (folder, finished))
+    assert ours == theirs
+    assert run_of(folder).read_config()["flags"]["max_steps"] == 16
+
+
+def test_a_signal_during_validation_saves_and_the_validation_is_made_up_for(folder, monkeypatch, capsys):
+    def load(name, data_dir, split, *, ignore_label):
+        def stop(index):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        if split == "train":
+            return tiny_training.dataset(8)
+        return tiny_training.dataset(3, split, first_seed=100, on_read=stop if not run_of(folder).exists() else None)
+
+    monkeypatch.setattr(datasets, "load", load)
+    before = signal.getsignal(signal.SIGTERM)
+    assert train.run(tiny_training.config(folder, max_steps=4)) == 143
+    assert "stopped by SIGTERM after step 4" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not run_of(folder).read_history() and run_of(folder).has_checkpoint()
+    assert train.run(tiny_training.config(folder, max_steps=4)) == 0
+    (row,) = run_of(folder).read_history()
+    assert row["step"] == 4 and row["train_loss"] is None and row["val_loss"] > 0
+    assert os.path.exists(run_of(folder).model)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folder):
+    with pytest.raises(UserError) as caught:
+        train.run(tiny_training.config(folder, learning_rate=1e30, save_every=1))
+    message = str(caught.value)
+    step = int(re.search(r"step (\d+)", message)[1])
+    assert 2 <= step <= 4 and "--learning_rate" in message and "\n" not in message
+    kept = [int(name[5:-6]) for name in os.listdir(run_of(folder).checkpoints) if name.endswith(".index")]
+    assert kept and f"ckpt-{max(kept)};" in message.replace(". ", "; ") and max(kept) < step
+    assert all(np.isfinite(a).all() for a in saved_state(folder, max(kept)).values() if a.dtype.kind == "f")
+
+
+def test_an_example_that_cannot_be_read_is_one_line(folder, monkeypatch):
+    def broken(index):
+        if index == 3:
+            raise UserError("photos/3.png: the picture is cut short; remove it.")
+
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: tiny_training.dataset(8, on_read=broken))
+    with pytest.raises(UserError, match=r"^photos/3.png: the picture is cut short; remove it.$"):
+        train.run(tiny_training.config(folder))
+
+
+def test_a_run_of_another_network_is_refused(finished, folder):
+    shutil.copytree(run_of(finished).checkpoints, run_of(folder).checkpoints)
+    with pytest.raises(UserError, match="another network"):
+        train.run(tiny_training.config(folder, arch="fcn8s", precision="float16"))
+
+
+def test_a_window_divides_once():
+    window = Window(tiny_training.dataset(1))
+    assert math.isnan(window.loss) and window.rate == 0
+    # Truth 0: 3 right, 1 taken for 1; truth 1: 2 taken for 0, 4 right; 5 pixels ignored.
+    counts = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
+    cells = np.concatenate([counts.ravel(), [5, 0]])
+    window.add(2.0, tf.constant(cells))
+    window.add(4.0, tf.constant(cells))
+    window.add_time(0.5, 4)
+    window.add_time(1.5, 4)
+    assert window.rate == 4
+    assert window.scores() == pytest.approx({"loss": 3, "pixel_accuracy": 0.7, "mean_iou": (3 / 6 + 4 / 7) / 2})
+
+
+def test_two_replicas_learn_as_one_device_does():
+    """With ignored pixels spread unevenly over them, and no dropout."""
+    results = processes.two_devices()
+    assert results["replicas"] == 2 and len(results["losses"]) == 6
+    assert max(results["losses"]) - min(results["losses"]) > 0.01, "something was learned"
+    assert results["losses"] == pytest.approx(results["single_losses"], abs=1e-5)
+    assert results["weights_difference"] < 1e-4
+    for row, single in zip(results["rows"], results["single_rows"], strict=True):
+        for name in ("step", "epoch", "train_loss", "val_loss", "val_pixel_accuracy", "val_mean_iou"):
+            assert row[name] == pytest.approx(single[name], abs=1e-3)
+
+
+def test_a_run_of_one_device_continues_on_two():
+    results = processes.two_devices()
+    assert results["resumed_losses"] == pytest.approx(results["losses"][3:], abs=1e-5)
+    assert results["resumed_difference"] < 1e-4
+
+
+def test_replicas_drop_different_activations():
+    assert processes.two_devices()["masks_differ"]
+
+
+def test_histograms_work_on_two_replicas():
+    assert {"gradients/conv6/kernel", "sparsity/relu6"} <= set(processes.two_devices()["tags"])
+
+
+def start_main(folder, *arguments, **environment):
+    common = ["--mode=train", "--dataset=camvid", f"--data_dir={folder}/data", f"--weights={folder}/narrow.mat"]
+    common += [f"--logs_dir={folder}/run", "--image_size=32", "--batch_size=4", "--log_every=1"]
+    return processes.start("main.py", *common, *arguments, **environment)
+
+
+def checkpoint_steps(folder):
+    checkpoints = run_of(folder).checkpoints
+    names = os.listdir(checkpoints) if os.path.isdir(checkpoints) else []
+    return [int(name[5:-6]) for name in names if name.endswith(".index")]
+
+
+def test_signals_save_and_the_same_command_continues(folder):
+    """SIGTERM, then SIGINT, on real processes; --eval_every beyond reach, so that only training is interrupted."""
+    tiny_training.write_camvid(os.path.join(folder, "data"))
+    arguments = ["--max_steps=1000000", "--save_every=5", "--eval_every=1000000"]
+    done = 0
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        process = start_main(folder, *arguments)
+        processes.wait_for(lambda done=done: max(checkpoint_steps(folder), default=0) > done, process)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == status, output
+        assert "Traceback" not in output
+        assert (f"resumed at step {done}\n" in output) == (done > 0)
+        done, before = int(re.search(rf"stopped by {number.name} after step (\d+)", output)[1]), done
+        assert done == max(checkpoint_steps(folder)) > before
+    process = start_main(folder, *arguments, "--arch=original")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2 and re.fullmatch(r"error: .*--arch=.*\n", output)
+
+
+@pytest.mark.slow
+def test_two_workers_learn_as_one_device_does(folder):
+    """Two processes on this machine under MultiWorkerMirroredStrategy, then a resume of both."""
+    tiny_training.write_camvid(os.path.join(folder, "data"))
+    arguments = ["--eval_every=3", "--save_every=3", "--dropout=0"]
+
+    def learn(name, max_steps, workers):
+        shutil.copytree(f"{folder}/data", f"{folder}/{name}/data", dirs_exist_ok=True)
+        shutil.copy(f"{folder}/narrow.mat", f"{folder}/{name}")
+        ports = [processes.free_port() for _ in range(workers)]
+        cluster = {"worker": [f"localhost:{port}" for port in ports]}
+        started = [
+            start_main(
+                f"{folder}/{name}",
+                f"--max_steps={max_steps}",
+                *arguments,
+                **({"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})} if workers > 1 else {}),
+            )
+            for i in range(workers)
+        ]
+        outputs = [process.communicate(timeout=300)[0] for process in started]
+        for process, output in zip(started, outputs, strict=True):
+            assert process.returncode == 0, output
+        return outputs
+
+    learn("one", 6, workers=1)
+    learn("two", 3, workers=2)
+    for output in learn("two", 6, workers=2):
+        assert "resumed at step 3\n" in output and "2 replica(s)" in output
+    one, two = Run(f"{folder}/one/run"), Run(f"{folder}/two/run")
+    losses = [tiny_training.events(run.train_events)["loss"] for run in (one, two)]
+    assert list(losses[0]) == list(losses[1]) == [1, 2, 3, 4, 5, 6]
+    assert list(losses[1].values()) == pytest.approx(list(losses[0].values()), abs=1e-5)
+    assert [row["step"] for row in two.read_history()] == [3, 6]
+    assert sorted(os.listdir(two.logs_dir)) == sorted(os.listdir(one.logs_dir))
+    assert sorted(os.listdir(two.checkpoints)) == sorted(os.listdir(one.checkpoints))

@@ -1,0 +1,155 @@
+"""Run by processes.two_devices: what one device and two replicas make of the same training, as JSON."""
+
+import functools
+import json
+import os
+import shutil
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn_tf import model, optimizers, pipeline, trainer
+from fcn_tf.runs import Run
+from tests import tiny_training
+
+STEPS = 6
+
+
+def adam_difference(strategy):
+    """Largest difference after ten steps between replicas with gradients g and 2 g, and one device with 3 g."""
+
+    def gradients(step, factor):
+        rng = np.random.default_rng(step)
+        return [tf.constant(factor * rng.normal(0, size, (3,)), tf.float32) for size in (1e-4, 10)]
+
+    def variables():
+        return [keras.Variable(np.zeros(3, np.float32), name=name) for name in ("a", "b")]
+
+    factors = {"b": 5.0}
+    single, alone = variables(), optimizers.FusedAdam(0.01, factors=factors)
+    with strategy.scope():
+        shared, together = variables(), optimizers.FusedAdam(0.01, factors=factors)
+        together.build(shared)
+
+    @tf.function
+    def step(first, second):
+        def replica():
+            factor = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group + 1, tf.float32)
+            together.apply_gradients([(factor * first, shared[0]), (factor * second, shared[1])])
+
+        strategy.run(replica)
+
+    for number in range(10):
+        step(*gradients(number, 1))
+        alone.apply(gradients(number, 3), single)
+    return max(float(np.abs(one.numpy() - two.numpy()).max()) for one, two in zip(single, shared, strict=True))
+
+
+def scaled_difference(strategy):
+    """As `adam_difference` after one step with scaled losses, and one whose gradients overflow on the second replica."""
+    gradient = tf.constant([1.0, -2.0, 3.0])
+    single, alone = keras.Variable(np.zeros(3, np.float32)), optimizers.build_adam(0.01)
+    alone.apply([3 * gradient], [single])
+    with strategy.scope():
+        shared, together = keras.Variable(np.zeros(3, np.float32)), optimizers.build_adam(0.01, scale_loss=True)
+        together.build([shared])
+
+    @tf.function
+    def step(overflow):
+        def replica():
+            number = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.float32)
+            scaled = together.scale_loss((number + 1) * gradient)
+            together.apply_gradients([(tf.where(overflow & (number > 0), np.inf, scaled), shared)])
+
+        strategy.run(replica)
+
+    step(tf.constant(False))
+    step(tf.constant(True))
+    return float(np.abs(single.numpy() - shared.numpy()).max())
+
+
+def new_trainer(strategy, folder, name, *, dropout=0.0, debug=False):
+    """A trainer of equal weights, whatever the strategy."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        network = model.build_model(
+            "fcn8s", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=dropout
+        )
+        optimizer = optimizers.build_adam(0.01)
+    train = tiny_training.dataset(8)
+    batches = functools.partial(pipeline.training_batches, train, image_size=tiny_training.SIDE, seed=0)
+    loop = trainer.Trainer(
+        network,
+        optimizer,
+        strategy=strategy,
+        train=train,
+        validation=tiny_training.dataset(3, "validation", first_seed=100),
+        run=Run(os.path.join(folder, name)),
+        batch_size=4,
+        batches=batches,
+        seed=0,
+        debug=debug,
+    )
+    return loop, network
+
+
+def training(strategy, folder, name, *, steps=STEPS, **options):
+    """(losses by step, rows of the history, final weights)."""
+    loop, network = new_trainer(strategy, folder, name, **options)
+    start = loop.restore()
+    assert loop.fit(trainer.Schedule(steps, 3, 3, 1), start=start) == 0
+    run = Run(os.path.join(folder, name))
+    losses = tiny_training.events(run.train_events)["loss"]
+    return [losses[step] for step in sorted(losses)], run.read_history(), [w.numpy() for w in network.weights]
+
+
+def weights_difference(one, two):
+    return max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True) if a.dtype == np.float32)
+
+
+def dropout_masks_differ(strategy, folder):
+    """Whether two replicas given the same pictures drop different activations."""
+    loop, network = new_trainer(strategy, folder, "masks", dropout=0.5)
+    conv8 = network.get_layer("conv8").kernel
+    conv8.assign(np.random.default_rng(0).normal(size=conv8.shape))  # it starts at zero, whatever it is given
+    images, labels = (array[None] for array in tiny_training.scene(0))
+    gradients = tf.function(loop._gradients)
+    results = strategy.run(gradients, args=(tf.constant(images), tf.constant(labels), tf.constant(3)))
+    first, second = strategy.experimental_local_results(results[0])
+    return bool(abs(float(first) - float(second)) > 1e-6)
+
+
+def main(folder):
+    """Writes results.json into `folder`."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    one = tf.distribute.get_strategy()
+    tiny_training.write_weights(folder)
+
+    single_losses, single_rows, single_weights = training(one, folder, "one")
+    losses, rows, weights = training(two, folder, "two")
+    shutil.copytree(f"{folder}/one", f"{folder}/resumed", ignore=lambda *_: {"train", "ckpt-6.index"})
+    resumed_losses, _, resumed_weights = training(two, folder, "resumed", debug=True)
+    results = {
+        "replicas": two.num_replicas_in_sync,
+        "adam_difference": adam_difference(two),
+        "single_losses": single_losses,
+        "losses": losses,
+        "single_rows": single_rows,
+        "rows": rows,
+        "weights_difference": weights_difference(single_weights, weights),
+        "resumed_losses": resumed_losses,
+        "resumed_difference": weights_difference(resumed_weights, weights),
+        "masks_differ": dropout_masks_differ(two, folder),
+        "scaled_difference": scaled_difference(two),
+        "tags": sorted(tiny_training.events(os.path.join(folder, "resumed", "train"))),
+    }
+    with open(os.path.join(folder, "results.json"), "w") as file:
+        json.dump(results, file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
