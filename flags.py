@@ -102,6 +102,8 @@ def _saved(given):
     A training that never reached a checkpoint left nothing to continue: it may start anew with mended flags.
     """
     run = Run(given.get("logs_dir", _DEFAULTS["logs_dir"]))
+    if given.get("mode") == "check" and "dataset" in given:
+        return None  # other data than the run's, perhaps: it is looked at afresh
     if not run.exists() or (given.get("mode", "train") == "train" and not run.has_checkpoint()):
         return None
     saved = run.read_config().get("flags")

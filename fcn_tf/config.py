@@ -20,10 +20,10 @@ LOSSES = ("cross_entropy", "focal", "dice")
 REFINEMENTS = ("none", "guided")
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
-# What --image_size, --batch_size, --max_steps, --eval_every and --save_every are where they are not given.
+# What these flags are where they are not given.
 # ade20k's batch and steps are the original's.
 _BY_DATASET = {
-    "shapes": {"image_size": 96, "batch_size": 8, "max_steps": 600, "eval_every": 150, "save_every": 150},
+    "shapes": {"image_size": 96, "batch_size": 8, "max_steps": 600, "eval_every": 200, "save_every": 200},
     "camvid": {"image_size": 224, "batch_size": 4, "max_steps": 10_000, "eval_every": 500, "save_every": 250},
     "voc": {"image_size": 224, "batch_size": 4, "max_steps": 20_000, "eval_every": 1_000, "save_every": 500},
     "folder": {"image_size": 224, "batch_size": 4, "max_steps": 2_000, "eval_every": 200, "save_every": 200},
@@ -160,6 +160,9 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
         return Config(**given)
     kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
     saved = {name: value for name, value in saved.items() if name in kinds}
+    if given.get("dataset", saved.get("dataset")) != saved.get("dataset"):
+        # What was said about the run's own data says nothing about other data.
+        saved = {name: value for name, value in saved.items() if name not in _DATA_FLAGS or name == "seed"}
     for name, value in saved.items():
         if type(value) is not kinds[name]:
             raise UserError(

@@ -11,9 +11,19 @@ def choose_strategy() -> tf.distribute.Strategy:
     """Several machines if TF_CONFIG is set, all GPUs if there is more than one, else the one device there is.
 
     Call it before any other TensorFlow operation: collectives cannot be set up later.
+
+    Raises:
+      UserError: if TF_CONFIG is not as it should be.
     """
-    if os.environ.get("TF_CONFIG"):
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    if config := os.environ.get("TF_CONFIG"):
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"TF_CONFIG is {config!r} ({reason}); expected JSON such as "
+                '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}.'
+            ) from None
     if len(tf.config.list_logical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()

@@ -1,13 +1,22 @@
-"""Losses over the pixels that count."""
+"""Losses over the pixels that count.
 
+Each is made of sums over pixels, so that replicas can add them up before one division: ignored pixels then weigh the
+same everywhere, and a picture without a valid pixel weighs nothing instead of making the mean NaN.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
 import tensorflow as tf
+
+_FOCUS = 2.0  # gamma of the focal loss (Lin et al. 2017)
+_SMOOTH = 1.0  # pixels added to both sides of Dice's fraction, so that tiny classes do not jump
+
+Reduce = Callable[[tf.Tensor], tf.Tensor]
 
 
 def cross_entropy_sum(logits, labels, *, ignore_label):
     """Sums the softmax cross-entropy over every pixel that is not ignored.
-
-    Sum and count are returned apart so that replicas can add both up before one division; a picture without a
-    valid pixel then weighs nothing instead of making the mean NaN.
 
     Args:
       logits: float32 (B, H, W, C).
@@ -17,8 +26,83 @@ def cross_entropy_sum(logits, labels, *, ignore_label):
     Returns:
       (sum in nats, count), float32 scalars.
     """
+    weights, safe = _weights(labels, ignore_label, None)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
+    return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+
+
+class PixelLoss:
+    """One loss, or a sum of several.
+
+    cross_entropy: the mean over pixels, each with the weight of its class.
+    focal: the same with every pixel's share multiplied by (1 - p)^2, where p is the probability given to the truth
+      (Lin et al. 2017).
+    dice: 1 - the mean over the classes that occur of 2 sum(p t) / (sum(p) + sum(t)), over all pixels of the batch
+      (Milletari et al. 2016, without squares); class weights do not enter.
+
+    Args:
+      names: of cross_entropy, focal and dice.
+      ignore_label: the id that is not trained, or None.
+      class_weights: one a class, or None for equal ones.
+    """
+
+    def __init__(self, names: Sequence[str], *, ignore_label: int | None, class_weights: Sequence[float] | None = None):
+        self._parts = [getattr(self, f"_{name}") for name in names]
+        self._ignore_label = ignore_label
+        self._class_weights = None if class_weights is None else np.asarray(class_weights, np.float32)
+
+    def __call__(self, logits: tf.Tensor, labels: tf.Tensor, *, reduce: Reduce, replicas: int = 1) -> tf.Tensor:
+        """This replica's part of the loss: the parts, and their gradients, add up to those of the whole batch.
+
+        Args:
+          logits: float32 (B, H, W, C).
+          labels: int32 (B, H, W), class ids in [0, C) or the ignored one.
+          reduce: sums a tensor over all replicas.
+          replicas: how many there are.
+
+        Returns:
+          float32 scalar.
+        """
+        return tf.add_n([part(logits, labels, reduce, replicas) for part in self._parts])
+
+    def _cross_entropy(self, logits, labels, reduce, _replicas):
+        weights, safe = _weights(labels, self._ignore_label, self._class_weights)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
+        return _mean(losses, weights, reduce)
+
+    def _focal(self, logits, labels, reduce, _replicas):
+        weights, safe = _weights(labels, self._ignore_label, self._class_weights)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
+        return _mean(losses * (1.0 - tf.exp(-losses)) ** _FOCUS, weights, reduce)
+
+    def _dice(self, logits, labels, reduce, replicas):
+        valid, safe = _weights(labels, self._ignore_label, None)
+        truth = tf.one_hot(safe, logits.shape[-1]) * valid[..., None]
+        guess = tf.nn.softmax(logits) * valid[..., None]
+        hits = tf.reduce_sum(guess * truth, axis=[0, 1, 2])  # (C,)
+        sizes = tf.reduce_sum(guess + truth, axis=[0, 1, 2])
+        all_hits, all_sizes, all_truth = (
+            tf.stop_gradient(reduce(part)) for part in (hits, sizes, tf.reduce_sum(truth, axis=[0, 1, 2]))
+        )
+        present = tf.cast(all_truth > 0, tf.float32)
+        share = present / tf.maximum(tf.reduce_sum(present), 1.0)
+        ratio = (2.0 * all_hits + _SMOOTH) / (all_sizes + _SMOOTH)
+        whole = tf.reduce_sum(share * (1.0 - ratio))
+        # No mean of the replicas' own Dice is that of all pixels. To first order, though, the loss is linear in each
+        # replica's sums: its slope at the sums of all gives the exact gradient, and the value is put in after it.
+        slope = tf.reduce_sum(share * (ratio * sizes - 2.0 * hits) / (all_sizes + _SMOOTH))
+        return slope - tf.stop_gradient(slope) + whole / replicas
+
+
+def _weights(labels, ignore_label, class_weights):
+    """The weight of each pixel, 0 where it is ignored; and labels that are classes everywhere."""
     valid = tf.ones_like(labels, tf.bool) if ignore_label is None else tf.not_equal(labels, ignore_label)
     safe = tf.where(valid, labels, 0)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
     weights = tf.cast(valid, tf.float32)
-    return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+    return (weights if class_weights is None else weights * tf.gather(class_weights, safe)), safe
+
+
+def _mean(losses, weights, reduce):
+    total = reduce(tf.reduce_sum(weights))
+    # Without class weights this is the number of valid pixels; weights may add up to less than 1.
+    return tf.reduce_sum(losses * weights) / tf.where(total > 0, total, 1.0)

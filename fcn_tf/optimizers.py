@@ -46,6 +46,19 @@ class FusedAdam(keras.optimizers.Adam):
         return {**super().get_config(), "factors": self._factors}
 
 
+@keras.saving.register_keras_serializable("fcn_tf")
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras' dynamic loss scaling, but what overflows on one replica is left out on all.
+
+    Keras 3 asks the first replica alone, as if gradients had been summed by then: infinities of another one would be
+    applied, and workers that disagree would wait for each other for ever.
+    """
+
+    def check_finite(self, grads):
+        """Whether the gradients of every replica are finite."""
+        overflow = tf.cast(tf.logical_not(super().check_finite(grads)), tf.float32)
+        return tf.equal(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, overflow), 0.0)
+
 
 def build_adam(
     learning_rate: float, *, factors: dict[str, float] | None = None, scale_loss: bool = False
@@ -58,4 +71,4 @@ def build_adam(
       scale_loss: whether to scale losses dynamically, which float16's short range of exponents needs.
     """
     optimizer = FusedAdam(learning_rate, factors=factors, name="adam")
-    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
+    return LossScale(optimizer) if scale_loss else optimizer

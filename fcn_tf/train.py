@@ -1,10 +1,17 @@
 """`--mode=train`: trains a run, or continues it."""
 
+import dataclasses
 import functools
 import platform
+from collections.abc import Iterable, Mapping
 
-from fcn_tf import __version__, datasets, startup, weights
+import numpy as np
+
+from fcn_tf import __version__, class_weights, datasets, startup, weights
 from fcn_tf.config import Config
+from fcn_tf.datasets import coding, screening
+from fcn_tf.datasets.base import Dataset
+from fcn_tf.datasets.facts import Facts
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
 
@@ -18,17 +25,25 @@ def run(config: Config) -> int:
     Raises:
       UserError: when something about the flags, the data or the weights must be mended first.
     """
-    load = functools.partial(datasets.load, config.dataset, config.data_dir, ignore_label=config.ignore_label)
+    target = Run(config.logs_dir)
+    said = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
+    if said:
+        config = dataclasses.replace(config, **said)
+    load = functools.partial(
+        datasets.load, config.dataset, config.data_dir, **config.data_flags(), cache=target.facts
+    )
     train, validation = load("train"), load("validation")
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
+    shares = _check_masks(train, validation, target.facts)
+    weights_of_classes = _class_weights(config.class_weights, train, shares)
     weights_file = weights.find(config.weights, config.model_dir)
 
     # Here, because it takes seconds and mistakes should show at once.
     startup.load_tensorflow()
     import keras
 
-    from fcn_tf import distribution, model, optimizers, pipeline, trainer
+    from fcn_tf import distribution, losses, model, optimizers, pipeline, trainer
 
     strategy = distribution.choose_strategy()
     distribution.replica_batch_size(strategy, config.batch_size)
@@ -48,7 +63,6 @@ def run(config: Config) -> int:
             factors=model.learning_rate_factors(network, config.arch, pretrained=config.weights != "none"),
             scale_loss=config.precision == "float16",
         )
-    target = Run(config.logs_dir)
     loop = trainer.Trainer(
         network,
         optimizer,
@@ -67,6 +81,9 @@ def run(config: Config) -> int:
             resize=config.resize,
         ),
         seed=config.seed,
+        loss=losses.PixelLoss(
+            config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights_of_classes
+        ),
         debug=config.debug,
     )
     start = loop.restore()
@@ -87,6 +104,27 @@ def run(config: Config) -> int:
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
     return status
+
+
+def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Mapping[int, int]]:
+    """Checks every mask before its first use, and gives {class id or ignored label: pixels} of the training ones."""
+    if not screening.in_files(train):
+        return ({label: int(n) for label, n in enumerate(np.bincount(train.read(e)[1].ravel()))} for e in train.examples)
+    rules = screening.rules_of(train)
+    if train.spec.name == "folder":
+        print(coding.explain(rules))
+    facts = Facts(cache)
+    screening.check_masks(validation, facts)
+    return list(screening.check_masks(train, facts).values())
+
+
+def _class_weights(wanted: str, train: Dataset, shares: Iterable[Mapping[int, int]]) -> tuple[float, ...] | None:
+    if wanted == "none":
+        return None
+    spec = train.spec
+    found = class_weights.balanced(shares, spec) if wanted == "balanced" else class_weights.read(wanted, spec)
+    print(class_weights.show(found, spec))
+    return found
 
 
 def _describe(config, spec):

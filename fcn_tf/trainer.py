@@ -4,6 +4,7 @@ Which examples a step sees, how they are augmented and which activations it drop
 of the step (see pipeline.py and layers.py), so a checkpoint needs no more than the variables and that number.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ class Trainer:
       batches: makes the training batches; `pipeline.training_batches` with everything but batch_size, start_step,
         num_steps and shard filled in.
       seed: of the dropout masks.
+      loss: what is made small; None for the plain cross-entropy.
       debug: whether to write histograms at every validation.
     """
 
@@ -70,11 +72,13 @@ class Trainer:
         batch_size: int,
         batches: Callable[..., tf.data.Dataset],
         seed: int,
+        loss: losses.PixelLoss | None = None,
         debug: bool = False,
     ):
         self._model, self._optimizer, self._strategy = model, optimizer, strategy
         self._train, self._validation, self._run = train, validation, run
         self._batch_size, self._batches, self._seed, self._debug = batch_size, batches, seed, debug
+        self._loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=train.spec.ignore_label)
         self._chief = distribution.is_chief(strategy)
         with strategy.scope():
             optimizer.build(model.trainable_variables)
@@ -219,9 +223,12 @@ class Trainer:
         with tf.GradientTape() as tape:
             with layers.step_seed(seed):
                 logits = self._model(tf.cast(images, tf.float32), training=True)
-            total, pixels = losses.cross_entropy_sum(logits, labels, ignore_label=self._train.spec.ignore_label)
-            pixels = context.all_reduce(tf.distribute.ReduceOp.SUM, pixels)
-            loss = total / tf.maximum(pixels, 1.0)
+            loss = self._loss(
+                logits,
+                labels,
+                reduce=functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM),
+                replicas=context.num_replicas_in_sync,
+            )
             scaled = self._optimizer.scale_loss(loss)
         return loss, tape.gradient(scaled, self._model.trainable_variables), logits
 
@@ -307,8 +314,7 @@ class Trainer:
         activations = keras.Model(self._model.input, [layer.output for layer in shown])(tf.cast(images, tf.float32))
         with tf.GradientTape() as tape:
             logits = self._model(tf.cast(images, tf.float32), training=False)
-            total, pixels = losses.cross_entropy_sum(logits, labels, ignore_label=self._train.spec.ignore_label)
-            loss = total / tf.maximum(pixels, 1.0)
+            loss = self._loss(logits, labels, reduce=tf.identity)
         gradients = tape.gradient(loss, variables)
         self._summaries.histograms(
             {

@@ -88,7 +88,10 @@ def test_the_newest_two_are_kept_by_the_name_of_their_step(tmp_path):
 
 @pytest.mark.parametrize(
     "other, said",
-    [(lambda: model(units=4), r"dense/bias is \[2\] there and \[4\] here"), (lambda: model(name="other"), "absent here")],
+    [
+        (lambda: model(units=4), r"dense/bias is \[2\] there and \[4\] here"),
+        (lambda: model(name="other"), "absent here"),
+    ],
     ids=["another width", "another name"],
 )
 def test_another_network_is_refused_and_left_as_it_was(tmp_path, other, said):

@@ -1,6 +1,7 @@
 """The evaluate verb: its numbers, its files, and folders of label images made by anything."""
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -150,8 +151,10 @@ def test_compare_with_what_is_not_comparable(tmp_path, two_runs, monkeypatch):
     with pytest.raises(UserError, match="evaluate that run first"):
         compare()
     evaluate.run(tiny_run.config(tmp_path / "a", predictions=good))
+    unlike = tiny_run.dataset(PAIRS, spec=dataclasses.replace(tiny_run.SPEC, ignore_label=0))
+    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: unlike)
     with pytest.raises(UserError, match="other classes or another ignored label"):
-        evaluate.run(tiny_run.config(tmp_path / "b", predictions=good, compare=str(tmp_path / "a"), ignore_label="0"))
+        compare()
     monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: tiny_run.dataset(PAIRS))
     with pytest.raises(UserError, match="12 other images than the 2"):
         compare()

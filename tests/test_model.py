@@ -198,7 +198,8 @@ def test_other_depths_follow_from_the_file(depth, tmp_path):
 def scaled(convs, factor):
     """A trunk whose activations are `factor` times as large: ReLU and pooling pass factors on."""
     return {
-        name: (kernel * factor if name == "conv1_1" else kernel, bias * factor) for name, (kernel, bias) in convs.items()
+        name: (kernel * factor if name == "conv1_1" else kernel, bias * factor)
+        for name, (kernel, bias) in convs.items()
     }
 
 

@@ -110,4 +110,4 @@ def test_a_float16_network_learns():
     optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
     for now, then in zip(model.get_weights(), before, strict=True):
         assert now.dtype == np.float32
-        np.testing.assert_allclose(now - then, -0.01, rtol=0.05)
+        assert (now < then - 0.005).all()

@@ -71,4 +71,5 @@ def config(logs_dir, **changes):
         "boundary": False,
         "compare": "",
     }
-    return SimpleNamespace(**values | changes)
+    values |= changes
+    return SimpleNamespace(**values, data_flags=lambda: {"ignore_label": values["ignore_label"]})

@@ -74,9 +74,7 @@ def new_trainer(strategy, folder, name, *, dropout=0.0, debug=False):
     """A trainer of equal weights, whatever the strategy."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
-        network = model.build_model(
-            "fcn8s", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=dropout
-        )
+        network = model.build_model("fcn8s", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=dropout)
         optimizer = optimizers.build_adam(0.01)
     train = tiny_training.dataset(8)
     batches = functools.partial(pipeline.training_batches, train, image_size=tiny_training.SIDE, seed=0)

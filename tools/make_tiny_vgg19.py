@@ -2,8 +2,8 @@
 
     python tools/make_tiny_vgg19.py --output=fcn_tf/tiny-vgg19.mat
 
-The network is fcn8s over sixteen narrow convolutions, trained from scratch to segment scenes of eight patterns: the six of the data set `shapes` and two others, drawn with seeds that `shapes` never uses. Only the trunk is
-kept, its batch normalisation folded into the convolutions. What it knows is generated texture: it makes the first
+The network is fcn8s over sixteen narrow convolutions, trained from scratch to segment scenes of eight patterns: the
+five of the data set `shapes` and three others, drawn with seeds that `shapes` never uses. Only the trunk is kept, its batch normalisation folded into the convolutions. What it knows is generated texture: it makes the first
 command of the README work in minutes, and is no substitute for the real VGG19 on photographs.
 """
 
@@ -23,22 +23,27 @@ _STAGES = ((2, 16), (2, 32), (4, 48), (4, 64), (4, 96))  # (convolutions, filter
 _MEAN_RGB = (127.5, 127.5, 127.5)
 _REPORT = 50  # steps a line of progress
 _FIRST_SEED = 10_000_000  # shapes uses seeds below
+_DIFFICULTY = shapes.Difficulty(objects=(2, 4), clutter=(1, 4), radius=(20.0, 36.0))  # more crowded than shapes
 
 _MORE_PATTERNS = {
+    "rings": lambda u, v: np.sin(np.hypot(u, v)),
     "spirals": lambda u, v: np.sin(np.hypot(u, v) + np.arctan2(v, u)),
     "rays": lambda u, v: np.sin(7 * np.arctan2(v, u)),
 }
+_ORDER = ("stripes", "checks", "dots", "rings", "waves", "bricks", "spirals", "rays")
 
 
 def scenes(count: int) -> Dataset:
     """`count` scenes of all eight patterns."""
-    patterns = {**shapes.PATTERNS, **_MORE_PATTERNS}
+    known = {**shapes.PATTERNS, **_MORE_PATTERNS}
+    patterns = {name: known[name] for name in _ORDER}
     spec = DatasetSpec(
         "pretraining", ("ground", *patterns), tuple((i, i, i) for i in range(len(patterns) + 1)), shapes.IGNORED
     )
 
     def read(example):
-        return shapes.render(_FIRST_SEED + int(example.name), patterns=tuple(patterns.values()))
+        seed = _FIRST_SEED + int(example.name)
+        return shapes.render(seed, patterns=tuple(patterns.values()), difficulty=_DIFFICULTY)
 
     return Dataset(spec, "train", tuple(Example(str(i)) for i in range(count)), read)
 

@@ -39,7 +39,6 @@ PATTERNS: dict[str, Callable[[_Field, _Field], _Field]] = {
     "stripes": lambda u, v: np.sin(u),
     "checks": lambda u, v: np.sin(u) * np.sin(v) * 3,
     "dots": lambda u, v: np.cos(u) + np.cos(v) - 1,
-    "rings": lambda u, v: np.sin(np.hypot(u, v)),
     "waves": _waves,
     "bricks": _bricks,
 }
@@ -47,15 +46,7 @@ PATTERNS: dict[str, Callable[[_Field, _Field], _Field]] = {
 SPEC = DatasetSpec(
     name="shapes",
     class_names=("ground", *PATTERNS),
-    colors=(
-        (70, 76, 86),
-        (228, 87, 86),
-        (76, 120, 168),
-        (242, 190, 80),
-        (84, 162, 75),
-        (178, 121, 210),
-        (62, 193, 190),
-    ),
+    colors=((70, 76, 86), (228, 87, 86), (76, 120, 168), (242, 190, 80), (84, 162, 75), (178, 121, 210)),
     ignore_label=IGNORED,
 )
 
@@ -73,9 +64,9 @@ class Difficulty:
       noise: largest standard deviation, in grey levels.
     """
 
-    objects: tuple[int, int] = (2, 4)
-    clutter: tuple[int, int] = (1, 4)
-    radius: tuple[float, float] = (20.0, 36.0)
+    objects: tuple[int, int] = (1, 3)
+    clutter: tuple[int, int] = (1, 3)
+    radius: tuple[float, float] = (22.0, 38.0)
     period: tuple[float, float] = (9.0, 15.0)
     contrast: tuple[float, float] = (100.0, 180.0)
     noise: float = 8.0
