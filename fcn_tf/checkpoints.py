@@ -56,8 +56,9 @@ class Checkpoints:
         if self._manager is None:
             return
         for variable in self._variables:
-            if variable.dtype.startswith(("float", "bfloat")) and not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
-                raise FloatingPointError(variable.path)
+            if variable.dtype.startswith(("float", "bfloat")):
+                if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
+                    raise FloatingPointError(variable.path)
         self._step.assign(step)
         self._manager.save(checkpoint_number=step)
 

@@ -126,9 +126,11 @@ class Config:
         for name in self.loss.split("+"):
             _one_of("loss", name, LOSSES)
         if len(set(self.loss.split("+"))) < len(self.loss.split("+")):
-            raise UserError(f"--loss names a loss twice, got {self.loss!r}; expected each once, as in cross_entropy+dice.")
+            raise UserError(f"--loss names a loss twice, got {self.loss!r}; expected such as cross_entropy+dice.")
         if self.mode == "predict" and not self.input:
-            raise UserError("--mode=predict needs --input: a picture, a folder or a quoted pattern such as 'photos/*.jpg'.")
+            raise UserError(
+                "--mode=predict needs --input: a picture, a folder or a quoted pattern such as 'photos/*.jpg'."
+            )
 
     def data_flags(self) -> dict[str, Any]:
         """What the flags say about the data set, as `datasets.load` takes it."""
@@ -166,8 +168,8 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
     for name, value in saved.items():
         if type(value) is not kinds[name]:
             raise UserError(
-                f"config.json says {name} is {value!r}, expected {kinds[name].__name__}; restore it, or train into a new "
-                "--logs_dir."
+                f"config.json says {name} is {value!r}, expected {kinds[name].__name__}; restore it, or train into a "
+                "new --logs_dir."
             )
     config = Config(**{**saved, **given})
     if config.mode == "train":

@@ -113,9 +113,7 @@ def fetch(
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}. Choose another folder.") from None
     try:
-        with tqdm(
-            desc=remote.filename, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress
-        ) as bar:
+        with tqdm(desc=remote.filename, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress) as bar:
             _download(remote, part, by_hand, bar, attempts=attempts, backoff=backoff)
         if problem := _problem(remote, part):
             os.unlink(part)
@@ -166,9 +164,7 @@ def _transfer(remote: Remote, part: str, by_hand: str, bar: tqdm) -> None:
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(remote.url, headers=headers), timeout=_TIMEOUT_SECONDS
-        )
+        response = urllib.request.urlopen(urllib.request.Request(remote.url, headers=headers), timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code != 416:

@@ -23,7 +23,11 @@ def original(features, images, *, num_classes, dropout_rate, dtype="float32"):
     pool3, pool4 = features["stride8"], features["stride16"]
     options = {"init": _UPSTREAM_INIT, "dtype": dtype}
     scores = _fully_convolutional(
-        features["stride32"], num_classes=num_classes, dropout_rate=dropout_rate, dtype=dtype, hidden_init=_UPSTREAM_INIT,
+        features["stride32"],
+        num_classes=num_classes,
+        dropout_rate=dropout_rate,
+        dtype=dtype,
+        hidden_init=_UPSTREAM_INIT,
         score_init=_UPSTREAM_INIT,
     )
     x = _upsample(pool4.shape[-1], 4, 2, name="conv_t1", **options)(scores, like=pool4)
@@ -42,7 +46,11 @@ def fcn8s(features, images, *, num_classes, dropout_rate, dtype="float32"):
     pool3, pool4 = features["stride8"], features["stride16"]
     scores = _fully_convolutional(
         RMSNormalize(name="norm_pool5", dtype=dtype)(features["stride32"]),
-        num_classes=num_classes, dropout_rate=dropout_rate, dtype=dtype, hidden_init="he_normal", score_init="zeros",
+        num_classes=num_classes,
+        dropout_rate=dropout_rate,
+        dtype=dtype,
+        hidden_init="he_normal",
+        score_init="zeros",
     )
     x = _upsample(num_classes, 4, 2, name="conv_t1", dtype=dtype)(scores, like=pool4)
     x = keras.layers.Add(name="fuse_pool4", dtype=dtype)([x, _skip_scores(pool4, "pool4", num_classes, dtype)])

@@ -131,7 +131,7 @@ def _open(data: bytes, name: str, *, turn: bool = False, draft: bool = False) ->
         if draft:
             picture.info["size"] = picture.size
             # A JPEG is then read to its end, but computed at an eighth of its size.
-            picture.draft("L", (picture.width // 8, picture.height // 8))
+            picture.draft("L", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
         picture.load()
         if turn:
             ImageOps.exif_transpose(picture, in_place=True)
@@ -149,22 +149,17 @@ def _open(data: bytes, name: str, *, turn: bool = False, draft: bool = False) ->
 def _whole(pixels: np.ndarray, name: str) -> np.ndarray:
     """Stored values -> int32, where they are whole numbers."""
     if pixels.dtype.kind == "f" and not ((pixels == np.trunc(pixels)) & (np.abs(pixels) < 2**31)).all():
-        raise UserError(
-            f"{name}: the label map holds fractions; expected whole class ids in an 8 or 16-bit PNG."
-        )
+        raise UserError(f"{name}: the label map holds fractions; expected whole class ids in an 8 or 16-bit PNG.")
     return pixels.astype(np.int32)
 
 
 def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray:
     """Grey levels of 16 (or 32) bits -> uint8."""
     if pixels.dtype.kind == "f":
-        raise UserError(
-            f"{name}: a picture of floating point numbers; expected 8 or 16 bits. Convert it to PNG."
-        )
+        raise UserError(f"{name}: a picture of floating point numbers; expected 8 or 16 bits. Convert it to PNG.")
     if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
         raise UserError(
-            f"{name}: grey levels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits. "
-            "Convert it to PNG."
+            f"{name}: grey levels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits. Convert it to PNG."
         )
     return (pixels.astype(np.int32) >> 8).astype(np.uint8)
 

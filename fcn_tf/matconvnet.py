@@ -186,9 +186,7 @@ def _check_format(path: str, stream: BinaryIO) -> None:
             raise UserError(f"{path}: the file is damaged: no variable begins at byte {position:,}. {again}")
         position += 8 + count
     if position > size:
-        raise UserError(
-            f"{path}: the file is cut short: {size:,} bytes; expected at least {position:,}. {again}"
-        )
+        raise UserError(f"{path}: the file is cut short: {size:,} bytes; expected at least {position:,}. {again}")
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -199,11 +197,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return (
-        str(value.item())
-        if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.size == 1
-        else ""
-    )
+    return str(value.item()) if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.size == 1 else ""
 
 
 def _float32(values: np.ndarray) -> np.ndarray:
@@ -267,9 +261,7 @@ def _mean_rgb(path: str, contents: Mapping[str, Any]) -> np.ndarray:
         )
     mean = _float32(image.mean(axis=(0, 1), dtype=np.float64))
     if not np.isfinite(mean).all():
-        raise UserError(
-            f"{path}: normalization.averageImage is NaN or infinite; expected colours. Use another file."
-        )
+        raise UserError(f"{path}: normalization.averageImage is NaN or infinite; expected colours. Use another file.")
     return mean
 
 

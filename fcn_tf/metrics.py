@@ -29,8 +29,7 @@ _SCENE_PARSING_RULES = (
     "score = (pixel accuracy + mean IoU) / 2."
 )
 _MMSEGMENTATION_RULES = (
-    "MMSegmentation's IoUMetric, in percent: aAcc over all labelled pixels; mAcc and mIoU skip classes "
-    "without a value."
+    "MMSegmentation's IoUMetric, in percent: aAcc over all labelled pixels; mAcc and mIoU skip classes without a value."
 )
 
 
@@ -53,9 +52,7 @@ def confusion(
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape:
-        raise ValueError(
-            f"labels are {labels.shape} but predictions are {predictions.shape}; give equal shapes."
-        )
+        raise ValueError(f"labels are {labels.shape} but predictions are {predictions.shape}; give equal shapes.")
     counted = np.ones(labels.shape, bool) if ignore_label is None else labels != ignore_label
     truth = labels[counted].astype(np.int64)
     guess = predictions[counted].astype(np.int64)
@@ -141,9 +138,7 @@ def scene_parsing_score(counts: np.ndarray, ignore_label: int | None = None) -> 
     return (pixel_accuracy(counts, ignore_label) + scene_parsing_iou(counts, ignore_label)) / 2
 
 
-def summarize(
-    counts: np.ndarray, class_names: tuple[str, ...], ignore_label: int | None = None
-) -> dict[str, Any]:
+def summarize(counts: np.ndarray, class_names: tuple[str, ...], ignore_label: int | None = None) -> dict[str, Any]:
     """All measures, ready for JSON: values in [0, 1] as float, None where there is nothing to measure.
 
     Args:

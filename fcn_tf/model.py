@@ -98,7 +98,8 @@ def learning_rate_factors(model, arch, *, pretrained):
     return factors
 
 
-def is_trunk(name):
+def is_trunk(name: str) -> bool:
+    """Whether a layer of this name is one of VGG's convolutions."""
     return name.startswith("conv") and "_" in name and name[4].isdigit()
 
 

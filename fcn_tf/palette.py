@@ -26,9 +26,7 @@ def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(colors)
 
 
-def colorize(
-    labels: np.ndarray, colors: Sequence[tuple[int, int, int]], ignore_label: int | None = None
-) -> np.ndarray:
+def colorize(labels: np.ndarray, colors: Sequence[tuple[int, int, int]], ignore_label: int | None = None) -> np.ndarray:
     """Paints every pixel in the colour of its class.
 
     Args:

@@ -42,9 +42,7 @@ class Augmentation:
 
     def __post_init__(self):
         if not 0 < self.min_scale <= self.max_scale:
-            raise UserError(
-                f"Scales must be 0 < min <= max, got min {self.min_scale} and max {self.max_scale}."
-            )
+            raise UserError(f"Scales must be 0 < min <= max, got min {self.min_scale} and max {self.max_scale}.")
         if not 0 <= self.jitter < 1:
             raise UserError(f"Jitter must be in [0, 1), got {self.jitter}.")
 

@@ -75,9 +75,7 @@ def find_pictures(source: str) -> list[str]:
     else:
         found = [path for path in files.glob(source) if not files.is_dir(path)]
     if not found:
-        raise UserError(
-            f"--input={source} names no picture; expected a file, a folder of pictures or a glob."
-        )
+        raise UserError(f"--input={source} names no picture; expected a file, a folder of pictures or a glob.")
     return found
 
 
@@ -116,9 +114,7 @@ def explained(
     areas = np.bincount(labels.ravel(), minlength=len(class_names))
     present = [i for i in np.argsort(-areas, kind="stable") if areas[i]]
     overlay = palette.overlay(picture, labels, colors)
-    legend = palette.legend(
-        [class_names[i] for i in present], [colors[i] for i in present], width=overlay.shape[1]
-    )
+    legend = palette.legend([class_names[i] for i in present], [colors[i] for i in present], width=overlay.shape[1])
     canvas = np.full((len(overlay) + len(legend), legend.shape[1], 3), 255, np.uint8)
     canvas[: len(overlay), : overlay.shape[1]] = overlay
     canvas[len(overlay) :] = legend

@@ -120,19 +120,14 @@ class Run:
         """
         if not files.exists(self.config):
             raise UserError(
-                f"{self.logs_dir} is no run: no config.json; "
-                f"train first with --mode=train --logs_dir={self.logs_dir}"
+                f"{self.logs_dir} is no run: no config.json; train first with --mode=train --logs_dir={self.logs_dir}"
             )
         try:
             config = json.loads(files.read_bytes(self.config))
         except ValueError as error:
-            raise UserError(
-                f"{self.config} is not JSON ({error}); restore it, or train into a new folder."
-            ) from None
+            raise UserError(f"{self.config} is not JSON ({error}); restore it, or train into a new folder.") from None
         if not isinstance(config, dict):
-            raise UserError(
-                f"{self.config} holds no object of settings; restore it, or train into a new folder."
-            )
+            raise UserError(f"{self.config} holds no object of settings; restore it, or train into a new folder.")
         return config
 
     def require_model(self) -> None:

@@ -29,10 +29,10 @@ def run(config: Config) -> int:
     said = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
     if said:
         config = dataclasses.replace(config, **said)
-    load = functools.partial(
-        datasets.load, config.dataset, config.data_dir, **config.data_flags(), cache=target.facts
+    train, validation = (
+        datasets.load(config.dataset, config.data_dir, split, **config.data_flags(), cache=target.facts)
+        for split in ("train", "validation")
     )
-    train, validation = load("train"), load("validation")
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
     shares = _check_masks(train, validation, target.facts)
@@ -81,9 +81,7 @@ def run(config: Config) -> int:
             resize=config.resize,
         ),
         seed=config.seed,
-        loss=losses.PixelLoss(
-            config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights_of_classes
-        ),
+        loss=losses.PixelLoss(config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights_of_classes),
         debug=config.debug,
     )
     start = loop.restore()
@@ -109,7 +107,8 @@ def run(config: Config) -> int:
 def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Mapping[int, int]]:
     """Checks every mask before its first use, and gives {class id or ignored label: pixels} of the training ones."""
     if not screening.in_files(train):
-        return ({label: int(n) for label, n in enumerate(np.bincount(train.read(e)[1].ravel()))} for e in train.examples)
+        counts = (np.bincount(train.read(example)[1].ravel()).tolist() for example in train.examples)
+        return (dict(enumerate(pixels)) for pixels in counts)
     rules = screening.rules_of(train)
     if train.spec.name == "folder":
         print(coding.explain(rules))

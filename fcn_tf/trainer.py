@@ -99,8 +99,8 @@ class Trainer:
         start = self._checkpoints.restore()
         if self._sum_over_replicas(start) != start * self._strategy.num_replicas_in_sync:
             raise UserError(
-                f"this worker would resume at step {start}, another one elsewhere; --logs_dir={self._run.logs_dir} must "
-                "be one folder that all workers share."
+                f"this worker would resume at step {start}, another one elsewhere; "
+                f"--logs_dir={self._run.logs_dir} must be one folder that all workers share."
             )
         return start
 
@@ -257,8 +257,10 @@ class Trainer:
         if self._debug and batch is not None:
             self._write_histograms(batch, step)
         self._summaries.flush()
+        # Right after resuming there is nothing to average.
+        trained = "" if math.isnan(since_evaluation.loss) else f"train loss {since_evaluation.loss:.4f}, "
         bar.write(
-            f"step {step}: train loss {since_evaluation.loss:.4f}, validation loss {evaluation.loss:.4f}, "
+            f"step {step}: {trained}validation loss {evaluation.loss:.4f}, "
             f"pixel accuracy {evaluation.pixel_accuracy:.4f}, mean IoU {evaluation.mean_iou:.4f}"
         )
         if self._chief:

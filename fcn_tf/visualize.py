@@ -93,9 +93,7 @@ def write_sheet(samples: list[Sample], spec: DatasetSpec, folder: str, *, title:
                 "caption": _scores(counts, spec),
                 "width": width,
                 "height": height,
-                "pictures": [
-                    {"file": f"{kind}_{number}.png", "caption": text} for kind, text in _CAPTIONS.items()
-                ],
+                "pictures": [{"file": f"{kind}_{number}.png", "caption": text} for kind, text in _CAPTIONS.items()],
             }
         )
     present = [i for i in np.argsort(-shares, kind="stable") if shares[i]]

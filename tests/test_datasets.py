@@ -56,11 +56,7 @@ def test_one_split_is_enough_and_all_is_what_is_there(tmp_path):
     assert len(camvid.load(str(tmp_path), "validation")) == 2
     assert len(camvid.load(str(tmp_path), "all")) == 2
     message = _message(camvid.load, str(tmp_path), "test")
-    assert (
-        "test and testannot" in message
-        and "found val, valannot" in message
-        and "--split=validation" in message
-    )
+    assert "test and testannot" in message and "found val, valannot" in message and "--split=validation" in message
     _camvid(tmp_path, "test", names=("three",))
     dataset = camvid.load(str(tmp_path), "all")
     assert [example.name for example in dataset.examples] == ["one", "two", "three"]

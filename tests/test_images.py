@@ -38,9 +38,7 @@ def test_greyscale_becomes_rgb():
 
 def test_alpha_is_dropped_not_blended():
     picture = Image.fromarray(np.array([[[10, 20, 30, 0], [40, 50, 60, 255]]], np.uint8))
-    np.testing.assert_array_equal(
-        images.decode_image(_bytes(picture), name="x"), [[[10, 20, 30], [40, 50, 60]]]
-    )
+    np.testing.assert_array_equal(images.decode_image(_bytes(picture), name="x"), [[[10, 20, 30], [40, 50, 60]]])
 
 
 def test_grey_with_alpha():

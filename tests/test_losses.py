@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.losses import cross_entropy_sum
+from fcn_tf.losses import PixelLoss, cross_entropy_sum
 
 # Softmax of these: (1/2, 1/4, 1/4), (1/3, 1/3, 1/3), (1/10, 9/10, ~0).
 LOGITS = np.log(np.array([[[[2, 1, 1], [5, 5, 5], [1, 9, 1e-30]]]], np.float32))
@@ -40,3 +40,57 @@ def test_no_gradient_reaches_ignored_pixels():
         total, _ = cross_entropy_sum(logits, np.array([[[0, 255, 1]]], np.int32), ignore_label=255)
     want = [[[[1 / 2 - 1, 1 / 4, 1 / 4], [0, 0, 0], [1 / 10, 9 / 10 - 1, 0]]]]
     np.testing.assert_allclose(tape.gradient(total, logits), want, atol=1e-6)
+
+
+def test_pixel_losses_by_hand():
+    # Two pixels; the truth gets 3/4 and 1/4 (logits ln 3 and 0).
+    logits = tf.math.log(tf.constant([[[[3.0, 1.0], [3.0, 1.0]]]]))
+    labels = tf.constant([[[0, 1]]])
+
+    def loss(*names, **options):
+        return float(PixelLoss(names, ignore_label=255, **options)(logits, labels, reduce=tf.identity))
+
+    first, second = -np.log(3 / 4), -np.log(1 / 4)
+    assert loss("cross_entropy") == pytest.approx((first + second) / 2)
+    assert loss("cross_entropy", class_weights=(1, 3)) == pytest.approx((first + 3 * second) / 4)
+    assert loss("focal") == pytest.approx((first / 16 + second * 9 / 16) / 2)
+    # Class 0: hits 3/4, guessed 6/4, true 1; class 1: hits 1/4, guessed 2/4, true 1; one pixel is added to both sides.
+    dice = 1 - ((2 * 0.75 + 1) / (2.5 + 1) + (2 * 0.25 + 1) / (1.5 + 1)) / 2
+    assert loss("dice") == pytest.approx(dice)
+    assert loss("cross_entropy", "dice") == pytest.approx((first + second) / 2 + dice)
+
+
+@pytest.mark.parametrize("names", [("cross_entropy",), ("focal",), ("dice",), ("cross_entropy", "dice")])
+def test_parts_of_a_batch_add_up_to_the_whole(names):
+    rng = np.random.default_rng(0)
+    logits = tf.constant(rng.normal(size=(2, 3, 4, 3)), tf.float32)
+    labels = tf.constant(rng.choice([0, 1, 2, 255], size=(2, 3, 4)), tf.int32)
+    whole = PixelLoss(names, ignore_label=255, class_weights=(1, 2, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        expected = whole(logits, labels, reduce=tf.identity)
+    slopes = tape.gradient(expected, logits)
+
+    # What each call to `reduce` sums over the two halves, found by calling it on each first.
+    sums: list[list] = []
+    for half in range(2):
+        seen: list = []
+        part = logits[half : half + 1]
+        whole(part, labels[half : half + 1], reduce=lambda x, seen=seen: seen.append(x) or x, replicas=2)
+        sums.append(seen)
+    total = 0.0
+    for half in range(2):
+        both = iter([a + b for a, b in zip(*sums, strict=True)])
+        with tf.GradientTape() as tape:
+            part = logits[half : half + 1]
+            tape.watch(part)
+            value = whole(part, labels[half : half + 1], reduce=lambda x, both=both: next(both), replicas=2)
+        total += float(value)
+        np.testing.assert_allclose(tape.gradient(value, part), slopes[half : half + 1], atol=1e-6)
+    assert total == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_batch_without_labels_is_no_nan():
+    for name in ("cross_entropy", "focal", "dice"):
+        loss = PixelLoss((name,), ignore_label=255)
+        assert float(loss(tf.zeros((1, 1, 2, 3)), tf.fill((1, 1, 2), 255), reduce=tf.identity)) == 0

@@ -75,9 +75,7 @@ def test_dimensions_of_one_that_matlab_dropped_come_back(tmp_path):
 
 
 def test_doubles_become_singles(tmp_path):
-    convs = {
-        name: (kernel.astype(float), bias.astype(float)) for name, (kernel, bias) in vgg_convs(11).items()
-    }
+    convs = {name: (kernel.astype(float), bias.astype(float)) for name, (kernel, bias) in vgg_convs(11).items()}
     net = matconvnet.read(write_mat(tmp_path / "a.mat", convs))
     assert net.convs["conv5_2"].kernel.dtype == np.float32
 
@@ -145,9 +143,7 @@ def test_folder(tmp_path):
 
 
 HDF5 = (
-    b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan 01 00:00:00 2024 HDF5 schema 1.00 .".ljust(
-        116
-    )
+    b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan 01 00:00:00 2024 HDF5 schema 1.00 .".ljust(116)
     + bytes(8)
     + b"\x00\x02IM"
     + bytes(384)
@@ -220,9 +216,7 @@ def test_dagnn(tmp_path):
 
 def test_batch_normalisation_is_not_skipped(tmp_path):
     bnorm = {"name": "bn1_1", "type": "bnorm", "weights": cell([np.ones((4, 1))] * 3)}
-    assert "'bn1_1', is of type 'bnorm'" in error_of(
-        write_mat(tmp_path / "a.mat", vgg_convs(11), others=[bnorm])
-    )
+    assert "'bn1_1', is of type 'bnorm'" in error_of(write_mat(tmp_path / "a.mat", vgg_convs(11), others=[bnorm]))
 
 
 def test_duplicate(tmp_path):

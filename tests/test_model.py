@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf import build_model, matconvnet
+from fcn_tf import build_model
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from fcn_tf.model import ARCHS, learning_rate_factors
@@ -220,7 +220,7 @@ def test_no_black_predictions(tmp_path):
     """The default network on a trunk as loud as the real VGG19 starts at ln(classes) and learns more than one class."""
     arch, classes = Config().arch, 4
     images, labels = striped_scenes()
-    convs = matfiles.vgg_convs(19, (4, 4, 8, 8, 8))
+    convs = matfiles.vgg_convs(11, (4, 4, 8, 8, 8))
     quiet = build_model(arch, num_classes=classes, weights=matfiles.write_mat(tmp_path / "quiet.mat", convs))
     loud = matfiles.write_mat(tmp_path / "loud.mat", scaled(convs, 200 / pool3_rms(quiet, images)))
     keras.utils.set_random_seed(0)

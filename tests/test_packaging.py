@@ -71,17 +71,8 @@ def test_every_dependency_earns_its_line():
 def test_the_package_is_whole():
     for folder in {path.parent for path in (ROOT / "fcn_tf").rglob("*.py")}:
         assert (folder / "__init__.py").exists(), f"{folder} would be left out of the wheel"
-    packed = {
-        path
-        for glob in setup("options.package_data", "fcn_tf")
-        if glob
-        for path in (ROOT / "fcn_tf").glob(glob)
-    }
-    data = {
-        path
-        for path in (ROOT / "fcn_tf").rglob("*.*")
-        if path.suffix not in (".py", ".pyc") and path.is_file()
-    }
+    packed = {path for glob in setup("options.package_data", "fcn_tf") if glob for path in (ROOT / "fcn_tf").glob(glob)}
+    data = {path for path in (ROOT / "fcn_tf").rglob("*.*") if path.suffix not in (".py", ".pyc") and path.is_file()}
     assert packed == data
 
 

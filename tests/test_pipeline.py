@@ -99,10 +99,7 @@ def test_shards_part_the_global_batch():
     dataset = _blocks_dataset()
     whole = _train(dataset, num_steps=3, batch_size=4, image_size=16)
     shards = [_train(dataset, num_steps=3, batch_size=2, image_size=16, shard=(k, 2)) for k in range(2)]
-    joined = [
-        tuple(np.concatenate(parts) for parts in zip(*step, strict=True))
-        for step in zip(*shards, strict=True)
-    ]
+    joined = [tuple(np.concatenate(parts) for parts in zip(*step, strict=True)) for step in zip(*shards, strict=True)]
     _assert_same(joined, whole)
 
 
@@ -136,9 +133,7 @@ def test_flip_is_a_mirror_image_of_both():
     flipped = 0
     for seed in range(20):
         augment = Augmentation(flip=True, min_scale=1.0, max_scale=1.0)
-        new_image, new_label = transform(
-            image, label, size=16, rng=np.random.default_rng(seed), augment=augment
-        )
+        new_image, new_label = transform(image, label, size=16, rng=np.random.default_rng(seed), augment=augment)
         mirrored = (new_image == image[:, ::-1]).all()
         assert mirrored or (new_image == image).all()
         np.testing.assert_array_equal(new_label, label[:, ::-1] if mirrored else label)
@@ -198,9 +193,7 @@ def test_squash_takes_the_pixels_under_the_new_centres():
 def test_photos_shrink_by_area():
     image = np.zeros((8, 8, 3), np.uint8)
     image[:, ::2] = 200  # stripes of one pixel: nearest would see only one of their colours
-    small, _ = transform(
-        image, np.zeros((8, 8), np.int32), size=4, rng=np.random.default_rng(0), crop="squash"
-    )
+    small, _ = transform(image, np.zeros((8, 8), np.int32), size=4, rng=np.random.default_rng(0), crop="squash")
     np.testing.assert_array_equal(small, np.full((4, 4, 3), 100))
 
 
@@ -235,9 +228,7 @@ def test_the_pipeline_is_the_transform_inside_tf_data():
     for row in range(3):
         epoch, index = pipeline.locate(row, len(dataset), 5)
         rng = np.random.default_rng([5, epoch, index])
-        image, label = transform(
-            *dataset.read(dataset.examples[index]), size=16, rng=rng, augment=Augmentation()
-        )
+        image, label = transform(*dataset.read(dataset.examples[index]), size=16, rng=rng, augment=Augmentation())
         np.testing.assert_array_equal(images[row], image)
         np.testing.assert_array_equal(labels[row], label)
 

@@ -32,9 +32,7 @@ def test_config_comes_back_and_no_temporary_file_stays(tmp_path):
 
 def test_config_that_is_missing_or_damaged_is_named(tmp_path):
     run = Run(str(tmp_path))
-    with pytest.raises(
-        UserError, match="is no run: no config.json; train first with --mode=train --logs_dir="
-    ):
+    with pytest.raises(UserError, match="is no run: no config.json; train first with --mode=train --logs_dir="):
         run.read_config()
     for text, reason in (("{", "not JSON"), ("[1]", "no object")):
         (tmp_path / "config.json").write_text(text)

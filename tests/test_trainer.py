@@ -1,4 +1,4 @@
-"""The training loop: that it learns, resumes exactly, stops cleanly, and writes what it should; on one and many devices."""
+"""The training loop learns, resumes exactly, stops cleanly and writes what it should; on one and many devices."""
 
 import json
 import math
@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 
 import keras
 import numpy as np
@@ -139,7 +138,7 @@ def test_the_model_kept_is_the_best_on_validation(finished):
     run = run_of(finished)
     best = max(row["val_mean_iou"] for row in run.read_history())
     model = inference.load_model(run)
-    validation = tiny_training.load("", "", "validation", ignore_label="auto")
+    validation = tiny_training.load("", "", "validation")
     assert inference.evaluate_dataset(model, validation).mean_iou == pytest.approx(best)
 
 
@@ -170,7 +169,7 @@ def test_stopped_and_resumed_is_bit_identical_to_uninterrupted(finished, folder,
 
 
 def test_a_signal_during_validation_saves_and_the_validation_is_made_up_for(folder, monkeypatch, capsys):
-    def load(name, data_dir, split, *, ignore_label):
+    def load(name, data_dir, split, **_):
         def stop(index):
             if index == 0:  # a second signal would end this process
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -301,19 +300,13 @@ def test_two_workers_learn_as_one_device_does(folder):
         shutil.copy(f"{folder}/narrow.mat", f"{folder}/{name}")
         ports = [processes.free_port() for _ in range(workers)]
         cluster = {"worker": [f"localhost:{port}" for port in ports]}
-        started = [
-            start_main(
-                f"{folder}/{name}",
-                f"--max_steps={max_steps}",
-                *arguments,
-                **(
-                    {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})}
-                    if workers > 1
-                    else {}
-                ),
-            )
-            for i in range(workers)
-        ]
+
+        def environment(i):
+            task = {"cluster": cluster, "task": {"type": "worker", "index": i}}
+            return {"TF_CONFIG": json.dumps(task)} if workers > 1 else {}
+
+        here = f"{folder}/{name}"
+        started = [start_main(here, f"--max_steps={max_steps}", *arguments, **environment(i)) for i in range(workers)]
         outputs = [process.communicate(timeout=300)[0] for process in started]
         for process, output in zip(started, outputs, strict=True):
             assert process.returncode == 0, output

@@ -48,7 +48,7 @@ def adam_difference(strategy):
 
 
 def scaled_difference(strategy):
-    """As `adam_difference` after one step with scaled losses, and one whose gradients overflow on the second replica."""
+    """As `adam_difference`, after a step with scaled losses and one that overflows on the second replica."""
     gradient = tf.constant([1.0, -2.0, 3.0])
     single, alone = keras.Variable(np.zeros(3, np.float32)), optimizers.build_adam(0.01)
     alone.apply([3 * gradient], [single])

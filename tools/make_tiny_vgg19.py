@@ -3,8 +3,9 @@
     python tools/make_tiny_vgg19.py --output=fcn_tf/tiny-vgg19.mat
 
 The network is fcn8s over sixteen narrow convolutions, trained from scratch to segment scenes of eight patterns: the
-five of the data set `shapes` and three others, drawn with seeds that `shapes` never uses. Only the trunk is kept, its batch normalisation folded into the convolutions. What it knows is generated texture: it makes the first
-command of the README work in minutes, and is no substitute for the real VGG19 on photographs.
+five of the data set `shapes` and three others, drawn with seeds that `shapes` never uses. Only the trunk is kept, its
+batch normalisation folded into the convolutions. What it knows is generated texture: it makes the first command of
+the README work in minutes, and is no substitute for the real VGG19 on photographs.
 """
 
 import argparse

@@ -73,10 +73,6 @@ def _options(name: str, said: dict[str, Any]) -> Options:
 def _ignoring(dataset: Dataset, ignore_label: str) -> Dataset:
     """The same data set with another ignored label."""
     if not screening.in_files(dataset):
-        raise UserError(
-            "--ignore_label is for data sets in files; the generated shapes ignore the rims of objects."
-        )
-    spec = dataclasses.replace(
-        dataset.spec, ignore_label=None if ignore_label == "none" else int(ignore_label)
-    )
+        raise UserError("--ignore_label is for data sets in files; the generated shapes ignore the rims of objects.")
+    spec = dataclasses.replace(dataset.spec, ignore_label=None if ignore_label == "none" else int(ignore_label))
     return dataclasses.replace(dataset, spec=spec, read=functools.partial(pairs.read_pair, spec), rules=None)

@@ -70,9 +70,7 @@ def load(data_dir: str, split: str) -> Dataset:
     """
     if split not in (*_FOLDERS, "all"):
         # Before a gigabyte is downloaded; the test set's label maps were never published.
-        raise UserError(
-            f"ade20k has no split {split!r}; expected one of {', '.join((*_FOLDERS, 'all'))} (--split)."
-        )
+        raise UserError(f"ade20k has no split {split!r}; expected one of {', '.join((*_FOLDERS, 'all'))} (--split).")
     return pairs.load_pairs(SPEC, split, pairs.choose_split("ade20k", _root(data_dir), split, _FOLDERS))
 
 
@@ -111,14 +109,10 @@ def unpack(archive: str, folder: str) -> None:
             members = [m for m in opened.infolist() if m.filename.startswith(top) and not m.is_dir()]
             if not members:
                 raise UserError(f"{archive}: holds no folder {top}; is this another archive? {mend}")
-            for member in tqdm(
-                members, desc=f"unpacking {os.path.basename(archive)}", unit=" files", leave=False
-            ):
+            for member in tqdm(members, desc=f"unpacking {os.path.basename(archive)}", unit=" files", leave=False):
                 parts = member.filename.split("/")[1:]
                 if ".." in parts or "\\" in member.filename:
-                    raise UserError(
-                        f"{archive}: a file in it would land outside ({member.filename!r}). {mend}"
-                    )
+                    raise UserError(f"{archive}: a file in it would land outside ({member.filename!r}). {mend}")
                 target = files.join(partial, *parts)
                 # Files are written whole or not at all, so one that is there is complete.
                 if not os.path.exists(target) or os.path.getsize(target) != member.file_size:

@@ -44,7 +44,9 @@ def discover(histograms: Iterable[Histogram], declared: Declared, *, name: str) 
     """
     found = list(histograms)
     if not found:
-        raise UserError(f"{name}: no mask can be read, so nothing is known about classes; --mode=check names the files.")
+        raise UserError(
+            f"{name}: no mask can be read, so nothing is known about classes; --mode=check names the files."
+        )
     ignore = None if declared.ignore in ("auto", "none") else int(declared.ignore)
     in_color = [histogram for histogram in found if histogram.in_color]
     in_values = [histogram for histogram in found if not histogram.in_color]
@@ -75,7 +77,10 @@ def explain(rules: MaskRules) -> str:
         if rules.values == tuple(range(rules.num_classes)):
             line = f"masks hold class ids 0 to {rules.num_classes - 1}"
         else:
-            stored = [f"{value} becomes class {place}" if not place else f"{value} class {place}" for place, value in enumerate(rules.values)]
+            stored = [
+                f"{value} becomes class {place}" if not place else f"{value} class {place}"
+                for place, value in enumerate(rules.values)
+            ]
             line = "masks: " + ", ".join(stored[:12]) + (f", ... ({len(stored)} classes)" if len(stored) > 12 else "")
     else:
         stored = [f"{color} becomes class {place}" for place, color in enumerate(rules.colors)]
@@ -104,8 +109,8 @@ def _values(
             return tuple(sorted(classes)), ignore
         raise UserError(
             f"{name}: masks hold {_some(classes)}, but --num_classes={wanted}; name the value of each class with "
-            f"--mask_values={masks.format_values(tuple(sorted(classes)))} and --num_classes={len(classes)}, or say which "
-            f"one is not labelled with --ignore_label."
+            f"--mask_values={masks.format_values(tuple(sorted(classes)))} and --num_classes={len(classes)}, or say "
+            f"which one is not labelled with --ignore_label."
         )
     if auto and len(rest) > 1 and max(rest) < 2 * len(rest):  # ids without many gaps
         return tuple(range(max(rest) + 1)), _USUAL_IGNORE
@@ -120,8 +125,8 @@ def _values(
             f"--num_classes={max(top + 1, 2)} if they are."
         )
     raise UserError(
-        f"{name}: masks hold {_some(classes)}, which can be read in two ways; say --num_classes={top + 1} if these are ids, "
-        f"or --mask_values={masks.format_values(tuple(sorted(classes)[:50]))} if each is a class."
+        f"{name}: masks hold {_some(classes)}, which can be read in two ways; say --num_classes={top + 1} if these are "
+        f"ids, or --mask_values={masks.format_values(tuple(sorted(classes)[:50]))} if each is a class."
     )
 
 
@@ -132,8 +137,8 @@ def _meant(histograms: list[Histogram], declared: Declared, name: str) -> set[in
     if any(histogram.lossy for histogram in histograms):
         if len(seen) > 1 and max(seen) < APART:
             raise UserError(
-                f"{name}: masks are JPEGs with values up to {max(seen)}, which compression has blurred into each other; "
-                "save them as PNG, or with values far apart such as 0 and 255."
+                f"{name}: masks are JPEGs with values up to {max(seen)}, which compression has blurred into each "
+                "other; save them as PNG, or with values far apart such as 0 and 255."
             )
         return peaks
     blended = len(seen) > 16 and _gap(peaks) >= APART and (peaks == {0, 255} or len(peaks) == declared.num_classes)

@@ -3,8 +3,8 @@
 A folder of masks is known by a word in its path (masks, labels, annotations, ...) or at the end of its name
 (trainannot, NAME_msk); its photos are in the folder that is called the same without that word:
 
-    images/ masks/                      images/train/ masks/train/          train/images/ train/masks/
-    train/ trainannot/                  NAME/ NAME_msk/                     images_prepped_train/ annotations_prepped_train/
+    images/ masks/             images/train/ masks/train/     train/images/ train/masks/
+    train/ trainannot/         NAME/ NAME_msk/                images_prepped_train/ annotations_prepped_train/
 
 Words for train, validation and test name the splits; where there is no validation split, a seeded one is made.
 """
@@ -39,7 +39,10 @@ _SPLITS = tuple(_SPLIT_WORDS)
 _DEPTH = 3  # of folders below --data_dir
 _HELD_OUT = 0.2  # share of the examples that a made split keeps for validation
 _SHOWN = 5
-LAYOUTS = "images/ + masks/, images/train/ + masks/train/, train/images/ + train/masks/, train/ + trainannot/ or NAME/ + NAME_msk/"
+LAYOUTS = (
+    "images/ + masks/, images/train/ + masks/train/, train/images/ + train/masks/, train/ + trainannot/ or "
+    "NAME/ + NAME_msk/"
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     layout = find(data_dir)
     if layout.unpaired and options.on_bad_example == "fail":
         raise UserError(
-            f"{data_dir}: {len(layout.unpaired)} files have no partner of the same name: {_some(layout.unpaired)}; add or "
-            "remove them, or leave them out with --on_bad_example=skip."
+            f"{data_dir}: {len(layout.unpaired)} files have no partner of the same name: {_some(layout.unpaired)}; add "
+            "or remove them, or leave them out with --on_bad_example=skip."
         )
     options = resolve(data_dir, options, layout)
     rules = rules_of(options)
@@ -135,7 +138,9 @@ def find(data_dir: str) -> Layout:
       UserError: if there are no folders of photos and masks that belong together.
     """
     if not files.is_dir(data_dir):
-        raise UserError(f"folder: there is no folder {data_dir}; name the one that holds the photos and masks (--data_dir).")
+        raise UserError(
+            f"folder: there is no folder {data_dir}; name the one that holds the photos and masks (--data_dir)."
+        )
     content = dict(_folders(data_dir))
     photos: dict[tuple[str, ...], list[str]] = {}
     labels: dict[tuple[str, ...], list[str]] = {}
@@ -160,7 +165,8 @@ def find(data_dir: str) -> Layout:
         shown = ", ".join(content) or ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
         why = f"no file pairs in {chosen[0][0]} and {chosen[0][1]}" if chosen else f"found {shown}"
         raise UserError(
-            f"folder: no photos with masks in {data_dir} ({why}); expected {LAYOUTS}, files paired by name; or set --data_dir."
+            f"folder: no photos with masks in {data_dir} ({why}); expected {LAYOUTS}, files paired by name; or set "
+            "--data_dir."
         )
     several = len(chosen) > len(splits)  # then names may repeat
     return Layout(
@@ -188,7 +194,11 @@ def read_classes(data_dir: str) -> tuple[tuple[str, ...], tuple[masks.Color, ...
 
 def _parse_classes(text: str, path: str) -> tuple[tuple[str, ...], tuple[masks.Color, ...]]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
-    if rows and rows[0][0].lower() in ("name", "class", "class_name", "names") and not any(c.isdecimal() for c in rows[0]):
+    if (
+        rows
+        and rows[0][0].lower() in ("name", "class", "class_name", "names")
+        and not any(c.isdecimal() for c in rows[0])
+    ):
         rows = rows[1:]  # a headline
     names, colors = [], []
     for row in rows:
@@ -277,7 +287,9 @@ def _pair(
         if len(partners) > 1 or stem in used:
             twice = partners if len(partners) > 1 else [n for n in photos if os.path.splitext(n)[0] == stem]
             where = label_dir if len(partners) > 1 else photo_dir
-            raise UserError(f"{files.join(data_dir, where)}: {' and '.join(twice)} have the same stem; remove one of them.")
+            raise UserError(
+                f"{files.join(data_dir, where)}: {' and '.join(twice)} have the same stem; remove one of them."
+            )
         if partners:
             used.add(stem)
             pairs.append(

@@ -20,7 +20,7 @@ Color = tuple[int, int, int]
 APART = 32
 _NOISE = APART // 2  # how far noise moves a value
 _FEW = 8  # this many unknown values or fewer are classes that nobody declared; more are blended edges
-_SHARE = 0.01  # a single unknown value that fills more of a mask is no blended edge
+_SHARE = 0.05  # a single unknown value that fills more of a mask is no blended edge
 
 
 @dataclass(frozen=True)
@@ -264,16 +264,15 @@ def parse_values(text: str) -> tuple[int, ...]:
     for part in text.replace(" ", "").split(","):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) > 65535):
-            raise UserError(
-                f"--mask_values must be the value of class 0, 1, ... as in 0,255 or 0-20, got {text!r}."
-            )
+            raise UserError(f"--mask_values must be the value of class 0, 1, ... as in 0,255 or 0-20, got {text!r}.")
         values.extend(range(int(first), int(last or first) + 1))
     return MaskRules(values=tuple(values)).values
 
 
 def format_values(values: tuple[int, ...]) -> str:
     """Values as `--mask_values` takes them, runs of three or more as ranges."""
-    parts, start = [], 0
+    parts: list[str] = []
+    start = 0
     for end in range(1, len(values) + 1):
         if end == len(values) or values[end] != values[end - 1] + 1:
             run = values[start:end]

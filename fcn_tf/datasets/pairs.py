@@ -14,9 +14,7 @@ _SHOWN = 3  # names in an error message; the rest is counted
 
 def load_pairs(spec: DatasetSpec, split: str, folders: tuple[tuple[str, str], ...]) -> Dataset:
     """A data set of the pairs in these (images, labels) folders, in their order."""
-    examples = tuple(
-        example for images_dir, labels_dir in folders for example in pair(images_dir, labels_dir)
-    )
+    examples = tuple(example for images_dir, labels_dir in folders for example in pair(images_dir, labels_dir))
     return Dataset(spec, split, examples, functools.partial(read_pair, spec))
 
 
@@ -38,30 +36,19 @@ def choose_split(
       UserError: if the split is unknown or is not there.
     """
     if split != "all" and split not in folders:
-        raise UserError(
-            f"{name} has no split {split!r}; expected one of {', '.join((*folders, 'all'))} (--split)."
-        )
+        raise UserError(f"{name} has no split {split!r}; expected one of {', '.join((*folders, 'all'))} (--split).")
     if not files.is_dir(data_dir):
-        raise UserError(
-            f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir)."
-        )
+        raise UserError(f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir).")
     paths = {
-        key: (files.join(data_dir, photos), files.join(data_dir, labels))
-        for key, (photos, labels) in folders.items()
+        key: (files.join(data_dir, photos), files.join(data_dir, labels)) for key, (photos, labels) in folders.items()
     }
     present = {key: pair for key, pair in paths.items() if all(map(files.is_dir, pair))}
     chosen = tuple(pair for key, pair in present.items() if split in (key, "all"))
     if not chosen:
         wanted = " and ".join(folders[next(iter(folders)) if split == "all" else split])
-        mend = (
-            f"use --split={next(iter(present))}"
-            if present
-            else "set --data_dir to the folder that holds them"
-        )
+        mend = f"use --split={next(iter(present))}" if present else "set --data_dir to the folder that holds them"
         found = ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
-        raise UserError(
-            f"{name}: no folders {wanted} in {data_dir} for --split={split} (found {found}); {mend}."
-        )
+        raise UserError(f"{name}: no folders {wanted} in {data_dir} for --split={split} (found {found}); {mend}.")
     return chosen
 
 
@@ -116,9 +103,7 @@ def read_bytes(path: str) -> bytes:
     try:
         return files.read_bytes(path)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror or error}); restore it or remove its pair."
-        ) from None
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); restore it or remove its pair.") from None
 
 
 def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:

@@ -51,7 +51,9 @@ def skip_unusable(dataset: Dataset, facts: Facts) -> Dataset:
     print(f"skipped {len(bad)} of {len(dataset)} examples of {dataset.spec.name} {dataset.split}: {reasons}")
     left = tuple(example for example in dataset.examples if example.name not in bad)
     if not left:
-        raise UserError(f"{dataset.spec.name} {dataset.split}: no example is left after skipping; --mode=check says why.")
+        raise UserError(
+            f"{dataset.spec.name} {dataset.split}: no example is left after skipping; --mode=check says why."
+        )
     return dataclasses.replace(dataset, examples=left)
 
 

@@ -22,7 +22,7 @@ _LISTS = {"train": ("train_aug", "trainaug", "train"), "validation": ("val",), "
 
 
 def _palette_color(number: int) -> tuple[int, int, int]:
-    """VOC's palette: the bits of the id, dealt to red, green and blue in turn from the highest bit on (VOClabelcolormap.m)."""
+    """VOC's palette: the bits of the id, dealt to red, green and blue in turn (VOClabelcolormap.m)."""
     color = [0, 0, 0]
     for bit in range(24):
         color[bit % 3] |= (number >> bit & 1) << (7 - bit // 3)
@@ -82,11 +82,15 @@ def _examples(root: str, split: str) -> tuple[Example, ...]:
         held = {os.path.splitext(os.path.basename(photo))[0] for photo, _ in _read_list(root, "validation")}
         lists = [pair for pair in lists if os.path.splitext(os.path.basename(pair[0]))[0] not in held]
     examples = []
-    present = {folder: _names(files.join(root, folder)) for folder in {os.path.dirname(p) for pair in lists for p in pair}}
+    present = {
+        folder: _names(files.join(root, folder)) for folder in {os.path.dirname(p) for pair in lists for p in pair}
+    }
     for photo, mask in lists:
         for path in (photo, mask):
             if os.path.basename(path) not in present[os.path.dirname(path)]:
-                raise UserError(f"voc: {files.join(root, path)} is listed but not there; restore it or take it off the list.")
+                raise UserError(
+                    f"voc: {files.join(root, path)} is listed but not there; restore it or take it off the list."
+                )
         name = os.path.splitext(os.path.basename(photo))[0]
         examples.append(Example(name, files.join(root, photo), files.join(root, mask)))
     return tuple(examples)
