@@ -83,8 +83,12 @@ def config_from_flags(argv: list[str]) -> Config | None:
         FLAGS[name].unparse()
     try:
         rest = FLAGS(argv)
+    except flags.CantOpenFlagFileError as error:
+        reason = str(error).removeprefix("ERROR:: ")
+        raise UserError(f"--flagfile: {reason}; name a file of flags such as configs/original.cfg.") from None
     except flags.Error as error:
-        raise UserError(f"{str(error).strip()} See --help.".replace("\n", " ")) from None
+        message = str(error).strip().replace("\n", " ").replace(" ?", "?")
+        raise UserError(f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help.") from None
     except OSError as error:
         raise UserError(f"--flagfile: {error}; name a file of flags such as configs/original.cfg.") from None
     if FLAGS.help:
