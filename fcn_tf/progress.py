@@ -37,6 +37,12 @@ class Progress:
             left = (now - self._began) / (self._done - self._start) * (self._end - self._done)
             self.write(f"step {self._done}/{self._end}: {note}, {tqdm.tqdm.format_interval(left)} left")
 
+    def wait(self, note: str) -> None:
+        """Says what the steps are waiting for."""
+        self._bar.set_postfix_str(note)
+        if self._bar.disable:
+            self.write(note)
+
     def write(self, line: str) -> None:
         """Prints a line above the bar."""
         self._bar.write(line)

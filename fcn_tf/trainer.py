@@ -241,6 +241,7 @@ class Trainer:
             if interrupts.signal:
                 raise _Interrupted
 
+        bar.wait(f"validating step {step} on {len(self._validation)} examples")
         try:
             evaluation = self._evaluator.run(self._validation, on_batch=on_batch)
         except _Interrupted:
