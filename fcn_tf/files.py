@@ -63,11 +63,6 @@ def glob(pattern: str) -> list[str]:
     return [pattern] if os.path.exists(pattern) else sorted(local_glob.glob(pattern, recursive=True))
 
 
-def is_pattern(path: str) -> bool:
-    """Whether `path` holds wildcards."""
-    return local_glob.has_magic(path)
-
-
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether `name` matches one of the patterns, whatever its case."""
     return any(fnmatch.fnmatch(name.lower(), pattern) for pattern in patterns)

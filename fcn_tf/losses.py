@@ -15,18 +15,19 @@ _SMOOTH = 1.0  # pixels added to both sides of Dice's fraction, so that tiny cla
 Reduce = Callable[[tf.Tensor], tf.Tensor]
 
 
-def cross_entropy_sum(logits, labels, *, ignore_label):
+def cross_entropy_sum(logits, labels, *, ignore_label, class_weights=None):
     """Sums the softmax cross-entropy over every pixel that is not ignored.
 
     Args:
       logits: float32 (B, H, W, C).
       labels: int32 (B, H, W), class ids in [0, C) or `ignore_label`.
       ignore_label: the id that is not trained, or None.
+      class_weights: float32 (C,), how much a pixel of each class counts, or None for 1.
 
     Returns:
-      (sum in nats, count), float32 scalars.
+      (sum in nats, sum of the weights: without class weights the number of pixels), float32 scalars.
     """
-    weights, safe = _weights(labels, ignore_label, None)
+    weights, safe = _weights(labels, ignore_label, class_weights)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
     return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
 
@@ -66,14 +67,16 @@ class PixelLoss:
         return tf.add_n([part(logits, labels, reduce, replicas) for part in self._parts])
 
     def _cross_entropy(self, logits, labels, reduce, _replicas):
-        weights, safe = _weights(labels, self._ignore_label, self._class_weights)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
-        return _mean(losses, weights, reduce)
+        total, weight = cross_entropy_sum(
+            logits, labels, ignore_label=self._ignore_label, class_weights=self._class_weights
+        )
+        return _mean(total, weight, reduce)
 
     def _focal(self, logits, labels, reduce, _replicas):
         weights, safe = _weights(labels, self._ignore_label, self._class_weights)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
-        return _mean(losses * (1.0 - tf.exp(-losses)) ** _FOCUS, weights, reduce)
+        focused = losses * (1.0 - tf.exp(-losses)) ** _FOCUS
+        return _mean(tf.reduce_sum(focused * weights), tf.reduce_sum(weights), reduce)
 
     def _dice(self, logits, labels, reduce, replicas):
         valid, safe = _weights(labels, self._ignore_label, None)
@@ -102,7 +105,7 @@ def _weights(labels, ignore_label, class_weights):
     return (weights if class_weights is None else weights * tf.gather(class_weights, safe)), safe
 
 
-def _mean(losses, weights, reduce):
-    total = reduce(tf.reduce_sum(weights))
+def _mean(total, weight, reduce):
+    everywhere = reduce(weight)
     # Without class weights this is the number of valid pixels; weights may add up to less than 1.
-    return tf.reduce_sum(losses * weights) / tf.where(total > 0, total, 1.0)
+    return total / tf.where(everywhere > 0, everywhere, 1.0)
