@@ -45,7 +45,7 @@ def imported_packages(*paths):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 found.add(node.module.split(".")[0])
-    return found - sys.stdlib_module_names - {"fcn_tf", "flags", "main", "tests"}
+    return found - sys.stdlib_module_names - {"fcn_tf", "flags", "main", "tests", "benchmarks"}
 
 
 def test_installed_is_what_is_imported():

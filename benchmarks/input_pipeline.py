@@ -1,0 +1,100 @@
+"""The input pipeline alone: reads, decodes, augments, crops and batches, and nothing trains.
+
+Photos (JPEG) and label maps (PNG) of 480x360 are generated, or `--data_dir` names a folder in CamVid's layout. The
+rate is set against the training rate that train_step.py wrote. `--images=8 --batches=4` takes seconds.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import common, scenes
+from fcn_tf import files, startup
+from fcn_tf.datasets import camvid
+
+_WARM_UP = 4  # batches: threads start, and tf.data finds out how many to use
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses the command line, measures, and writes the results."""
+    parser = common.parser(__doc__, __file__)
+    parser.add_argument("--data_dir", default="", help="a folder in CamVid's layout; empty: generated photos")
+    parser.add_argument("--images", type=int, default=64, help="how many photos to generate")
+    parser.add_argument("--image_size", type=int, default=224, help="side of the crops")
+    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--batches", type=int, default=100, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5, help="turns; the median is reported")
+    parser.add_argument(
+        "--training", default=str(common.RESULTS / "train_step.json"), help="results of train_step.py to compare with"
+    )
+    args = parser.parse_args(argv)
+    common.write_json(args.json, args, measure(args))
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Times batches of the training pipeline; see `main` for the arguments."""
+    startup.load_tensorflow()
+    from fcn_tf import pipeline
+
+    with tempfile.TemporaryDirectory() as folder:
+        data_dir = args.data_dir or scenes.write_camvid(folder, train=args.images, validation=0)
+        dataset = camvid.load(data_dir, "train")
+        batches = pipeline.training_batches(
+            dataset,
+            batch_size=args.batch_size,
+            image_size=args.image_size,
+            seed=0,
+            num_steps=_WARM_UP + args.rounds * args.batches,
+        )
+        iterator = iter(batches)
+        for _ in range(_WARM_UP):
+            next(iterator)
+        rates = []
+        for _ in range(args.rounds):
+            began = time.perf_counter()
+            for _ in range(args.batches):
+                next(iterator)
+            rates.append(args.batches * args.batch_size / (time.perf_counter() - began))
+        sizes = [os.path.getsize(example.image) for example in dataset.examples]
+    rate = statistics.median(rates)
+    training = _training_rate(args.training)
+    return {
+        "rows": [
+            common.row(f"input pipeline alone, crops of {args.image_size}", rate, "images/s"),
+            common.row(
+                "input pipeline against the bfloat16 training rate",
+                rate / training["images_per_second"] if training else None,
+                "x",
+                least=60.0,
+                note=training["note"]
+                if training
+                else f"needs {os.path.basename(args.training)}; run train_step.py first",
+            ),
+        ],
+        "images_per_second": rate,
+        "rounds_images_per_second": rates,
+        "training": training,
+        "photo_bytes": statistics.mean(sizes),
+    }
+
+
+def _training_rate(path: str) -> dict | None:
+    """The bfloat16 rate in results of train_step.py; where bfloat16 is emulated the faster, float32, one."""
+    if not files.exists(path):
+        return None
+    results = json.loads(files.read_bytes(path))
+    precision = "bfloat16" if results["bfloat16_supported_by_processor"] else "float32"
+    note = "" if precision == "bfloat16" else "bfloat16 is emulated here, so against the float32 rate, which is higher"
+    return {"images_per_second": results["images_per_second"][precision], "precision": precision, "note": note}
+
+
+if __name__ == "__main__":
+    main()

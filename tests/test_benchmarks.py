@@ -1,0 +1,285 @@
+"""The benchmarks measure what they say: the twin is upstream's graph, both sides learn the same, the sums are right."""
+
+import importlib
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import common, growth, network, report, scenes, startup, train_step, turns
+from fcn_tf.datasets import camvid
+from tests import matfiles
+from tests.conftest import ROOT
+
+SCRIPTS = (
+    "train_step", "optimizer_step", "input_pipeline", "inference", "startup", "growth", "freeze_recompute", "summaries",
+    "memory_growth", "precision", "peers", "report",
+)  # fmt: skip
+WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
+SIZE = {"num_classes": 5, "image_size": 32, "batch_size": 2}
+
+
+def test_every_script_is_tested_here_and_described():
+    paths = (ROOT / "benchmarks").glob("*.py")
+    found = {path.stem for path in paths if 'if __name__ == "__main__"' in path.read_text()}
+    assert found - {"worker"} == set(SCRIPTS)
+    text = (ROOT / "benchmarks/README.md").read_text()
+    assert all(f"`{script}.py`" in text for script in SCRIPTS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help(script, capsys):
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"benchmarks.{script}").main(["--help"])
+    assert end.value.code == 0 and "usage" in capsys.readouterr().out
+
+
+def test_the_original_by_hand():
+    layers = {layer.name: layer for layer in network.original_layers(WIDTHS, 151)}
+    assert "conv5_4" not in layers and len(layers) == 15 + 6
+    assert layers["conv6"].kernel == (7, 7, 512, 4096) and layers["conv_t2"].kernel == (4, 4, 256, 512)
+    assert [layers[name].filters for name in ("conv8", "conv_t1", "conv_t2", "conv_t3")] == [151, 512, 256, 151]
+    # At 224: the trunk at 224, 112, ..., 14; conv6 to conv8 and conv_t1 see 7x7, conv_t2 14x14, conv_t3 28x28.
+    trunk = (
+        224**2 * 9 * (3 * 64 + 64 * 64)
+        + 112**2 * 9 * (64 * 128 + 128 * 128)
+        + 56**2 * 9 * (128 * 256 + 3 * 256 * 256)
+        + 28**2 * 9 * (256 * 512 + 3 * 512 * 512)
+        + 14**2 * 9 * (3 * 512 * 512)
+    )
+    hidden = 7**2 * (49 * 512 * 4096 + 4096 * 4096 + 4096 * 151 + 16 * 512 * 151)
+    upper = 14**2 * 16 * 256 * 512 + 28**2 * 256 * 151 * 256
+    forward = network.forward_multiply_adds(list(layers.values()), 224)
+    assert forward == trunk + hidden + upper
+    # Nothing is propagated to the picture.
+    assert network.training_flops(list(layers.values()), 224, 2) == 4 * (3 * forward - 224**2 * 9 * 3 * 64)
+
+
+def test_ratios_are_taken_within_rounds():
+    rounds = [{"a": 2.0, "b": 1.0}, {"a": 9.0}, {"a": 30.0, "b": 10.0}, {"a": 4.0, "b": 1.0}]
+    assert turns.ratio(rounds, "a", "b") == turns.Ratio(median=3.0, low=2.0, high=4.0, pairs=3)
+    assert turns.median_seconds(rounds, "a") == 6.5
+    with pytest.raises(ValueError, match="never"):
+        turns.ratio(rounds, "a", "c")
+
+
+def test_turns_alternate_and_rare_ones_are_left_out(capsys):
+    taken = []
+    contenders = {name: lambda name=name: taken.append(name) or 1.0 for name in "abc"}
+    rounds = turns.take_turns(contenders, rounds=4, seconds=60, every={"c": 3})
+    assert "".join(taken) == "abc" + "ba" + "ab" + "cba"
+    assert [list(times) for times in rounds] == [["a", "b", "c"], ["a", "b"], ["a", "b"], ["a", "b", "c"]]
+    assert len(turns.take_turns(contenders, rounds=9, seconds=0)) == 3
+    assert capsys.readouterr().out.count("round") == 7
+
+
+def test_a_worker_answers_fails_and_goes_on(capfd):
+    with turns.Worker("datetime:date", year=2020, month=1, day=2) as worker:
+        assert worker.call("isoformat") == "2020-01-02"
+        with pytest.raises(turns.WorkerError, match="ValueError: .*month"):
+            worker.call("replace", month=13)
+        assert worker.call("strftime", format="%Y") == "2020"
+        assert 2**20 < worker.call("peak_bytes") < 2**30
+    with turns.Worker("datetime:nothing") as broken, pytest.raises(turns.WorkerError) as failure:
+        broken.ready()
+    assert failure.value.kind == "AttributeError"
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_program_is_timed_and_weighed():
+    program = turns.run_program(["--help"])
+    assert "--mode" in program.output and 0 < program.seconds < 60 and program.peak_bytes > 2**20
+    assert turns.run_program(["--no_such_flag"], check=False).status == 2
+    with pytest.raises(RuntimeError, match="no_such_flag"):
+        turns.run_program(["--no_such_flag"])
+
+
+def test_generated_scenes_are_a_data_set(tmp_path):
+    folder = scenes.write_camvid(str(tmp_path), train=2, validation=1, width=60, height=40)
+    data = camvid.load(folder, "train")
+    assert len(data) == 2 and len(camvid.load(folder, "validation")) == 1
+    image, label = data.read(data.examples[0])
+    assert image.shape == (40, 60, 3) and image.std() > 20
+    assert label.shape == (40, 60) and len(np.unique(label)) > 3
+
+
+def test_points_of_growth():
+    points = growth.all_points()
+    assert points[0] == {"batch_size": 2, "image_size": 128, "num_classes": 151}
+    assert points[-1] == {"batch_size": 16, "image_size": 224, "num_classes": 151}
+    assert len(points) == len({tuple(point.items()) for point in points}) == 5 + 7 + 5 - 2
+    cost = [point["batch_size"] * point["image_size"] ** 2 for point in points]
+    assert cost == sorted(cost)
+    measured = [{**point, "images_per_second": 1.0, "peak_bytes": 2**30} for point in points]
+    assert growth.plot(measured, "title").startswith(b"\x89PNG")
+
+
+def test_the_step_is_seen_on_the_bar():
+    assert not startup._STEP.search(b"\r  0%|          | 0/600 [00:00<?, ?step/s]")
+    assert startup._STEP.search(b"\r  0%|          | 1/600 [00:03<33:40, loss 2.1, 0.00 images/s]")
+
+
+def results(**changes):
+    rows = [
+        common.row("a", 2.0, "x", least=1.5),
+        common.row("b", 3.0, "s", most=1.0),
+        common.row("c", None, "x", note="no"),
+    ]
+    return {
+        "benchmark": "some",
+        "date": "today",
+        "revision": "abc",
+        "settings": {"size": 1, "none": ""},
+        "machine": {"cpu": "CPU", "cores": 2},
+        "bfloat16_supported_by_processor": False,
+        "versions": {"tensorflow": "2", "keras": "3"},
+        "rows": rows,
+        **changes,
+    }
+
+
+def test_the_report_replaces_what_is_between_the_marks():
+    text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    both = [results(), results(benchmark="other", plot="other.png")]
+    new = report.filled(text, both)
+    assert new.startswith(f"before\n{report.BEGIN}\n\n### some.py, today")
+    assert new.endswith(f"(results/other.png)\n\n{report.END}\nafter\n")
+    assert "old" not in new and "### other.py" in new and "size 1." in new
+    for line in ("a | 2 x | at least 1.5 x | reached", "b | 3 s | at most 1 s | missed", "c | not measured |  | no"):
+        assert f"\n| {line} |\n" in new
+    assert report.filled(new, both) == new
+    with pytest.raises(ValueError, match="marks"):
+        report.filled("nothing", [])
+    assert report.filled((ROOT / "benchmarks/README.md").read_text(), [])
+
+
+def test_the_numbers_of_a_training_step():
+    args = train_step.argparse.Namespace(image_size=32, batch_size=2, matmul_size=10)
+    layers = [network.Layer("conv1_1", (1, 1, 1, 1), 32), network.Layer("conv8", (1, 1, 1, 50), 32)]
+    # (3 x 51 - 1) multiply-adds, 2 FLOPs each, 2 images; a product of 10-cubed is 2000 FLOPs.
+    rounds = [
+        {"twin": 4.0, "float32": 2.0, "bfloat16": 1.0, "matmul_float32": 1.0, "matmul_bfloat16": 0.5},
+        {"twin": 3.0, "float32": 2.0, "matmul_float32": 1.0},
+        {"twin": 5.0, "float32": 2.0, "matmul_float32": 1.0},
+    ]
+    found = train_step.summarize(rounds, {"twin": 100, "float32": 90, "bfloat16": 70}, layers, args, False)
+    assert found["float32_rate_vs_twin"] == 2.0 and found["bfloat16_rate_vs_twin"] == 4.0
+    assert found["memory_vs_twin"] == 0.7 and found["images_per_second"] == {"twin": 0.5, "float32": 1, "bfloat16": 2}
+    assert found["flops"]["per_step"] == 608
+    assert found["share_of_peak"]["float32"] == pytest.approx((608 / 2) / (2000 / 1))
+    assert found["share_of_peak"]["bfloat16"] == pytest.approx((608 / 1) / (2000 / 0.5))
+    assert ["emulated" in row["note"] for row in found["rows"]] == [False, False, True, True, False]
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    return matfiles.write_mat(
+        tmp_path_factory.mktemp("weights") / "narrow.mat", matfiles.vgg_convs(19, (4, 4, 6, 6, 8))
+    )
+
+
+def test_twin_and_product_are_one_network_that_learns_the_same(narrow):
+    """Logits, and the losses of three steps with dropout off, so that forward, backward and Adam are compared."""
+    from benchmarks import contenders
+
+    product = contenders.Product(weights=narrow, dropout=0.0, learning_rate=1e-2, **SIZE)
+    plain = contenders.PlainTwin(weights=narrow, dropout=0.0, **SIZE)
+    plain.twin._learning_rate = 1e-2
+    model = product.model
+    assert plain.twin.parameters() == model.count_params()
+    for name, variables in plain.twin.variables.items():
+        for mine, theirs in zip(variables, model.get_layer(name).weights, strict=True):
+            if name.startswith("conv") and "_" in name and name[4].isdigit():
+                np.testing.assert_array_equal(mine, theirs)  # both from the file, kernels swapped
+            # Upstream's new kernels are so small that a wrong one would hardly show.
+            values = np.random.default_rng(len(name)).normal(0, 0.1, mine.shape)
+            if not name[5:6] == "_":
+                mine.assign(values)
+                theirs.assign(values)
+    images = np.random.default_rng(1).integers(0, 256, (2, 49, 75, 3)).astype(np.float32)
+    want = model(images).numpy()
+    assert np.std(want) > 1e-2
+    np.testing.assert_allclose(plain.twin.logits(images), want, atol=1e-4)
+    losses, twins = product.losses(3), plain.losses(3)
+    assert losses[2] < losses[0] - 0.01
+    np.testing.assert_allclose(losses, twins, rtol=1e-4)
+
+
+def test_dropout_is_only_in_training(narrow):
+    from benchmarks import contenders
+
+    twin = contenders.PlainTwin(weights=narrow, **SIZE).twin
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    np.testing.assert_array_equal(twin.logits(images), twin.logits(images))
+    assert np.abs(twin.logits(images) - twin.logits(images, training=True)).max() > 0
+
+
+def test_the_loop_asks_for_each_batch_in_time(narrow):
+    """summaries.py times the loop by when it asks for batches: no batch is asked for ahead."""
+    from benchmarks import contenders
+
+    product = contenders.Product(weights=narrow, **SIZE)
+    taken = product.step()
+    first, second = product.fit(4, log_every=2), product.fit(3, log_every=100)
+    assert taken > 0 and [len(first), len(second)] == [4, 3]
+    times = np.array(first + second)
+    assert (np.diff(times) > 1e-3).all()  # a step lies between any two
+
+
+def test_fused_adam_does_what_keras_adam_does():
+    from benchmarks.optimizer_step import Update
+
+    shapes: list[tuple[int, ...]] = [(3, 3, 4, 8), (8,)]
+    fused, keras = Update("fused", shapes), Update("keras", shapes)
+    start = [variable.numpy() for variable in fused._variables]
+    for _ in range(10):
+        assert fused.step() > 0 and keras.step() > 0
+    assert fused.difference(keras) <= 1e-5
+    assert all(np.abs(now.numpy() - then).max() > 1e-5 for now, then in zip(fused._variables, start, strict=True))
+
+
+def test_a_peer_that_is_not_installed_is_named():
+    options = {"package": "keras-segmentation", **SIZE}
+    try:
+        importlib.metadata.version("keras-segmentation")
+    except importlib.metadata.PackageNotFoundError:
+        with turns.Worker("benchmarks.peer_keras:Keras", **options) as worker:
+            with pytest.raises(turns.WorkerError, match="keras-segmentation"):
+                worker.ready()
+    else:
+        pytest.skip("keras-segmentation is installed")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_fcn8s_in_torch(precision):
+    torch = pytest.importorskip("torch", reason="PyTorch is no dependency; benchmarks/peers.py uses it where it is")
+    from benchmarks import peer_torch
+
+    stages = ((1, 4), (1, 4), (1, 6), (1, 6), (1, 8))
+    assert peer_torch.Fcn8s(5, stages=stages)(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 64, 96)
+    ramp = peer_torch._enlarge(1, 2)(torch.arange(8.0).expand(1, 1, 3, 8)).detach().numpy()[0, 0, 2]
+    np.testing.assert_allclose(ramp[1:-1], np.arange(1, 15) / 2 - 0.25)
+    losses = peer_torch.Torch(**SIZE, precision=precision, stages=stages).losses(5)
+    assert losses[0] == pytest.approx(math.log(5), rel=1e-3)  # score layers start at zero
+    assert losses[4] < losses[0]
+
+
+def test_train_step_from_end_to_end(tmp_path):
+    path = tmp_path / "new" / "train_step.json"
+    flags = ["--weights=tiny", "--image_size=32", "--num_classes=5", "--rounds=3", "--matmul_size=64", f"--json={path}"]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/train_step.py", *flags], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    for name in ("float32_rate_vs_twin", "bfloat16_rate_vs_twin", "memory_vs_twin"):
+        assert 0 < found[name] < 100
+    assert set(found["share_of_peak"]) == {"float32", "bfloat16"}
+    assert set(found["images_per_second"]) == set(found["peak_bytes"]) == {"twin", "float32", "bfloat16"}
+    assert found["machine"]["cores"] >= 1 and isinstance(found["bfloat16_supported_by_processor"], bool)
+    assert found["settings"]["weights"] == "tiny" and found["versions"]["tensorflow"]
+    assert len(found["rounds_seconds"]) == 3
+    assert str(ROOT) not in path.read_text()
