@@ -1,6 +1,6 @@
 """Fills the tables of benchmarks/README.md from the results: `python benchmarks/report.py`.
 
-Every JSON file in benchmarks/results/ gives the lines of its "rows" and its plot, under the machine and date they belong
+Every JSON file in benchmarks/results/ gives its "rows" and its plot, under the machine and date they belong
 to. What stands outside the two marks is left alone.
 """
 
