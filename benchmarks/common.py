@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,10 +72,14 @@ def write_json(path: str, args: argparse.Namespace, results: Mapping[str, Any]) 
       args: from `parser`; of paths only the last part is kept.
       results: "rows" holds the lines for report.py.
     """
-    settings = {name: os.path.basename(value) if name in ("weights", "data_dir", "camvid") and value else value
-                for name, value in vars(args).items() if name not in ("json", "logs_dir", "python")}  # fmt: skip
+    # Of paths the last part: where things lay on one machine tells nobody anything.
+    settings = {
+        name: os.path.basename(value) if isinstance(value, str) else value
+        for name, value in vars(args).items()
+        if name not in ("benchmark", "json", "logs_dir", "python")
+    }
     facts = {
-        "benchmark": Path(sys.argv[0]).stem,
+        "benchmark": args.benchmark,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "revision": _revision(),
         "settings": settings,
@@ -97,7 +100,9 @@ def parser(description: str | None, script: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
     )
-    made.add_argument("--json", default=str(RESULTS / f"{Path(script).stem}.json"), help="where results go")
+    name = Path(script).stem
+    made.set_defaults(benchmark=name)
+    made.add_argument("--json", default=os.path.relpath(RESULTS / f"{name}.json"), help="where results go")
     return made
 
 

@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> dict:
     """Measures point after point; see `main` for the arguments."""
-    began, points = time.perf_counter(), []
+    began = time.perf_counter()
+    points: list[dict] = []
     left_out: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         weights = common.weights_file(args.weights, folder)

@@ -32,9 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--batches", type=int, default=100, help="of a turn")
     parser.add_argument("--rounds", type=int, default=5, help="turns; the median is reported")
-    parser.add_argument(
-        "--training", default=str(common.RESULTS / "train_step.json"), help="results of train_step.py to compare with"
-    )
+    training = os.path.relpath(common.RESULTS / "train_step.json")
+    parser.add_argument("--training", default=training, help="results of train_step.py to compare with")
     args = parser.parse_args(argv)
     common.write_json(args.json, args, measure(args))
 

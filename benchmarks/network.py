@@ -39,7 +39,8 @@ def original_layers(widths: Mapping[str, int], num_classes: int) -> list[Layer]:
         original feeds its head from conv5_3.
       num_classes: channels of the logits.
     """
-    layers, channels = [], 3
+    layers: list[Layer] = []
+    channels = 3
     for name, width in widths.items():
         if name <= "conv5_3":
             layers.append(Layer(name, (3, 3, channels, width), 2 ** (int(name[4]) - 1)))
@@ -86,7 +87,8 @@ def training_flops(layers: list[Layer], image_size: int, batch_size: int) -> int
 def write_random_vgg19(path: str, seed: int = 0) -> None:
     """Writes an untrained VGG19 of full width (He et al. 2015), for rates that do not depend on the weights."""
     rng = np.random.default_rng(seed)
-    convs, channels = {}, 3
+    convs: dict[str, matconvnet.ConvWeights] = {}
+    channels = 3
     for stage, (count, filters) in enumerate(_STAGES, 1):
         for index in range(1, count + 1):
             kernel = rng.standard_normal((3, 3, channels, filters), np.float32) * np.float32(

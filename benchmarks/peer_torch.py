@@ -50,7 +50,8 @@ class Fcn8s(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Scores every class at every pixel."""
-        x, pools = images - self.mean, []
+        x = images - self.mean
+        pools: list[torch.Tensor] = []
         for stage in self.stages:
             x = stage(x)
             pools.append(x)

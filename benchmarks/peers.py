@@ -71,7 +71,8 @@ def measure(args: argparse.Namespace) -> dict:
         every = {name: _RARELY for name in contenders if slow and name.endswith("bfloat16")}
         rounds = turns.take_turns(contenders, rounds=args.rounds, seconds=args.seconds, every=every)
         peaks = {name: worker.call("peak_bytes") for name, worker in workers.items()}
-    rows, pairs = [], {}
+    rows: list[dict] = []
+    pairs: dict[str, dict] = {}
     for name in _PEERS:
         ours = "fcn_tf bfloat16" if name.endswith("bfloat16") else "fcn_tf float32"
         what = f"training rate, {ours}, against {name}"

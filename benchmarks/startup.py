@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,7 @@ def first_step(arguments: Sequence[str]) -> float:
       RuntimeError: if it ends by itself, or takes ten minutes.
     """
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))  # without a width tqdm draws nothing
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "main.py", "--mode=train", *arguments], cwd=common.ROOT, stdout=theirs, stderr=theirs

@@ -113,7 +113,8 @@ def take_turns(
     Returns:
       {name: seconds} of each round. Every second round runs in the opposite order, so that what follows whom evens out.
     """
-    began, measured = time.perf_counter(), []
+    began = time.perf_counter()
+    measured: list[Round] = []
     for number in range(rounds):
         if number >= 3 and time.perf_counter() - began > seconds:
             break

@@ -1,6 +1,7 @@
 """The benchmarks measure what they say: the twin is upstream's graph, both sides learn the same, the sums are right."""
 
 import importlib
+import importlib.metadata
 import json
 import math
 import subprocess
