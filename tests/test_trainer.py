@@ -15,7 +15,7 @@ import tensorflow as tf
 from fcn_tf import datasets, inference, train
 from fcn_tf.errors import UserError
 from fcn_tf.runs import HISTORY_COLUMNS, Run
-from fcn_tf.trainer import Window
+from fcn_tf.windows import Window
 from tests import processes, tiny_training
 
 
@@ -218,7 +218,7 @@ def test_a_run_of_another_network_is_refused(finished, folder):
 
 
 def test_a_window_divides_once():
-    window = Window(tiny_training.dataset(1))
+    window = Window(tiny_training.SPEC)
     assert math.isnan(window.loss) and window.rate == 0
     # Truth 0: 3 right, 1 taken for 1; truth 1: 2 taken for 0, 4 right; 5 pixels ignored.
     counts = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])

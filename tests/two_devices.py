@@ -113,7 +113,7 @@ def dropout_masks_differ(strategy, folder):
     conv8 = network.get_layer("conv8").kernel
     conv8.assign(np.random.default_rng(0).normal(size=conv8.shape))  # it starts at zero, whatever it is given
     images, labels = (array[None] for array in tiny_training.scene(0))
-    gradients = tf.function(loop._gradients)
+    gradients = tf.function(loop._step.gradients)
     results = strategy.run(gradients, args=(tf.constant(images), tf.constant(labels), tf.constant(3)))
     first, second = strategy.experimental_local_results(results[0])
     return bool(abs(float(first) - float(second)) > 1e-6)
