@@ -25,7 +25,11 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "images_per_second",
     "elapsed_seconds",
+    "train_pixel_accuracy",
+    "train_mean_accuracy",
+    "train_mean_iou",
 )
+_OF_LATE = HISTORY_COLUMNS[-3:]  # runs of earlier versions go on without them
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ class Run:
                     name: int(row[name]) if name == "step" else float(row[name]) if row[name] else None
                     for name in HISTORY_COLUMNS
                 }
-                for row in rows
+                for row in (dict.fromkeys(_OF_LATE) | row for row in rows)
             ]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(

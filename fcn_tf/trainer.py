@@ -1,7 +1,7 @@
 """The training loop: one for every tf.distribute strategy, resumed exactly, stopped cleanly.
 
 Which examples a step sees and how they are augmented follow from the seed and the number of the step (see pipeline.py),
-so a checkpoint needs no more than the variables and that number.
+so a checkpoint needs no more than the variables, that number, and the sums since the last validation.
 """
 
 import math
@@ -124,14 +124,15 @@ class Trainer:
         Raises:
           UserError: when the loss is no longer finite, or an example cannot be read.
         """
-        window, since_evaluation = Window(self._train.spec), Window(self._train.spec)
+        window = Window(self._train.spec)
+        since_evaluation = Window(self._train.spec, self._checkpoints.notes(start).get("window"))
         elapsed = _last_elapsed(self._run)
         clock = began = time.perf_counter()
         with Interrupts() as interrupts, Progress(start, schedule.max_steps) as bar:
             if self.owes_validation(schedule, start) and not self._evaluate(
                 start, since_evaluation, elapsed, None, interrupts, bar
             ):
-                return self._stop(start, interrupts, bar)
+                return self._stop(start, since_evaluation, interrupts, bar)
             for step, batch in self._numbered_batches(start, schedule.max_steps):
                 last = step == schedule.max_steps
                 log = step % schedule.log_every == 0 or last
@@ -160,12 +161,12 @@ class Trainer:
                 if step % schedule.eval_every == 0 or last:
                     spent = elapsed + time.perf_counter() - clock
                     if not self._evaluate(step, since_evaluation, spent, batch, interrupts, bar):
-                        return self._stop(step, interrupts, bar)
+                        return self._stop(step, since_evaluation, interrupts, bar)
                     since_evaluation = Window(self._train.spec)
                 if interrupts.signal:
-                    return self._stop(step, interrupts, bar)
+                    return self._stop(step, since_evaluation, interrupts, bar)
                 if step % schedule.save_every == 0 or last:
-                    self._save(step)
+                    self._save(step, since_evaluation)
                 began = time.perf_counter()  # validating and saving are not training
         return 0
 
@@ -211,15 +212,15 @@ class Trainer:
         bar.write(line)
         return True
 
-    def _save(self, step):
+    def _save(self, step, since_evaluation):
         try:
-            self._checkpoints.save(step)
+            self._checkpoints.save(step, {"window": since_evaluation.state()})
         except FloatingPointError as error:
             raise self._diverged(step, f"finite, but {error} is not") from None
 
-    def _stop(self, step, interrupts, bar) -> int:
+    def _stop(self, step, since_evaluation, interrupts, bar) -> int:
         bar.close()
-        self._save(step)
+        self._save(step, since_evaluation)
         self._summaries.flush()
         print(f"stopped by {interrupts.signal.name} after step {step}, saved; the same command continues there")
         return 128 + interrupts.signal.value

@@ -80,7 +80,7 @@ class Validation:
                 {
                     "step": step,
                     "epoch": epoch,
-                    "train_loss": _measured(trained.loss),
+                    **{f"train_{name}": _measured(value) for name, value in trained.scores().items()},
                     **{f"val_{name}": _measured(value) for name, value in scores.items()},
                     "learning_rate": learning_rate,
                     "images_per_second": trained.rate,

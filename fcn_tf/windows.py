@@ -1,8 +1,9 @@
 """Sums over some training steps, divided once, when asked."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from fcn_tf import inference, metrics
@@ -14,17 +15,26 @@ class Window:
 
     Args:
       spec: of the data set trained on.
+      state: what `state` of an earlier one gave, to go on from there.
     """
 
-    def __init__(self, spec: DatasetSpec):
+    def __init__(self, spec: DatasetSpec, state: Mapping[str, Any] | None = None):
         self._spec = spec
-        self._losses: list[float] = []
-        self._cells: tf.Tensor | None = None
-        self._seconds, self._images = 0.0, 0
+        state = state or {"losses": 0.0, "steps": 0, "seconds": 0.0, "images": 0, "cells": None}
+        self._losses, self._steps = state["losses"], state["steps"]
+        self._seconds, self._images = state["seconds"], state["images"]
+        self._cells = None if state["cells"] is None else tf.constant(state["cells"], tf.int64)
+
+    def state(self) -> dict[str, Any]:
+        """The sums, for a JSON file."""
+        cells = None if self._cells is None else self._cells.numpy().tolist()
+        sums = {"losses": self._losses, "steps": self._steps, "seconds": self._seconds, "images": self._images}
+        return {**sums, "cells": cells}
 
     def add(self, loss: float, cells: tf.Tensor) -> None:
         """Adds one step; `cells` as from `inference.confusion_cells`."""
-        self._losses.append(loss)
+        self._losses += loss
+        self._steps += 1
         self._cells = cells if self._cells is None else self._cells + cells
 
     def add_time(self, seconds: float, images: int) -> None:
@@ -35,7 +45,7 @@ class Window:
     @property
     def loss(self) -> float:
         """Mean over the steps, in nats."""
-        return float(np.mean(self._losses)) if self._losses else math.nan
+        return self._losses / self._steps if self._steps else math.nan
 
     @property
     def rate(self) -> float:
@@ -43,10 +53,17 @@ class Window:
         return self._images / self._seconds if self._seconds else 0.0
 
     def scores(self) -> dict[str, float]:
-        """Loss, pixel accuracy and mean IoU by the names of TensorBoard's curves."""
-        counts = inference.counts_from_cells(self._cells, self._spec)
-        return {
-            "loss": self.loss,
-            "pixel_accuracy": metrics.pixel_accuracy(counts, self._spec.ignore_label),
-            "mean_iou": metrics.mean_iou(counts, self._spec.ignore_label),
+        """Loss, pixel accuracy, mean accuracy and mean IoU by the names of TensorBoard's curves; NaN without a step.
+
+        They are those of the training itself: of augmented crops, with dropout, each before its step was taken.
+        """
+        measures = {
+            "pixel_accuracy": metrics.pixel_accuracy,
+            "mean_accuracy": metrics.mean_accuracy,
+            "mean_iou": metrics.mean_iou,
         }
+        if self._cells is None:
+            return dict.fromkeys(("loss", *measures), math.nan)
+        counts = inference.counts_from_cells(self._cells, self._spec)
+        ignore = self._spec.ignore_label
+        return {"loss": self.loss, **{name: measure(counts, ignore) for name, measure in measures.items()}}
