@@ -43,6 +43,9 @@ _define(flags.DEFINE_string, "weights", "tiny (embedded) | vgg19 | vgg16 | none 
 _define(flags.DEFINE_string, "model_dir", "where .mat files are, or are downloaded to")
 _define(flags.DEFINE_float, "dropout", "share of conv6 and conv7 dropped while training")
 _define(flags.DEFINE_string, "precision", " | ".join(configs.PRECISIONS))
+_define(
+    flags.DEFINE_string, "freeze", "stages of the trunk that do not learn: some of conv1,conv2,... or trunk for all"
+)
 # Training.
 _define(flags.DEFINE_integer, "batch_size", "images a step, over all replicas; 0: the data set's default")
 _define(flags.DEFINE_string, "loss", f"{' | '.join(configs.LOSSES)}, or a sum such as cross_entropy+dice")

@@ -18,6 +18,7 @@ RESIZES = ("area", "nearest")
 ON_BAD_EXAMPLE = ("fail", "skip")
 LOSSES = ("cross_entropy", "focal", "dice")
 REFINEMENTS = ("none", "guided")
+STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of the trunk
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
 # What these flags are where they are not given.
@@ -60,6 +61,7 @@ class Config:
     log_every: int = 10
     split: str = "validation"
     precision: str = "float32"
+    freeze: str = ""
     seed: int = 0
     ignore_label: str = "auto"
     num_classes: int = 0
@@ -99,6 +101,7 @@ class Config:
         for name, value in _BY_DATASET[self.dataset].items():
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)
+        object.__setattr__(self, "freeze", ",".join(_stages(self.freeze)))
         for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, got {getattr(self, name)}.")
@@ -180,6 +183,14 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
                     f"as it was started; give another --logs_dir, or --{name}={saved[name]} to continue this one."
                 )
     return config
+
+
+def _stages(freeze):
+    """The stages that --freeze names, in order, each once: the same wish is the same text in every config.json."""
+    named = freeze.split(",") if freeze else []
+    for name in named:
+        _one_of("freeze", name, (*STAGES, "trunk"))
+    return [stage for stage in STAGES if stage in named or "trunk" in named]
 
 
 def _one_of(name, value, choices):

@@ -98,6 +98,18 @@ def learning_rate_factors(model, arch, *, pretrained):
     return factors
 
 
+def freeze(model, stages):
+    """Keeps the weights of some of the trunk's stages as they are.
+
+    Args:
+      model: from `build_model`; before an optimiser is built for it.
+      stages: such as ["conv1", "conv2"]: all their convolutions.
+    """
+    for layer in model.layers:
+        if is_trunk(layer.name) and layer.name.split("_")[0] in stages:
+            layer.trainable = False
+
+
 def is_trunk(name: str) -> bool:
     """Whether a layer of this name is one of VGG's convolutions."""
     return name.startswith("conv") and "_" in name and name[4].isdigit()

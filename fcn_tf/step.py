@@ -65,7 +65,9 @@ class TrainingStep:
         """This replica's share of the loss, its scaled gradient by trainable variable, and the logits."""
         context = tf.distribute.get_replica_context()
         seed = tf.random.experimental.stateless_fold_in([self._seed, number], context.replica_id_in_sync_group)
-        with tf.GradientTape() as tape:
+        # By hand: left to itself the tape follows frozen variables too, and gradients would go down to them.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in self._model.trainable_variables])
             with layers.step_seed(seed):
                 logits = self._model(tf.cast(images, tf.float32), training=True)
             loss = self._loss(
@@ -102,7 +104,10 @@ class TrainingStep:
 
 
 def _parts(model: keras.Model) -> dict[str, list[int]]:
-    """{name of the curve: which trainable variables}: do pretrained layers learn, and new ones?"""
+    """{name of the curve: which trainable variables}: do pretrained layers learn, and new ones?
+
+    Frozen layers are in none, and a part that is frozen altogether has no curve.
+    """
     trunk = {variable.path for layer in model.layers if is_trunk(layer.name) for variable in layer.trainable_variables}
     parts: dict[str, list[int]] = {"gradient_norm/vgg": [], "gradient_norm/new": []}
     for i, variable in enumerate(model.trainable_variables):

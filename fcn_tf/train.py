@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import platform
 from collections.abc import Iterable, Mapping
 
@@ -58,6 +59,7 @@ def run(config: Config) -> int:
             dropout_rate=config.dropout,
             dtype=config.precision,
         )
+        model.freeze(network, config.freeze.split(","))
         optimizer = optimizers.build_adam(
             config.learning_rate,
             factors=model.learning_rate_factors(network, config.arch, pretrained=config.weights != "none"),
@@ -94,9 +96,11 @@ def run(config: Config) -> int:
     if distribution.is_chief(strategy):
         target.truncate_history(start)
         target.write_config(_describe(config, spec))
+    trained = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     print(
-        f"{config.arch}, {network.count_params():,} parameters; {spec.name}: {len(train)} training and "
-        f"{len(validation)} validation examples, {spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
+        f"{config.arch}, {network.count_params():,} parameters, {trained:,} of them trained; {spec.name}: {len(train)} "
+        f"training and {len(validation)} validation examples, {spec.num_classes} classes; "
+        f"{strategy.num_replicas_in_sync} replica(s)"
     )
     status = loop.fit(schedule, start=start)
     if status == 0:

@@ -63,6 +63,9 @@ def test_test_is_another_name_of_evaluate():
         ("dropout", -0.1),
         ("seed", -1),
         ("seed", 2**31),
+        ("freeze", "conv6"),
+        ("freeze", "conv1,conv1_2"),
+        ("freeze", "conv1,"),
         ("ignore_label", "some"),
         ("ignore_label", "-1"),
     ],
@@ -77,6 +80,11 @@ def test_a_wrong_value_is_one_line_that_names_the_flag_and_the_value(name, value
 @pytest.mark.parametrize("value", ["auto", "none", "0", "255"])
 def test_ignore_labels(value):
     assert Config(ignore_label=value).ignore_label == value
+
+
+def test_the_same_stages_are_the_same_wish():
+    assert Config(freeze="conv2,conv1,conv2").freeze == "conv1,conv2" == merge({}, saved(freeze="conv2,conv1")).freeze
+    assert Config(freeze="trunk").freeze == Config(freeze="conv5,conv4,conv3,conv2,conv1").freeze
 
 
 def test_predict_needs_an_input():
@@ -137,6 +145,7 @@ def test_resume_refuses_every_other_change(name):
         "ignore_label": "7",
         "on_bad_example": "skip",
         "loss": "focal",
+        "freeze": "conv1",
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other

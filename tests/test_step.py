@@ -1,0 +1,85 @@
+"""One training step: what is computed for it, and what it comes to."""
+
+import collections
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_tf import losses, model, optimizers
+from fcn_tf.step import TrainingStep
+from tests import tiny_training
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return tiny_training.write_weights(str(tmp_path_factory.mktemp("weights")))
+
+
+def batch():
+    """uint8 (4, 32, 32, 3) and int32 (4, 32, 32), with 0, 5, 10 and 15 of 32 rows ignored."""
+    images, labels = zip(*(tiny_training.scene(i, ignored=5 * i) for i in range(4)), strict=True)
+    return tf.constant(np.stack(images)), tf.constant(np.stack(labels))
+
+
+def new_step(weights, *, arch="fcn8s", dropout=0.0, freeze=(), names=("cross_entropy",), **options):
+    """(step, model, optimiser) of equal weights, of which none is zero, so that gradients get everywhere."""
+    keras.utils.set_random_seed(1)
+    network = model.build_model(arch, num_classes=3, weights=weights, dropout_rate=dropout)
+    for variable in network.trainable_variables:
+        if not np.any(variable.numpy()):
+            variable.assign(keras.random.normal(variable.shape, stddev=0.1, seed=2))
+    model.freeze(network, freeze)
+    optimizer = optimizers.build_adam(0.01)
+    optimizer.build(network.trainable_variables)
+    loss = losses.PixelLoss(names, ignore_label=255)
+    strategy = tf.distribute.get_strategy()
+    step = TrainingStep(network, optimizer, strategy=strategy, loss=loss, spec=tiny_training.SPEC, seed=0, **options)
+    return step, network, optimizer
+
+
+def operations(step):
+    """How many operations of each type a step has, also in the functions it calls."""
+    definition = step.graph(*batch()).as_graph_def(add_shapes=False)
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    return collections.Counter(node.op for node in nodes)
+
+
+def test_nothing_is_computed_below_the_lowest_layer_that_learns(weights):
+    # VGG11 has 1, 1, 2, 2 and 2 convolutions in its stages; the skips are scored by two more, conv7 and conv8 by two.
+    assert operations(new_step(weights)[0])["Conv2DBackpropFilter"] == 12
+    step, network, optimizer = new_step(weights, freeze=("conv1", "conv2", "conv3"))
+    counts = operations(step)
+    assert counts["Conv2DBackpropFilter"] == 12 - 4
+    # To conv4_2, conv5_1 and conv5_2, but not through conv4_1; conv7, conv8 and the skip of pool4, not that of pool3.
+    assert counts["Conv2DBackpropInput"] - transposed(network) == 3 + 3
+    assert counts["MaxPoolGrad"] == 2  # pool4 and pool5
+    names = {variable.path for variable in optimizer.variables}
+    assert any("conv4_1" in name for name in names) and not any("conv3_1" in name for name in names)
+
+
+def transposed(network):
+    """Transposed convolutions, whose forward pass is the backward pass of a convolution."""
+    return sum(isinstance(layer, keras.layers.Conv2DTranspose) for layer in network.layers)
+
+
+def test_what_is_frozen_stays_and_the_rest_learns(weights):
+    step, network, _ = new_step(weights, freeze=("conv1", "conv3"))
+    before = {variable.path: variable.numpy() for variable in network.weights}
+    _, norms, _ = step(*batch(), number=0, log=True)
+    assert list(norms) == ["gradient_norm/vgg", "gradient_norm/new"] and all(norm > 0 for norm in norms.values())
+    changed = {path for path, values in before.items() if np.any(network_value(network, path) != values)}
+    frozen = {path for path in before if path.startswith(("conv1_", "conv3_"))}
+    assert changed == before.keys() - frozen and len(frozen) == 6
+
+
+def network_value(network, path):
+    return next(variable for variable in network.weights if variable.path == path).numpy()
+
+
+def test_a_frozen_trunk_has_no_curve(weights):
+    step, network, _ = new_step(weights, freeze=("conv1", "conv2", "conv3", "conv4", "conv5"))
+    _, norms, _ = step(*batch(), number=0, log=True)
+    assert list(norms) == ["gradient_norm/new"]
+    assert operations(step)["MaxPoolGrad"] == 0
