@@ -32,7 +32,7 @@ _BY_DATASET = {
 }
 
 # A resumed run may be given others of these; everything else decides what is learned.
-RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "debug")
+RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "recompute", "debug")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Config:
     split: str = "validation"
     precision: str = "float32"
     freeze: str = ""
+    recompute: bool = False
     seed: int = 0
     ignore_label: str = "auto"
     num_classes: int = 0

@@ -110,6 +110,21 @@ def freeze(model, stages):
             layer.trainable = False
 
 
+def pieces(model):
+    """Takes a model apart into models that share its layers.
+
+    Args:
+      model: from `build_model`.
+
+    Returns:
+      (the trunk's five stages, each from the output of the one before to its pooling; the head: images and the outputs
+      of the last three stages -> logits).
+    """
+    ends = [model.get_layer(f"pool{stage}").output for stage in range(1, 6)]
+    stages = [keras.Model(begin, end) for begin, end in zip([model.input, *ends[:-1]], ends, strict=True)]
+    return stages, keras.Model([model.input, *ends[2:]], model.output)
+
+
 def is_trunk(name: str) -> bool:
     """Whether a layer of this name is one of VGG's convolutions."""
     return name.startswith("conv") and "_" in name and name[4].isdigit()

@@ -12,6 +12,7 @@ import tensorflow as tf
 from fcn_tf import inference, layers, losses
 from fcn_tf.datasets.base import DatasetSpec
 from fcn_tf.model import is_trunk
+from fcn_tf.recompute import forgetful
 
 
 class TrainingStep:
@@ -24,6 +25,7 @@ class TrainingStep:
       loss: what is made small.
       spec: of the data set trained on.
       seed: of the dropout masks.
+      recompute: whether to compute the trunk's activations again instead of keeping them (see recompute.py).
     """
 
     def __init__(
@@ -35,9 +37,11 @@ class TrainingStep:
         loss: losses.PixelLoss,
         spec: DatasetSpec,
         seed: int,
+        recompute: bool = False,
     ):
         self._model, self._optimizer, self._strategy = model, optimizer, strategy
         self._loss, self._spec, self._seed = loss, spec, seed
+        self._forward = forgetful(model) if recompute else functools.partial(model, training=True)
         self._parts = _parts(model)
         self._function = tf.function(self._distributed)
 
@@ -69,7 +73,7 @@ class TrainingStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self._model.trainable_variables])
             with layers.step_seed(seed):
-                logits = self._model(tf.cast(images, tf.float32), training=True)
+                logits = self._forward(tf.cast(images, tf.float32))
             loss = self._loss(
                 logits,
                 labels,

@@ -84,6 +84,7 @@ def run(config: Config) -> int:
         ),
         seed=config.seed,
         loss=losses.PixelLoss(config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights_of_classes),
+        recompute=config.recompute,
         debug=config.debug,
     )
     start = loop.restore()

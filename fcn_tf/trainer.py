@@ -55,6 +55,7 @@ class Trainer:
         num_steps and shard filled in.
       seed: of the dropout masks.
       loss: what is made small; None for the plain cross-entropy.
+      recompute: see `TrainingStep`.
       debug: whether to write histograms at every validation.
     """
 
@@ -71,6 +72,7 @@ class Trainer:
         batches: Callable[..., tf.data.Dataset],
         seed: int,
         loss: losses.PixelLoss | None = None,
+        recompute: bool = False,
         debug: bool = False,
     ):
         self._model, self._optimizer, self._strategy = model, optimizer, strategy
@@ -86,7 +88,9 @@ class Trainer:
         self._summaries = Summaries(run, train.spec, enabled=chief)
         self._to_validate = len(validation)
         self._validate = Validation(model, validation, run=run, summaries=self._summaries, chief=chief)
-        self._step = TrainingStep(model, optimizer, strategy=strategy, loss=self._loss, spec=train.spec, seed=seed)
+        self._step = TrainingStep(
+            model, optimizer, strategy=strategy, loss=self._loss, spec=train.spec, seed=seed, recompute=recompute
+        )
 
     def restore(self) -> int:
         """Continues from the newest checkpoint, where there is one, and returns its step.

@@ -83,3 +83,55 @@ def test_a_frozen_trunk_has_no_curve(weights):
     _, norms, _ = step(*batch(), number=0, log=True)
     assert list(norms) == ["gradient_norm/new"]
     assert operations(step)["MaxPoolGrad"] == 0
+
+
+def gradients_of(step, images, labels):
+    """What `step` would apply, and the loss."""
+    loss, gradients, _ = tf.function(step.gradients)(images, labels, tf.constant(3))
+    return float(loss), [gradient.numpy() for gradient in gradients]
+
+
+def same_gradients(one, other):
+    """Whether (loss, gradients) agree within float32's rounding."""
+    assert one[0] == pytest.approx(other[0], rel=1e-5)
+    for a, b in zip(one[1], other[1], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(1e-3, np.abs(b).max()), rtol=1e-3)
+    return any(np.any(a) for a in one[1])
+
+
+@pytest.mark.parametrize("arch, freeze", [("fcn8s", ()), ("original", ()), ("fcn8s", ("conv1", "conv3"))])
+def test_what_is_computed_again_is_the_same_with_dropout_too(weights, arch, freeze):
+    options = {"arch": arch, "freeze": freeze, "dropout": 0.5}
+    kept, again = (gradients_of(new_step(weights, **options, recompute=on)[0], *batch()) for on in (False, True))
+    assert same_gradients(again, kept)
+
+
+def test_activations_of_the_trunk_are_not_kept(weights):
+    """No operation of the backward pass takes what a convolution or pooling of the first pass made."""
+    graphs = [new_step(weights, recompute=on)[0].graph(*batch()) for on in (False, True)]
+    plain, lean = (gradients_from_relus(graph) for graph in graphs)
+    # Eight ReLUs in the trunk and two in the head: the first pass's alone, or the trunk's made again after it.
+    assert plain == [False] * 10 and sorted(lean) == [False] * 2 + [True] * 8
+
+
+def gradients_from_relus(graph):
+    """For each gradient of a ReLU: whether that ReLU was computed only after some gradient was."""
+
+    def waits(operation, seen):
+        for before in [*operation.control_inputs, *(tensor.op for tensor in operation.inputs)]:
+            if before not in seen:
+                seen.add(before)
+                if before.type == "ReluGrad" or waits(before, seen):
+                    return True
+        return False
+
+    return [waits(op.inputs[1].op, set()) for op in graph.get_operations() if op.type == "ReluGrad"]
+
+
+def test_a_model_taken_apart_still_saves(weights, tmp_path):
+    step, network, _ = new_step(weights, recompute=True)
+    step(*batch(), number=0, log=False)
+    network.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    images = tf.cast(batch()[0], tf.float32)
+    np.testing.assert_array_equal(copy(images), network(images))
