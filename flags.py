@@ -50,6 +50,7 @@ _define(
 _define(flags.DEFINE_integer, "batch_size", "images a step, over all replicas; 0: the data set's default")
 _define(flags.DEFINE_string, "loss", f"{' | '.join(configs.LOSSES)}, or a sum such as cross_entropy+dice")
 _define(flags.DEFINE_string, "class_weights", "none | balanced (rare classes weigh more) | a file of name,weight lines")
+_define(flags.DEFINE_integer, "accumulate", "less memory: compute each step in so many parts, one after the other")
 _define(flags.DEFINE_bool, "recompute", "less memory, more time: the trunk's activations are computed twice, not kept")
 _define(flags.DEFINE_float, "learning_rate", "of Adam")
 _define(flags.DEFINE_integer, "max_steps", "train up to this step; 0: the data set's default")

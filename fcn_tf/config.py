@@ -32,7 +32,7 @@ _BY_DATASET = {
 }
 
 # A resumed run may be given others of these; everything else decides what is learned.
-RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "recompute", "debug")
+RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "accumulate", "recompute", "debug")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Config:
     split: str = "validation"
     precision: str = "float32"
     freeze: str = ""
+    accumulate: int = 1
     recompute: bool = False
     seed: int = 0
     ignore_label: str = "auto"
@@ -103,7 +104,7 @@ class Config:
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "freeze", ",".join(_stages(self.freeze)))
-        for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every"):
+        for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, got {getattr(self, name)}.")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
@@ -131,6 +132,17 @@ class Config:
             _one_of("loss", name, LOSSES)
         if len(set(self.loss.split("+"))) < len(self.loss.split("+")):
             raise UserError(f"--loss names a loss twice, got {self.loss!r}; expected such as cross_entropy+dice.")
+        if self.mode == "train" and self.batch_size % self.accumulate:
+            divisors = [str(parts) for parts in range(1, self.batch_size + 1) if self.batch_size % parts == 0]
+            raise UserError(
+                f"--accumulate={self.accumulate} does not divide --batch_size={self.batch_size}; use one of "
+                f"{', '.join(divisors)}."
+            )
+        if self.mode == "train" and self.accumulate > 1 and "dice" in self.loss.split("+"):
+            raise UserError(
+                f"--accumulate={self.accumulate} cannot divide --loss={self.loss}: dice compares sums over the whole "
+                "batch; use --accumulate=1, with --recompute to save memory."
+            )
         if self.mode == "predict" and not self.input:
             raise UserError(
                 "--mode=predict needs --input: a picture, a folder or a quoted pattern such as 'photos/*.jpg'."
@@ -189,8 +201,8 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
 def _stages(freeze):
     """The stages that --freeze names, in order, each once: the same wish is the same text in every config.json."""
     named = freeze.split(",") if freeze else []
-    for name in named:
-        _one_of("freeze", name, (*STAGES, "trunk"))
+    if not {*named} <= {*STAGES, "trunk"}:
+        raise UserError(f"--freeze must be some of {', '.join(STAGES)} with commas between, or trunk, got {freeze!r}.")
     return [stage for stage in STAGES if stage in named or "trunk" in named]
 
 

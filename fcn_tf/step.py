@@ -25,6 +25,8 @@ class TrainingStep:
       loss: what is made small.
       spec: of the data set trained on.
       seed: of the dropout masks.
+      accumulate: in how many parts a replica computes its share of a batch, one after the other: the same gradient,
+        dropout aside, with the activations of one part in memory at a time.
       recompute: whether to compute the trunk's activations again instead of keeping them (see recompute.py).
     """
 
@@ -37,10 +39,11 @@ class TrainingStep:
         loss: losses.PixelLoss,
         spec: DatasetSpec,
         seed: int,
+        accumulate: int = 1,
         recompute: bool = False,
     ):
         self._model, self._optimizer, self._strategy = model, optimizer, strategy
-        self._loss, self._spec, self._seed = loss, spec, seed
+        self._loss, self._spec, self._seed, self._accumulate = loss, spec, seed, accumulate
         self._forward = forgetful(model) if recompute else functools.partial(model, training=True)
         self._parts = _parts(model)
         self._function = tf.function(self._distributed)
@@ -66,22 +69,46 @@ class TrainingStep:
         return self._function.get_concrete_function(images, labels, tf.constant(0, tf.int32), tf.constant(True)).graph
 
     def gradients(self, images, labels, number):
-        """This replica's share of the loss, its scaled gradient by trainable variable, and the logits."""
+        """This replica's share of the loss, its scaled gradient by trainable variable, and the confusion cells."""
         context = tf.distribute.get_replica_context()
         seed = tf.random.experimental.stateless_fold_in([self._seed, number], context.replica_id_in_sync_group)
+        add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)
+        if self._accumulate == 1:
+            return self._part(images, labels, seed, add_up, context.num_replicas_in_sync)
+
+        # Of the whole batch, first: in the loop each part divides by it, and replicas cannot meet in there.
+        weight = add_up(self._loss.weight(labels))
+        images, labels = (
+            tf.reshape(whole, (self._accumulate, whole.shape[0] // self._accumulate, *whole.shape[1:]))
+            for whole in (images, labels)
+        )
+
+        def add_part(i, loss, gradients, cells):
+            part_seed = tf.random.experimental.stateless_fold_in(seed, i)
+            part = self._part(images[i], labels[i], part_seed, lambda _: weight, context.num_replicas_in_sync)
+            more = [sum_ + gradient for sum_, gradient in zip(gradients, part[1], strict=True)]
+            return i + 1, loss + part[0], more, cells + part[2]
+
+        start = (
+            tf.constant(0),
+            tf.constant(0.0),
+            [tf.zeros(variable.shape, variable.dtype) for variable in self._model.trainable_variables],
+            tf.zeros(self._spec.num_classes**2 + 2, tf.int64),
+        )
+        # A loop, not its body so many times over: TensorFlow would start all of them at once.
+        return tf.while_loop(lambda i, *_: i < self._accumulate, add_part, start, parallel_iterations=1)[1:]
+
+    def _part(self, images, labels, seed, reduce, replicas):
+        """As `gradients`, of some images; `reduce` as `PixelLoss` takes it."""
         # By hand: left to itself the tape follows frozen variables too, and gradients would go down to them.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self._model.trainable_variables])
             with layers.step_seed(seed):
                 logits = self._forward(tf.cast(images, tf.float32))
-            loss = self._loss(
-                logits,
-                labels,
-                reduce=functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM),
-                replicas=context.num_replicas_in_sync,
-            )
+            loss = self._loss(logits, labels, reduce=reduce, replicas=replicas)
             scaled = self._optimizer.scale_loss(loss)
-        return loss, tape.gradient(scaled, self._model.trainable_variables), logits
+        gradients = tape.gradient(scaled, self._model.trainable_variables)
+        return loss, gradients, inference.confusion_cells(logits, labels, self._spec)
 
     def _distributed(self, images, labels, number, log):
         results = self._strategy.run(self._on_replica, args=(images, labels, number, log))
@@ -91,11 +118,10 @@ class TrainingStep:
 
     def _on_replica(self, images, labels, number, log):
         context = tf.distribute.get_replica_context()
-        loss, gradients, logits = self.gradients(images, labels, number)
+        loss, gradients, cells = self.gradients(images, labels, number)
         norms = tf.cond(log, lambda: self._squared_norms(gradients), lambda: tf.zeros(len(self._parts)))
         # Keras sums gradients over the replicas; the loss was divided by the pixels of all of them.
         self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
-        cells = inference.confusion_cells(logits, labels, self._spec)
         floats = tf.concat([[loss], norms], axis=0)
         # One by one: replicas cannot sum tensors of different types together.
         return [context.all_reduce(tf.distribute.ReduceOp.SUM, part) for part in (floats, cells)]

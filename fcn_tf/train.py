@@ -47,7 +47,7 @@ def run(config: Config) -> int:
     from fcn_tf import distribution, losses, model, optimizers, pipeline, trainer
 
     strategy = distribution.choose_strategy()
-    distribution.replica_batch_size(strategy, config.batch_size)
+    distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
     _warn_about_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
@@ -84,6 +84,7 @@ def run(config: Config) -> int:
         ),
         seed=config.seed,
         loss=losses.PixelLoss(config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights_of_classes),
+        accumulate=config.accumulate,
         recompute=config.recompute,
         debug=config.debug,
     )

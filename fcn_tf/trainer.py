@@ -55,7 +55,7 @@ class Trainer:
         num_steps and shard filled in.
       seed: of the dropout masks.
       loss: what is made small; None for the plain cross-entropy.
-      recompute: see `TrainingStep`.
+      accumulate, recompute: see `TrainingStep`.
       debug: whether to write histograms at every validation.
     """
 
@@ -72,6 +72,7 @@ class Trainer:
         batches: Callable[..., tf.data.Dataset],
         seed: int,
         loss: losses.PixelLoss | None = None,
+        accumulate: int = 1,
         recompute: bool = False,
         debug: bool = False,
     ):
@@ -89,7 +90,14 @@ class Trainer:
         self._to_validate = len(validation)
         self._validate = Validation(model, validation, run=run, summaries=self._summaries, chief=chief)
         self._step = TrainingStep(
-            model, optimizer, strategy=strategy, loss=self._loss, spec=train.spec, seed=seed, recompute=recompute
+            model,
+            optimizer,
+            strategy=strategy,
+            loss=self._loss,
+            spec=train.spec,
+            seed=seed,
+            accumulate=accumulate,
+            recompute=recompute,
         )
 
     def restore(self) -> int:

@@ -55,6 +55,8 @@ def test_test_is_another_name_of_evaluate():
         ("eval_every", -1),
         ("save_every", -1),
         ("log_every", 0),
+        ("accumulate", 0),
+        ("accumulate", 3),
         ("learning_rate", 0.0),
         ("learning_rate", -1e-4),
         ("learning_rate", float("nan")),
@@ -85,6 +87,15 @@ def test_ignore_labels(value):
 def test_the_same_stages_are_the_same_wish():
     assert Config(freeze="conv2,conv1,conv2").freeze == "conv1,conv2" == merge({}, saved(freeze="conv2,conv1")).freeze
     assert Config(freeze="trunk").freeze == Config(freeze="conv5,conv4,conv3,conv2,conv1").freeze
+
+
+def test_parts_divide_what_is_trained():
+    assert Config(batch_size=6, accumulate=3).accumulate == 3
+    assert Config(mode="evaluate", batch_size=1, accumulate=3).batch_size == 1, "of the run that is evaluated"
+    with pytest.raises(UserError, match="--accumulate=4 does not divide --batch_size=6; use one of 1, 2, 3, 6."):
+        Config(batch_size=6, accumulate=4)
+    with pytest.raises(UserError, match="--accumulate=2 cannot divide --loss=cross_entropy.dice"):
+        Config(accumulate=2, loss="cross_entropy+dice")
 
 
 def test_predict_needs_an_input():
@@ -130,7 +141,7 @@ def test_resume_takes_the_run_as_it_was():
 @pytest.mark.parametrize("name", RESUMABLE)
 def test_resume_may_change_how_long_and_how_often(name):
     value = True if isinstance(getattr(Config(), name), bool) else 77
-    assert getattr(merge({name: value}, saved()), name) == value
+    assert getattr(merge({name: value}, saved(batch_size=77)), name) == value
 
 
 @pytest.mark.parametrize("name", [name for name in Config().to_json() if name not in RESUMABLE])

@@ -106,6 +106,32 @@ def test_what_is_computed_again_is_the_same_with_dropout_too(weights, arch, free
     assert same_gradients(again, kept)
 
 
+@pytest.mark.parametrize("accumulate, names", [(2, ("cross_entropy",)), (4, ("cross_entropy", "focal"))])
+def test_parts_add_up_to_the_whole(weights, accumulate, names):
+    """Though they hold 59 and 39, or 32, 27, 22 and 17 of 32 valid rows each; and with what is computed again."""
+    whole = gradients_of(new_step(weights, names=names)[0], *batch())
+    assert same_gradients(gradients_of(new_step(weights, names=names, accumulate=accumulate)[0], *batch()), whole)
+    both = new_step(weights, names=names, accumulate=accumulate, recompute=True)[0]
+    assert same_gradients(gradients_of(both, *batch()), whole)
+    cells = [new_step(weights, accumulate=parts)[0](*batch(), number=0, log=True)[2] for parts in (1, accumulate)]
+    np.testing.assert_array_equal(*cells)
+
+
+def test_parts_drop_different_activations(weights):
+    """Both parts hold the same picture: with equal masks they would come to the same as one of them alone."""
+    images, labels = batch()
+    twice = tf.repeat(images[:1], 2, axis=0), tf.repeat(labels[:1], 2, axis=0)
+    step = new_step(weights, dropout=0.5, accumulate=2)[0]
+    alone = tf.function(step._part)(images[:1], labels[:1], part_seed(0), lambda _: tf.constant(32.0 * 32.0), 1)
+    assert gradients_of(step, *twice)[0] != pytest.approx(float(alone[0]), rel=1e-4)
+
+
+def part_seed(part):
+    """Of a part of the step that `gradients_of` takes, on the only replica."""
+    seed = tf.random.experimental.stateless_fold_in(tf.constant([0, 3]), 0)
+    return tf.random.experimental.stateless_fold_in(seed, part)
+
+
 def test_activations_of_the_trunk_are_not_kept(weights):
     """No operation of the backward pass takes what a convolution or pooling of the first pass made."""
     graphs = [new_step(weights, recompute=on)[0].graph(*batch()) for on in (False, True)]

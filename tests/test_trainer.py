@@ -273,6 +273,12 @@ def test_a_run_of_one_device_continues_on_two():
     assert results["resumed_difference"] < 1e-4
 
 
+def test_replicas_in_parts_that_are_computed_twice_learn_as_one_device_does():
+    results = processes.two_devices()
+    assert results["lean_losses"] == pytest.approx(results["single_losses"], abs=1e-5)
+    assert results["lean_difference"] < 1e-4
+
+
 def test_replicas_drop_different_activations():
     assert processes.two_devices()["masks_differ"]
 
