@@ -106,7 +106,8 @@ class Config:
         object.__setattr__(self, "freeze", ",".join(_stages(self.freeze)))
         for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every", "accumulate"):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name} must be 1 or more, got {getattr(self, name)}.")
+                default = " (or 0: the data set's default)" if name in _BY_DATASET[self.dataset] else ""
+                raise UserError(f"--{name} must be 1 or more{default}, got {getattr(self, name)}.")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UserError(f"--learning_rate must be a positive number, got {self.learning_rate}; try 1e-4.")
         if not 0 <= self.dropout < 1:

@@ -158,7 +158,8 @@ class Trainer:
                         each.add_time(time.perf_counter() - began, self._batch_size)
                 for each in (window, since_evaluation):
                     each.add(loss, cells)
-                bar.update(f"loss {since_evaluation.loss:.3f}, {since_evaluation.rate:.2f} images/s")
+                rate = f", {since_evaluation.rate:.2f} images/s" if since_evaluation.rate else ""
+                bar.update(f"loss {since_evaluation.loss:.3f}{rate}")
                 if log:
                     self._summaries.train_scalars(
                         {

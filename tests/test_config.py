@@ -27,6 +27,13 @@ def test_the_data_set_fills_in_what_was_not_given(dataset):
         assert getattr(Config(dataset=dataset, **{name: 7}), name) == 7
 
 
+def test_zero_is_told_where_it_is_a_default():
+    with pytest.raises(UserError, match=r"^--batch_size must be 1 or more \(or 0: the data set's default\), got -3\.$"):
+        Config(batch_size=-3)
+    with pytest.raises(UserError, match=r"^--log_every must be 1 or more, got 0\.$"):
+        Config(log_every=0)
+
+
 def test_ade20k_trains_as_upstream_did():
     config = Config(dataset="ade20k")
     assert (config.batch_size, config.image_size, config.max_steps, config.learning_rate) == (2, 224, 100_000, 1e-4)
