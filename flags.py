@@ -58,6 +58,11 @@ _define(flags.DEFINE_integer, "eval_every", "steps between validations; 0: the d
 _define(flags.DEFINE_integer, "save_every", "steps between checkpoints; 0: the data set's default")
 _define(flags.DEFINE_integer, "log_every", "steps between points in TensorBoard's curves")
 _define(flags.DEFINE_integer, "seed", "everything random follows from it")
+_define(
+    flags.DEFINE_bool,
+    "profile",
+    "trace a few steps of this start, for TensorBoard's profile plugin (pip install xprof)",
+)
 _define(flags.DEFINE_bool, "debug", "histograms of weights, gradients and activations in TensorBoard")
 # What to do with a trained model (tta, sliding_window and refine: evaluate, predict and visualize).
 _define(flags.DEFINE_string, "input", "predict: a picture, a folder or a quoted pattern")

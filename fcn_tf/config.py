@@ -84,6 +84,7 @@ class Config:
     refine: str = "none"
     boundary: bool = False
     compare: str = ""
+    profile: bool = False
     debug: bool = False
 
     def __post_init__(self):
@@ -161,7 +162,7 @@ class Config:
 _DATA_FLAGS = ("num_classes", "ignore_label", "mask_values", "mask_colors", "seed", "on_bad_example")
 _THIS_TIME = (
     "mode", "logs_dir", "split", "input", "output_dir", "predictions", "tta", "sliding_window", "refine", "boundary",
-    "compare",
+    "compare", "profile",
 )  # fmt: skip
 
 

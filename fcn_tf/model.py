@@ -1,5 +1,6 @@
 """Joins a trunk and a head, and fills the trunk from a MatConvNet file. Pure Keras."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -110,19 +111,16 @@ def freeze(model, stages):
             layer.trainable = False
 
 
-def pieces(model):
-    """Takes a model apart into models that share its layers.
-
-    Args:
-      model: from `build_model`.
-
-    Returns:
-      (the trunk's five stages, each from the output of the one before to its pooling; the head: images and the outputs
-      of the last three stages -> logits).
-    """
-    ends = [model.get_layer(f"pool{stage}").output for stage in range(1, 6)]
-    stages = [keras.Model(begin, end) for begin, end in zip([model.input, *ends[:-1]], ends, strict=True)]
-    return stages, keras.Model([model.input, *ends[2:]], model.output)
+def stages(model):
+    """The trunk of a model from `build_model`, stage by stage: its layers in order, each stage up to its pooling."""
+    found, stage = [], []
+    for layer in model.layers:
+        if layer.name == "subtract_mean" or re.fullmatch(r"(conv|relu)\d_\d|pool\d", layer.name):
+            stage.append(layer)
+            if layer.name.startswith("pool"):
+                found.append(stage)
+                stage = []
+    return found
 
 
 def is_trunk(name: str) -> bool:

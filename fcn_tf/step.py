@@ -44,7 +44,7 @@ class TrainingStep:
     ):
         self._model, self._optimizer, self._strategy = model, optimizer, strategy
         self._loss, self._spec, self._seed, self._accumulate = loss, spec, seed, accumulate
-        self._forward = forgetful(model) if recompute else functools.partial(model, training=True)
+        self._forward = forgetful(model) if recompute else model
         self._parts = _parts(model)
         self._function = tf.function(self._distributed)
 
@@ -104,7 +104,7 @@ class TrainingStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self._model.trainable_variables])
             with layers.step_seed(seed):
-                logits = self._forward(tf.cast(images, tf.float32))
+                logits = self._forward(tf.cast(images, tf.float32), training=True)
             loss = self._loss(logits, labels, reduce=reduce, replicas=replicas)
             scaled = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self._model.trainable_variables)

@@ -86,6 +86,7 @@ def run(config: Config) -> int:
         loss=losses.PixelLoss(config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights_of_classes),
         accumulate=config.accumulate,
         recompute=config.recompute,
+        profile=config.profile,
         debug=config.debug,
     )
     start = loop.restore()

@@ -4,6 +4,7 @@ Which examples a step sees and how they are augmented follow from the seed and t
 so a checkpoint needs no more than the variables, that number, and the sums since the last validation.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from fcn_tf.checkpoints import Checkpoints
 from fcn_tf.datasets.base import Dataset
 from fcn_tf.errors import UserError
 from fcn_tf.interrupts import Interrupts
+from fcn_tf.profiling import Profile
 from fcn_tf.progress import Progress
 from fcn_tf.runs import Run
 from fcn_tf.step import TrainingStep
@@ -56,6 +58,7 @@ class Trainer:
       seed: of the dropout masks.
       loss: what is made small; None for the plain cross-entropy.
       accumulate, recompute: see `TrainingStep`.
+      profile: whether to trace a few steps of each `fit`.
       debug: whether to write histograms at every validation.
     """
 
@@ -74,6 +77,7 @@ class Trainer:
         loss: losses.PixelLoss | None = None,
         accumulate: int = 1,
         recompute: bool = False,
+        profile: bool = False,
         debug: bool = False,
     ):
         self._model, self._optimizer, self._strategy = model, optimizer, strategy
@@ -81,6 +85,7 @@ class Trainer:
         self._batch_size, self._batches, self._debug = batch_size, batches, debug
         self._loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=train.spec.ignore_label)
         chief = distribution.is_chief(strategy)
+        self._profile = functools.partial(Profile, run.train_events, run.profile, enabled=profile and chief)
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             variables = [*model.variables, *optimizer.variables]
@@ -140,7 +145,11 @@ class Trainer:
         since_evaluation = Window(self._train.spec, self._checkpoints.notes(start).get("window"))
         elapsed = _last_elapsed(self._run)
         clock = began = time.perf_counter()
-        with Interrupts() as interrupts, Progress(start, schedule.max_steps) as bar:
+        with (
+            Interrupts() as interrupts,
+            Progress(start, schedule.max_steps) as bar,
+            self._profile(start, schedule.max_steps, say=bar.write) as profile,
+        ):
             if self.owes_validation(schedule, start) and not self._evaluate(
                 start, since_evaluation, elapsed, None, interrupts, bar
             ):
@@ -148,7 +157,8 @@ class Trainer:
             for step, batch in self._numbered_batches(start, schedule.max_steps):
                 last = step == schedule.max_steps
                 log = step % schedule.log_every == 0 or last
-                loss, norms, cells = self._step(*batch, number=step - 1, log=log)
+                with profile.step(step):
+                    loss, norms, cells = self._step(*batch, number=step - 1, log=log)
                 if not math.isfinite(loss):
                     raise self._diverged(step, loss)
                 if step == start + 1:
