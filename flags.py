@@ -43,16 +43,26 @@ _define(flags.DEFINE_string, "weights", "tiny (embedded) | vgg19 | vgg16 | none 
 _define(flags.DEFINE_string, "model_dir", "where .mat files are, or are downloaded to")
 _define(flags.DEFINE_float, "dropout", "share of conv6 and conv7 dropped while training")
 _define(flags.DEFINE_string, "precision", " | ".join(configs.PRECISIONS))
+_define(
+    flags.DEFINE_string, "freeze", "stages of the trunk that do not learn: some of conv1,conv2,... or trunk for all"
+)
 # Training.
 _define(flags.DEFINE_integer, "batch_size", "images a step, over all replicas; 0: the data set's default")
 _define(flags.DEFINE_string, "loss", f"{' | '.join(configs.LOSSES)}, or a sum such as cross_entropy+dice")
 _define(flags.DEFINE_string, "class_weights", "none | balanced (rare classes weigh more) | a file of name,weight lines")
+_define(flags.DEFINE_integer, "accumulate", "less memory: compute each step in so many parts, one after the other")
+_define(flags.DEFINE_bool, "recompute", "less memory, more time: the trunk's activations are computed twice, not kept")
 _define(flags.DEFINE_float, "learning_rate", "of Adam")
 _define(flags.DEFINE_integer, "max_steps", "train up to this step; 0: the data set's default")
 _define(flags.DEFINE_integer, "eval_every", "steps between validations; 0: the data set's default")
 _define(flags.DEFINE_integer, "save_every", "steps between checkpoints; 0: the data set's default")
 _define(flags.DEFINE_integer, "log_every", "steps between points in TensorBoard's curves")
 _define(flags.DEFINE_integer, "seed", "everything random follows from it")
+_define(
+    flags.DEFINE_bool,
+    "profile",
+    "trace a few steps of this start, for TensorBoard's profile plugin (pip install xprof)",
+)
 _define(flags.DEFINE_bool, "debug", "histograms of weights, gradients and activations in TensorBoard")
 # What to do with a trained model (tta, sliding_window and refine: evaluate, predict and visualize).
 _define(flags.DEFINE_string, "input", "predict: a picture, a folder or a quoted pattern")

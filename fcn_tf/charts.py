@@ -11,11 +11,24 @@ from fcn_tf.runs import Run
 
 _PANELS = (
     ("loss (nats)", (("train_loss", "train"), ("val_loss", "validation"))),
-    ("accuracy", (("val_pixel_accuracy", "pixels, validation"), ("val_mean_accuracy", "class mean, validation"))),
-    ("mean IoU", (("val_mean_iou", "validation"),)),
+    (
+        "accuracy",
+        (
+            ("train_pixel_accuracy", "pixels, train"),
+            ("val_pixel_accuracy", "pixels, validation"),
+            ("train_mean_accuracy", "class mean, train"),
+            ("val_mean_accuracy", "class mean, validation"),
+        ),
+    ),
+    ("mean IoU", (("train_mean_iou", "train"), ("val_mean_iou", "validation"))),
 )
-_COLORS = {"train": "#b0761a", "validation": "#1f5fbf", "pixels, validation": "#1f5fbf"}
-_OTHER = "#2f8f5b"
+_STYLES = {"train": ".--", "validation": ".-"}
+_COLORS = {
+    "train": "#b0761a",
+    "validation": "#1f5fbf",
+    "class mean, train": "#8a5a9e",
+    "class mean, validation": "#2f8f5b",
+}
 _LARGEST_NAMED = 40  # classes: more names than that cannot be read
 _FONT, _SCALE, _CELL = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 22
 
@@ -35,7 +48,9 @@ def write_curves(run: Run) -> None:
         for column, label in curves:
             points = [(row["step"], row[column]) for row in rows if row[column] is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), ".-", label=label, color=_COLORS.get(label, _OTHER))
+                part = label.removeprefix("pixels, ")
+                style = _STYLES[label.split(", ")[-1]]
+                axes.plot(*zip(*points, strict=True), style, label=label, color=_COLORS[part])
         axes.set_title(title)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)

@@ -47,8 +47,12 @@ class Checkpoints:
         steps = _steps(self._folder)
         return files.join(self._folder, f"ckpt-{steps[-1]}") if steps else None
 
-    def save(self, step):
+    def save(self, step, notes=None):
         """Saves the state after `step` steps, on the worker that writes.
+
+        Args:
+          step: how many steps were taken.
+          notes: what else belongs to that state, for `notes` to give back; a dict that JSON can hold.
 
         Raises:
           FloatingPointError: if a variable is not finite; what was saved before is kept.
@@ -60,7 +64,24 @@ class Checkpoints:
                 if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
                     raise FloatingPointError(variable.path)
         self._step.assign(step)
+        # First: a checkpoint that is there has its notes. Notes alone are swept with the next save.
+        files.write_bytes(self._notes_path(step), json.dumps(notes or {}).encode())
         self._manager.save(checkpoint_number=step)
+        kept = {f"notes-{step}.json" for step in _steps(self._folder)}
+        for name in files.list_dir(self._folder):
+            if name.startswith("notes-") and name not in kept:
+                files.remove(files.join(self._folder, name))
+
+    def notes(self, step):
+        """What was saved with the checkpoint of `step`; empty if nothing was, or it cannot be read."""
+        path = self._notes_path(step)
+        try:
+            return json.loads(files.read_bytes(path)) if files.exists(path) else {}
+        except (OSError, ValueError):
+            return {}  # the variables are what counts
+
+    def _notes_path(self, step):
+        return files.join(self._folder, f"notes-{step}.json")
 
     def restore(self):
         """Restores the newest checkpoint.

@@ -18,6 +18,7 @@ RESIZES = ("area", "nearest")
 ON_BAD_EXAMPLE = ("fail", "skip")
 LOSSES = ("cross_entropy", "focal", "dice")
 REFINEMENTS = ("none", "guided")
+STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of the trunk
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
 # What these flags are where they are not given.
@@ -31,7 +32,7 @@ _BY_DATASET = {
 }
 
 # A resumed run may be given others of these; everything else decides what is learned.
-RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "debug")
+RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "accumulate", "recompute", "debug")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Config:
     log_every: int = 10
     split: str = "validation"
     precision: str = "float32"
+    freeze: str = ""
+    accumulate: int = 1
+    recompute: bool = False
     seed: int = 0
     ignore_label: str = "auto"
     num_classes: int = 0
@@ -80,6 +84,7 @@ class Config:
     refine: str = "none"
     boundary: bool = False
     compare: str = ""
+    profile: bool = False
     debug: bool = False
 
     def __post_init__(self):
@@ -99,9 +104,11 @@ class Config:
         for name, value in _BY_DATASET[self.dataset].items():
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)
-        for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every"):
+        object.__setattr__(self, "freeze", ",".join(_stages(self.freeze)))
+        for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every", "accumulate"):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name} must be 1 or more, got {getattr(self, name)}.")
+                default = " (or 0: the data set's default)" if name in _BY_DATASET[self.dataset] else ""
+                raise UserError(f"--{name} must be 1 or more{default}, got {getattr(self, name)}.")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UserError(f"--learning_rate must be a positive number, got {self.learning_rate}; try 1e-4.")
         if not 0 <= self.dropout < 1:
@@ -127,6 +134,17 @@ class Config:
             _one_of("loss", name, LOSSES)
         if len(set(self.loss.split("+"))) < len(self.loss.split("+")):
             raise UserError(f"--loss names a loss twice, got {self.loss!r}; expected such as cross_entropy+dice.")
+        if self.mode == "train" and self.batch_size % self.accumulate:
+            divisors = [str(parts) for parts in range(1, self.batch_size + 1) if self.batch_size % parts == 0]
+            raise UserError(
+                f"--accumulate={self.accumulate} does not divide --batch_size={self.batch_size}; use one of "
+                f"{', '.join(divisors)}."
+            )
+        if self.mode == "train" and self.accumulate > 1 and "dice" in self.loss.split("+"):
+            raise UserError(
+                f"--accumulate={self.accumulate} cannot divide --loss={self.loss}: dice compares sums over the whole "
+                "batch; use --accumulate=1, with --recompute to save memory."
+            )
         if self.mode == "predict" and not self.input:
             raise UserError(
                 "--mode=predict needs --input: a picture, a folder or a quoted pattern such as 'photos/*.jpg'."
@@ -144,7 +162,7 @@ class Config:
 _DATA_FLAGS = ("num_classes", "ignore_label", "mask_values", "mask_colors", "seed", "on_bad_example")
 _THIS_TIME = (
     "mode", "logs_dir", "split", "input", "output_dir", "predictions", "tta", "sliding_window", "refine", "boundary",
-    "compare",
+    "compare", "profile",
 )  # fmt: skip
 
 
@@ -180,6 +198,14 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
                     f"as it was started; give another --logs_dir, or --{name}={saved[name]} to continue this one."
                 )
     return config
+
+
+def _stages(freeze):
+    """The stages that --freeze names, in order, each once: the same wish is the same text in every config.json."""
+    named = freeze.split(",") if freeze else []
+    if not {*named} <= {*STAGES, "trunk"}:
+        raise UserError(f"--freeze must be some of {', '.join(STAGES)} with commas between, or trunk, got {freeze!r}.")
+    return [stage for stage in STAGES if stage in named or "trunk" in named]
 
 
 def _one_of(name, value, choices):

@@ -38,16 +38,23 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "chief" or ("chief" not in cluster and resolver.task_id == 0)
 
 
-def replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> int:
+def replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int, *, accumulate: int = 1) -> int:
     """The images a step of one replica.
+
+    Args:
+      strategy: whose replicas share a batch.
+      batch_size: images a step over all replicas.
+      accumulate: in how many parts a replica computes its share.
 
     Raises:
       UserError: if `batch_size` cannot be split evenly.
     """
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
+    parts = replicas * accumulate
+    if batch_size % parts:
         raise UserError(
-            f"--batch_size={batch_size} cannot be shared by {replicas} replicas; "
-            f"use a multiple of {replicas}, such as {replicas * max(1, round(batch_size / replicas))}."
+            f"--batch_size={batch_size} cannot be shared by {replicas} replicas"
+            f"{f' in --accumulate={accumulate} parts each' if accumulate > 1 else ''}; "
+            f"use a multiple of {parts}, such as {parts * max(1, round(batch_size / parts))}."
         )
     return batch_size // replicas

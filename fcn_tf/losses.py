@@ -48,6 +48,7 @@ class PixelLoss:
     """
 
     def __init__(self, names: Sequence[str], *, ignore_label: int | None, class_weights: Sequence[float] | None = None):
+        self._names = tuple(names)
         self._parts = [getattr(self, f"_{name}") for name in names]
         self._ignore_label = ignore_label
         self._class_weights = None if class_weights is None else np.asarray(class_weights, np.float32)
@@ -65,6 +66,22 @@ class PixelLoss:
           float32 scalar.
         """
         return tf.add_n([part(logits, labels, reduce, replicas) for part in self._parts])
+
+    def weight(self, labels: tf.Tensor) -> tf.Tensor:
+        """What a batch weighs: where its loss is computed in parts, `reduce` gives each part this sum over all of them.
+
+        Args:
+          labels: int32 (B, H, W).
+
+        Returns:
+          float32 scalar.
+
+        Raises:
+          ValueError: for dice: its sums are over probabilities, which no part knows of the others.
+        """
+        if "dice" in self._names:
+            raise ValueError("dice is no mean over pixels: the batch it is of cannot be divided.")
+        return tf.reduce_sum(_weights(labels, self._ignore_label, self._class_weights)[0])
 
     def _cross_entropy(self, logits, labels, reduce, _replicas):
         total, weight = cross_entropy_sum(

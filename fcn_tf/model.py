@@ -1,5 +1,6 @@
 """Joins a trunk and a head, and fills the trunk from a MatConvNet file. Pure Keras."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -96,6 +97,30 @@ def learning_rate_factors(model, arch, *, pretrained):
         factor = trunk_rate if is_trunk(layer.name) else chosen.head_rate
         factors.update({variable.path: factor for variable in layer.trainable_variables})
     return factors
+
+
+def freeze(model, stages):
+    """Keeps the weights of some of the trunk's stages as they are.
+
+    Args:
+      model: from `build_model`; before an optimiser is built for it.
+      stages: such as ["conv1", "conv2"]: all their convolutions.
+    """
+    for layer in model.layers:
+        if is_trunk(layer.name) and layer.name.split("_")[0] in stages:
+            layer.trainable = False
+
+
+def stages(model):
+    """The trunk of a model from `build_model`, stage by stage: its layers in order, each stage up to its pooling."""
+    found, stage = [], []
+    for layer in model.layers:
+        if layer.name == "subtract_mean" or re.fullmatch(r"(conv|relu)\d_\d|pool\d", layer.name):
+            stage.append(layer)
+            if layer.name.startswith("pool"):
+                found.append(stage)
+                stage = []
+    return found
 
 
 def is_trunk(name: str) -> bool:

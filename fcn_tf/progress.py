@@ -5,10 +5,13 @@ import time
 import tqdm
 
 _SECONDS_A_LINE = 30.0
+_STEPS_TO_JUDGE = 10  # after the first, which takes as long as many others
 
 
 class Progress:
     """Shows steps done, a note, and the time left, on standard error.
+
+    Rate and time left are those of all steps but the first, which start-up and tracing belong to.
 
     Args:
       start: steps taken before.
@@ -30,11 +33,17 @@ class Progress:
         """One more step is done; `note` says how it went."""
         self._done += 1
         self._bar.set_postfix_str(note, refresh=False)
+        now, judged = time.perf_counter(), self._done - self._start - 1
+        if judged == 0:
+            self._began = self._said = now
+            self._bar.initial = self._bar.n = self._bar.last_print_n = self._done
+            self._bar.unpause()
+            self._bar.refresh()
+            return
         self._bar.update()
-        now = time.perf_counter()
-        if self._bar.disable and now - self._said >= _SECONDS_A_LINE:
+        if judged == _STEPS_TO_JUDGE or (self._bar.disable and now - self._said >= _SECONDS_A_LINE):
             self._said = now
-            left = (now - self._began) / (self._done - self._start) * (self._end - self._done)
+            left = (now - self._began) / judged * (self._end - self._done)
             self.write(f"step {self._done}/{self._end}: {note}, {tqdm.tqdm.format_interval(left)} left")
 
     def wait(self, note: str) -> None:

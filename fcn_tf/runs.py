@@ -25,7 +25,11 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "images_per_second",
     "elapsed_seconds",
+    "train_pixel_accuracy",
+    "train_mean_accuracy",
+    "train_mean_iou",
 )
+_OF_LATE = HISTORY_COLUMNS[-3:]  # runs of earlier versions go on without them
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ class Run:
     def validation_events(self) -> str:
         """Folder of TensorBoard's events about validation."""
         return files.join(self.logs_dir, "validation")
+
+    @property
+    def profile(self) -> str:
+        """What cost most in the steps that --profile traced."""
+        return files.join(self.logs_dir, "profile.txt")
 
     @property
     def visualize(self) -> str:
@@ -163,7 +172,7 @@ class Run:
                     name: int(row[name]) if name == "step" else float(row[name]) if row[name] else None
                     for name in HISTORY_COLUMNS
                 }
-                for row in rows
+                for row in (dict.fromkeys(_OF_LATE) | row for row in rows)
             ]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(

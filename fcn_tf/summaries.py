@@ -1,5 +1,7 @@
 """What TensorBoard shows: curves, pictures in colour, the graph, and with --debug histograms."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -20,11 +22,19 @@ class Summaries:
     """
 
     def __init__(self, run: Run, spec: DatasetSpec, *, enabled: bool = True):
-        self._spec = spec
-        self._train = tf.summary.create_file_writer(run.train_events) if enabled else tf.summary.create_noop_writer()
-        self._validation = (
-            tf.summary.create_file_writer(run.validation_events) if enabled else tf.summary.create_noop_writer()
-        )
+        self._run, self._spec, self._enabled = run, spec, enabled
+
+    # On first use: a writer makes a file, even if nothing is ever written.
+    @functools.cached_property
+    def _train(self):
+        return self._writer(self._run.train_events)
+
+    @functools.cached_property
+    def _validation(self):
+        return self._writer(self._run.validation_events)
+
+    def _writer(self, folder):
+        return tf.summary.create_file_writer(folder) if self._enabled else tf.summary.create_noop_writer()
 
     def train_scalars(self, values: dict[str, float], step: int) -> None:
         """Adds a point to each training curve."""
@@ -81,8 +91,9 @@ class Summaries:
 
     def flush(self) -> None:
         """Makes everything written so far visible."""
-        self._train.flush()
-        self._validation.flush()
+        for writer in ("_train", "_validation"):
+            if writer in self.__dict__:
+                getattr(self, writer).flush()
 
     def _strip(self, photo, truth, prediction):
         colors, ignore = self._spec.colors, self._spec.ignore_label

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import platform
 from collections.abc import Iterable, Mapping
 
@@ -46,7 +47,7 @@ def run(config: Config) -> int:
     from fcn_tf import distribution, losses, model, optimizers, pipeline, trainer
 
     strategy = distribution.choose_strategy()
-    distribution.replica_batch_size(strategy, config.batch_size)
+    distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
     _warn_about_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
@@ -58,6 +59,7 @@ def run(config: Config) -> int:
             dropout_rate=config.dropout,
             dtype=config.precision,
         )
+        model.freeze(network, config.freeze.split(","))
         optimizer = optimizers.build_adam(
             config.learning_rate,
             factors=model.learning_rate_factors(network, config.arch, pretrained=config.weights != "none"),
@@ -82,6 +84,9 @@ def run(config: Config) -> int:
         ),
         seed=config.seed,
         loss=losses.PixelLoss(config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights_of_classes),
+        accumulate=config.accumulate,
+        recompute=config.recompute,
+        profile=config.profile,
         debug=config.debug,
     )
     start = loop.restore()
@@ -94,9 +99,11 @@ def run(config: Config) -> int:
     if distribution.is_chief(strategy):
         target.truncate_history(start)
         target.write_config(_describe(config, spec))
+    trained = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     print(
-        f"{config.arch}, {network.count_params():,} parameters; {spec.name}: {len(train)} training and "
-        f"{len(validation)} validation examples, {spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
+        f"{config.arch}, {network.count_params():,} parameters, {trained:,} of them trained; {spec.name}: {len(train)} "
+        f"training and {len(validation)} validation examples, {spec.num_classes} classes; "
+        f"{strategy.num_replicas_in_sync} replica(s)"
     )
     status = loop.fit(schedule, start=start)
     if status == 0:

@@ -40,6 +40,19 @@ def test_curves_without_a_single_number(tmp_path):
     assert (tmp_path / "curves.png").exists()
 
 
+def test_training_scores_are_drawn_where_there_are_some(tmp_path):
+    run = Run(str(tmp_path))
+    for step in (10, 20):  # as of a run of an earlier version
+        run.append_history(row(step, val_pixel_accuracy=0.4, val_mean_iou=0.2))
+    charts.write_curves(run)
+    validation_alone = picture_of(run)
+    for step in (30, 40):
+        run.append_history(row(step, train_pixel_accuracy=0.9, train_mean_accuracy=0.8, train_mean_iou=0.7))
+    charts.write_curves(run)
+    changed = (picture_of(run) != validation_alone).any(axis=(0, 2))
+    assert not changed[:380].any() and changed[400:780].any() and changed[820:].any()  # loss, accuracy, mean IoU
+
+
 def test_confusion_image_is_dark_where_pixels_went():
     counts = np.array([[9, 0], [0, 0]])
     picture = charts.confusion_image(counts, ("a", "b"))

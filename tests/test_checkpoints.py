@@ -86,6 +86,19 @@ def test_the_newest_two_are_kept_by_the_name_of_their_step(tmp_path):
     assert sorted(indices) == ["ckpt-30.index", "ckpt-40.index"]
 
 
+def test_notes_stay_beside_their_checkpoint(tmp_path):
+    network = saved(tmp_path, 10)
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    assert checkpoints.notes(10) == {} == checkpoints.notes(11)
+    (tmp_path / "notes-15.json").write_text("{}")  # of a save that was killed
+    for step in (20, 30):
+        checkpoints.save(step, {"about": step})
+    assert checkpoints.notes(20) == {"about": 20} and checkpoints.notes(30) == {"about": 30}
+    assert sorted(path.name for path in tmp_path.glob("notes-*")) == ["notes-20.json", "notes-30.json"]
+    (tmp_path / "notes-30.json").write_text("{")
+    assert checkpoints.notes(30) == {}
+
+
 @pytest.mark.parametrize(
     "other, said",
     [

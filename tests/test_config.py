@@ -27,6 +27,13 @@ def test_the_data_set_fills_in_what_was_not_given(dataset):
         assert getattr(Config(dataset=dataset, **{name: 7}), name) == 7
 
 
+def test_zero_is_told_where_it_is_a_default():
+    with pytest.raises(UserError, match=r"^--batch_size must be 1 or more \(or 0: the data set's default\), got -3\.$"):
+        Config(batch_size=-3)
+    with pytest.raises(UserError, match=r"^--log_every must be 1 or more, got 0\.$"):
+        Config(log_every=0)
+
+
 def test_ade20k_trains_as_upstream_did():
     config = Config(dataset="ade20k")
     assert (config.batch_size, config.image_size, config.max_steps, config.learning_rate) == (2, 224, 100_000, 1e-4)
@@ -55,6 +62,8 @@ def test_test_is_another_name_of_evaluate():
         ("eval_every", -1),
         ("save_every", -1),
         ("log_every", 0),
+        ("accumulate", 0),
+        ("accumulate", 3),
         ("learning_rate", 0.0),
         ("learning_rate", -1e-4),
         ("learning_rate", float("nan")),
@@ -63,6 +72,9 @@ def test_test_is_another_name_of_evaluate():
         ("dropout", -0.1),
         ("seed", -1),
         ("seed", 2**31),
+        ("freeze", "conv6"),
+        ("freeze", "conv1,conv1_2"),
+        ("freeze", "conv1,"),
         ("ignore_label", "some"),
         ("ignore_label", "-1"),
     ],
@@ -77,6 +89,20 @@ def test_a_wrong_value_is_one_line_that_names_the_flag_and_the_value(name, value
 @pytest.mark.parametrize("value", ["auto", "none", "0", "255"])
 def test_ignore_labels(value):
     assert Config(ignore_label=value).ignore_label == value
+
+
+def test_the_same_stages_are_the_same_wish():
+    assert Config(freeze="conv2,conv1,conv2").freeze == "conv1,conv2" == merge({}, saved(freeze="conv2,conv1")).freeze
+    assert Config(freeze="trunk").freeze == Config(freeze="conv5,conv4,conv3,conv2,conv1").freeze
+
+
+def test_parts_divide_what_is_trained():
+    assert Config(batch_size=6, accumulate=3).accumulate == 3
+    assert Config(mode="evaluate", batch_size=1, accumulate=3).batch_size == 1, "of the run that is evaluated"
+    with pytest.raises(UserError, match="--accumulate=4 does not divide --batch_size=6; use one of 1, 2, 3, 6."):
+        Config(batch_size=6, accumulate=4)
+    with pytest.raises(UserError, match="--accumulate=2 cannot divide --loss=cross_entropy.dice"):
+        Config(accumulate=2, loss="cross_entropy+dice")
 
 
 def test_predict_needs_an_input():
@@ -121,8 +147,8 @@ def test_resume_takes_the_run_as_it_was():
 
 @pytest.mark.parametrize("name", RESUMABLE)
 def test_resume_may_change_how_long_and_how_often(name):
-    value = True if name == "debug" else 77
-    assert getattr(merge({name: value}, saved()), name) == value
+    value = True if isinstance(getattr(Config(), name), bool) else 77
+    assert getattr(merge({name: value}, saved(batch_size=77)), name) == value
 
 
 @pytest.mark.parametrize("name", [name for name in Config().to_json() if name not in RESUMABLE])
@@ -137,6 +163,7 @@ def test_resume_refuses_every_other_change(name):
         "ignore_label": "7",
         "on_bad_example": "skip",
         "loss": "focal",
+        "freeze": "conv1",
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other

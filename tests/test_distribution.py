@@ -50,6 +50,12 @@ def test_a_batch_that_cannot_be_shared_is_told_with_one_that_can(batch_size, rep
     assert "\n" not in str(caught.value)
 
 
+def test_each_replica_computes_its_share_in_equal_parts():
+    assert replica_batch_size(strategy(replicas=2), 12, accumulate=3) == 6
+    with pytest.raises(UserError, match=r"--batch_size=8 .*2 replicas in --accumulate=3 parts each; .* 6, such as 6\."):
+        replica_batch_size(strategy(replicas=2), 8, accumulate=3)
+
+
 @pytest.mark.parametrize("value", ["{", '{"cluster": {"worker": ["a:1"]}}'])
 def test_a_wrong_tf_config_is_told(monkeypatch, value):
     monkeypatch.setenv("TF_CONFIG", value)

@@ -90,6 +90,14 @@ def test_parts_of_a_batch_add_up_to_the_whole(names):
     assert total == pytest.approx(float(expected), abs=1e-6)
 
 
+def test_a_batch_weighs_what_its_pixels_do():
+    labels = tf.constant([[[0, 1, 255], [1, 2, 255]]])
+    assert float(PixelLoss(("cross_entropy",), ignore_label=255).weight(labels)) == 4
+    assert float(PixelLoss(("focal",), ignore_label=255, class_weights=(1, 2, 4)).weight(labels)) == 9
+    with pytest.raises(ValueError, match="dice"):
+        PixelLoss(("focal", "dice"), ignore_label=255).weight(labels)
+
+
 def test_a_batch_without_labels_is_no_nan():
     for name in ("cross_entropy", "focal", "dice"):
         loss = PixelLoss((name,), ignore_label=255)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from fcn_tf import datasets, inference, train
 from fcn_tf.errors import UserError
 from fcn_tf.runs import HISTORY_COLUMNS, Run
-from fcn_tf.trainer import Window
+from fcn_tf.windows import Window
 from tests import processes, tiny_training
 
 
@@ -73,7 +73,9 @@ def test_the_history_has_one_row_a_validation(finished):
     assert [row["epoch"] for row in rows] == [4, 8]  # 4 pictures a step, 8 an epoch
     for row in rows:
         assert row["learning_rate"] == pytest.approx(3e-3) and row["images_per_second"] > 0
-        assert all(0 <= row[name] <= 1 for name in ("val_pixel_accuracy", "val_mean_accuracy", "val_mean_iou"))
+        for part in ("train", "val"):
+            assert all(0 <= row[f"{part}_{name}"] <= 1 for name in ("pixel_accuracy", "mean_accuracy", "mean_iou"))
+    assert rows[1]["train_mean_iou"] > rows[0]["train_mean_iou"]
     assert sorted(row["elapsed_seconds"] for row in rows) == [row["elapsed_seconds"] for row in rows]
 
 
@@ -149,7 +151,9 @@ def test_two_checkpoints_are_kept(finished):
 
 def test_a_finished_run_has_nothing_left_to_do(finished, capsys):
     before = run_of(finished).read_history()
+    events = os.listdir(run_of(finished).train_events)
     assert train.run(tiny_training.config(finished, debug=True)) == 0
+    assert os.listdir(run_of(finished).train_events) == events
     assert "resumed at step 16" in (printed := capsys.readouterr().out) and "--max_steps" in printed
     assert run_of(finished).read_history() == before
 
@@ -163,6 +167,9 @@ def test_stopped_and_resumed_is_bit_identical_to_uninterrupted(finished, folder,
     assert "resumed at step 6\n" in capsys.readouterr().out
     assert same_state(finished, folder, 16)
     assert [row["step"] for row in run_of(folder).read_history()] == [6, 8, 16]
+    ours, theirs = (run_of(each).read_history()[-1] for each in (folder, finished))
+    for name in ("train_loss", "train_pixel_accuracy", "train_mean_accuracy", "train_mean_iou"):
+        assert ours[name] == theirs[name]
     ours, theirs = (tiny_training.events(run_of(each).train_events)["loss"] for each in (folder, finished))
     assert ours == theirs
     assert run_of(folder).read_config()["flags"]["max_steps"] == 16
@@ -186,7 +193,7 @@ def test_a_signal_during_validation_saves_and_the_validation_is_made_up_for(fold
     assert not run_of(folder).read_history() and run_of(folder).has_checkpoint()
     assert train.run(tiny_training.config(folder, max_steps=4)) == 0
     (row,) = run_of(folder).read_history()
-    assert row["step"] == 4 and row["train_loss"] is None and row["val_loss"] > 0
+    assert row["step"] == 4 and row["train_loss"] > 0 and row["images_per_second"] > 0 and row["val_loss"] > 0
     assert os.path.exists(run_of(folder).model)
 
 
@@ -218,7 +225,7 @@ def test_a_run_of_another_network_is_refused(finished, folder):
 
 
 def test_a_window_divides_once():
-    window = Window(tiny_training.dataset(1))
+    window = Window(tiny_training.SPEC)
     assert math.isnan(window.loss) and window.rate == 0
     # Truth 0: 3 right, 1 taken for 1; truth 1: 2 taken for 0, 4 right; 5 pixels ignored.
     counts = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
@@ -228,7 +235,24 @@ def test_a_window_divides_once():
     window.add_time(0.5, 4)
     window.add_time(1.5, 4)
     assert window.rate == 4
-    assert window.scores() == pytest.approx({"loss": 3, "pixel_accuracy": 0.7, "mean_iou": (3 / 6 + 4 / 7) / 2})
+    scores = {"loss": 3, "pixel_accuracy": 0.7, "mean_accuracy": (3 / 4 + 4 / 6) / 2, "mean_iou": (3 / 6 + 4 / 7) / 2}
+    assert window.scores() == pytest.approx(scores)
+
+
+def test_a_window_goes_on_where_another_one_was_saved():
+    spec = tiny_training.SPEC
+    empty = Window(spec, Window(spec).state())
+    assert all(map(math.isnan, empty.scores().values())) and empty.rate == 0
+    cells = tf.constant([3, 1, 0, 2, 4, 0, 0, 0, 0, 5, 0], tf.int64)
+    saved, whole = Window(spec), Window(spec)
+    for window in (saved, whole):
+        window.add(0.1, cells)
+        window.add_time(0.5, 4)
+    resumed = Window(spec, json.loads(json.dumps(saved.state())))
+    for window in (resumed, whole):
+        window.add(0.2, cells)
+        window.add_time(0.7, 4)
+    assert resumed.scores() == whole.scores() and resumed.rate == whole.rate
 
 
 def test_two_replicas_learn_as_one_device_does():
@@ -247,6 +271,12 @@ def test_a_run_of_one_device_continues_on_two():
     results = processes.two_devices()
     assert results["resumed_losses"] == pytest.approx(results["losses"][3:], abs=1e-5)
     assert results["resumed_difference"] < 1e-4
+
+
+def test_replicas_in_parts_that_are_computed_twice_learn_as_one_device_does():
+    results = processes.two_devices()
+    assert results["lean_losses"] == pytest.approx(results["single_losses"], abs=1e-5)
+    assert results["lean_difference"] < 1e-4
 
 
 def test_replicas_drop_different_activations():

@@ -70,7 +70,7 @@ def scaled_difference(strategy):
     return float(np.abs(single.numpy() - shared.numpy()).max())
 
 
-def new_trainer(strategy, folder, name, *, dropout=0.0, debug=False):
+def new_trainer(strategy, folder, name, *, dropout=0.0, **options):
     """A trainer of equal weights, whatever the strategy."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
@@ -88,7 +88,7 @@ def new_trainer(strategy, folder, name, *, dropout=0.0, debug=False):
         batch_size=4,
         batches=batches,
         seed=0,
-        debug=debug,
+        **options,
     )
     return loop, network
 
@@ -113,7 +113,7 @@ def dropout_masks_differ(strategy, folder):
     conv8 = network.get_layer("conv8").kernel
     conv8.assign(np.random.default_rng(0).normal(size=conv8.shape))  # it starts at zero, whatever it is given
     images, labels = (array[None] for array in tiny_training.scene(0))
-    gradients = tf.function(loop._gradients)
+    gradients = tf.function(loop._step.gradients)
     results = strategy.run(gradients, args=(tf.constant(images), tf.constant(labels), tf.constant(3)))
     first, second = strategy.experimental_local_results(results[0])
     return bool(abs(float(first) - float(second)) > 1e-6)
@@ -131,6 +131,7 @@ def main(folder):
     losses, rows, weights = training(two, folder, "two")
     shutil.copytree(f"{folder}/one", f"{folder}/resumed", ignore=lambda *_: {"train", "ckpt-6.index"})
     resumed_losses, _, resumed_weights = training(two, folder, "resumed", debug=True)
+    lean_losses, _, lean_weights = training(two, folder, "lean", accumulate=2, recompute=True)
     results = {
         "replicas": two.num_replicas_in_sync,
         "adam_difference": adam_difference(two),
@@ -141,6 +142,8 @@ def main(folder):
         "weights_difference": weights_difference(single_weights, weights),
         "resumed_losses": resumed_losses,
         "resumed_difference": weights_difference(resumed_weights, weights),
+        "lean_losses": lean_losses,
+        "lean_difference": weights_difference(lean_weights, weights),
         "masks_differ": dropout_masks_differ(two, folder),
         "scaled_difference": scaled_difference(two),
         "tags": sorted(tiny_training.events(os.path.join(folder, "resumed", "train"))),

@@ -1,0 +1,116 @@
+"""Measures a model between training steps, writes down what was found, and keeps the best model."""
+
+import math
+from collections.abc import Callable
+
+import keras
+
+from fcn_tf import charts, files, inference
+from fcn_tf.datasets.base import Dataset
+from fcn_tf.runs import Run
+from fcn_tf.summaries import Summaries
+from fcn_tf.windows import Window
+
+_SHOWN_EXAMPLES = 4  # validation pictures in TensorBoard
+
+
+class Validation:
+    """Validates one training.
+
+    Args:
+      model: (B, H, W, 3) RGB in [0, 255] -> float32 logits (B, H, W, C); its weights change between calls.
+      dataset: the validation examples.
+      run: where everything is written.
+      summaries: of that run.
+      chief: whether this worker writes the history and the model.
+    """
+
+    def __init__(self, model: keras.Model, dataset: Dataset, *, run: Run, summaries: Summaries, chief: bool):
+        self._model, self._dataset, self._run = model, dataset, run
+        self._summaries, self._chief = summaries, chief
+        self._evaluator = inference.Evaluator(model, dataset.spec)
+
+    def __call__(
+        self,
+        step: int,
+        trained: Window,
+        *,
+        epoch: float,
+        learning_rate: float,
+        elapsed: float,
+        stopped: Callable[[], object],
+    ) -> str | None:
+        """Validates after `step` steps.
+
+        Args:
+          step: how many were taken.
+          trained: the steps since the last validation.
+          epoch: how often the training set was seen.
+          learning_rate: of now.
+          elapsed: seconds the run has taken.
+          stopped: asked after every picture; the validation is given up once it says yes.
+
+        Returns:
+          A line that says how it went, or None if it was given up, and nothing written.
+        """
+        samples: list[tuple] = []
+
+        def on_batch(_indices, images, labels, predictions, _counts):
+            samples.extend(list(zip(images, labels, predictions, strict=True))[: _SHOWN_EXAMPLES - len(samples)])
+            if stopped():
+                raise _Stopped
+
+        try:
+            evaluation = self._evaluator.run(self._dataset, on_batch=on_batch)
+        except _Stopped:
+            return None
+        scores = {
+            "loss": evaluation.loss,
+            "pixel_accuracy": evaluation.pixel_accuracy,
+            "mean_accuracy": evaluation.mean_accuracy,
+            "mean_iou": evaluation.mean_iou,
+        }
+        self._summaries.validation_scalars({**scores, "images_per_second": evaluation.images_per_second}, step)
+        self._summaries.pictures(samples, step)
+        self._summaries.classes(evaluation.counts, step)
+        self._summaries.flush()
+        if self._chief:
+            self._keep_if_best(evaluation.mean_iou)
+            self._run.append_history(
+                {
+                    "step": step,
+                    "epoch": epoch,
+                    **{f"train_{name}": _measured(value) for name, value in trained.scores().items()},
+                    **{f"val_{name}": _measured(value) for name, value in scores.items()},
+                    "learning_rate": learning_rate,
+                    "images_per_second": trained.rate,
+                    "elapsed_seconds": elapsed,
+                }
+            )
+            charts.write_curves(self._run)
+        # Right after resuming there is nothing to average.
+        before = "" if math.isnan(trained.loss) else f"train loss {trained.loss:.4f}, "
+        return (
+            f"step {step}: {before}validation loss {evaluation.loss:.4f}, "
+            f"pixel accuracy {evaluation.pixel_accuracy:.4f}, mean IoU {evaluation.mean_iou:.4f}"
+        )
+
+    def _keep_if_best(self, mean_iou):
+        best = max((row["val_mean_iou"] or 0.0 for row in self._run.read_history()), default=-1.0)
+        if mean_iou > best or not files.exists(self._run.model):
+            save_model(self._model, self._run.model)
+
+
+class _Stopped(Exception):
+    """A signal came during a validation."""
+
+
+def save_model(model: keras.Model, path: str) -> None:
+    """Saves a model so that a kill leaves the file that was there or the new one."""
+    temporary = f"{path}.new.keras"
+    model.save(temporary)
+    files.replace(temporary, path)
+
+
+def _measured(value: float) -> float | None:
+    return None if math.isnan(value) else value

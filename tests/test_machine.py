@@ -1,0 +1,54 @@
+"""How much memory there is, on machines made of files."""
+
+import sys
+
+import pytest
+
+from fcn_tf.machine import memory_for_us
+
+GIB = 2**30
+PROC = {"proc/meminfo": f"MemTotal: 99 kB\nMemAvailable: {8 * 2**20} kB\n", "proc/self/status": "VmRSS:\t1048576 kB\n"}
+
+
+def machine(folder, **files):
+    for path, text in (PROC | files).items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    return str(folder)
+
+
+def test_what_is_free_and_what_we_have(tmp_path):
+    assert memory_for_us(machine(tmp_path)) == 9 * GIB
+
+
+@pytest.mark.parametrize(
+    "files, gibibytes",
+    [
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": f"{4 * GIB}\n"}, 4),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, 9),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": f"{64 * GIB}\n"}, 9),
+        # The group around ours is narrower; the folder of ours is not seen.
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/memory.max": f"{2 * GIB}\n"}, 2),
+        (
+            {
+                "proc/self/cgroup": "5:cpu,cpuacct:/\n4:memory:/job\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63 - 4096}\n",
+                "sys/fs/cgroup/memory/job/memory.limit_in_bytes": f"{3 * GIB}\n",
+            },
+            3,
+        ),
+    ],
+    ids=["a limit", "none", "a wide one", "an outer one", "version 1"],
+)
+def test_control_groups_limit_it(tmp_path, files, gibibytes):
+    assert memory_for_us(machine(tmp_path, **files)) == gibibytes * GIB
+
+
+def test_elsewhere_nothing_is_known(tmp_path):
+    assert memory_for_us(str(tmp_path)) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")
+def test_this_machine_has_some():
+    assert memory_for_us() > 2**20
