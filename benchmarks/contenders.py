@@ -82,10 +82,10 @@ class Product:
         found = []
         for _ in range(count):
             self._done += 1
-            log = tf.constant(self._done % _LOG_EVERY == 0)
-            # Private, because the public `fit` also validates and saves, which no step should be charged for.
-            loss, _, _ = self._trainer._step(self._images, self._labels, tf.constant(self._done - 1, tf.int32), log)
-            found.append(float(loss))  # waits for the step, as `fit` does
+            log = self._done % _LOG_EVERY == 0
+            # The trainer's own, because the public `fit` also validates and saves, which no step is to be charged for.
+            loss, _, _ = self._trainer._step(self._images, self._labels, number=self._done - 1, log=log)
+            found.append(loss)  # a number: the step is over
         return found
 
     def fit(self, count: int, *, log_every: int) -> list[float]:
