@@ -1,8 +1,10 @@
 """What takes turns in worker processes: the product's own training step, the twin's, and a matrix product."""
 
 import functools
+import shutil
 import tempfile
 import time
+import weakref
 
 from fcn_tf import startup
 
@@ -45,7 +47,8 @@ class Product:
         learning_rate: float = 1e-4,
         validation: int = 1,
     ):
-        self._folder = tempfile.TemporaryDirectory()
+        folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # at the latest when the process ends
         self._images, self._labels = random_batch(num_classes, image_size, batch_size)
         spec = _spec(num_classes)
         strategy = distribution.choose_strategy()
@@ -62,7 +65,7 @@ class Product:
             strategy=strategy,
             train=self._dataset(spec, "train", batch_size),
             validation=self._dataset(spec, "validation", validation),
-            run=Run(self._folder.name),
+            run=Run(folder),
             batch_size=batch_size,
             batches=self._batches,
             seed=0,

@@ -86,7 +86,7 @@ def measure(args: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         widths = network.trunk_widths(matconvnet.read(common.weights_file(args.weights, folder)))
     layers = network.original_layers(widths, args.num_classes)
-    shapes = [shape for layer in layers for shape in (layer.kernel, (layer.filters,))]
+    shapes: list[tuple[int, ...]] = [shape for layer in layers for shape in (layer.kernel, (layer.filters,))]
     # In one process, so that results can be compared: here memory is not what is measured.
     fused, keras = Update("fused", shapes), Update("keras", shapes)
     contenders = {"keras": keras.step, "fused": fused.step}
