@@ -93,7 +93,9 @@ def measure(args: argparse.Namespace) -> dict:
     rounds = turns.take_turns(contenders, rounds=_COMPARED_AFTER, seconds=float("inf"))
     difference = fused.difference(keras)
     rounds = rounds[1:]  # the first is spent on tracing
-    rounds += turns.take_turns(contenders, rounds=args.rounds - _COMPARED_AFTER, seconds=args.seconds)
+    rounds += turns.take_turns(
+        contenders, rounds=args.rounds - _COMPARED_AFTER, seconds=args.seconds, first=_COMPARED_AFTER
+    )
     speedup = turns.ratio(rounds, "keras", "fused")
     return {
         "rows": [

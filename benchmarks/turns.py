@@ -101,6 +101,7 @@ def take_turns(
     rounds: int,
     seconds: float,
     every: Mapping[str, int] | None = None,
+    first: int = 0,
 ) -> list[Round]:
     """Lets contenders take turns.
 
@@ -109,13 +110,14 @@ def take_turns(
       rounds: how many.
       seconds: no round begins after so many, except the first three.
       every: {name: n}: this one takes part in every nth round only, the first included.
+      first: how many rounds there were before.
 
     Returns:
       {name: seconds} of each round. Every second round runs in the opposite order, so that what follows whom evens out.
     """
     began = time.perf_counter()
     measured: list[Round] = []
-    for number in range(rounds):
+    for number in range(first, first + rounds):
         if number >= 3 and time.perf_counter() - began > seconds:
             break
         names = [name for name in contenders if number % (every or {}).get(name, 1) == 0]
