@@ -102,6 +102,7 @@ def plot(points: list[dict], title: str) -> bytes:
         values = [point[name] for point in line]
         axis.plot(values, [point["images_per_second"] for point in line], "o-", color="tab:blue")
         axis.set_xlabel(_LABELS[name])
+        axis.set_xticks(_SWEEPS[name])
         axis.set_ylabel("images/s", color="tab:blue")
         axis.set_ylim(bottom=0)
         memory = axis.twinx()
