@@ -116,7 +116,7 @@ def weights_file(wanted: str, folder: str) -> str:
     """The path of a MatConvNet file; an untrained one is written into `folder`."""
     if wanted != "random":
         return os.path.abspath(weights.find(wanted))
-    path = os.path.join(folder, "random-vgg19.mat")
+    path = os.path.join(os.path.abspath(folder), "random-vgg19.mat")
     network.write_random_vgg19(path)
     return path
 
