@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from fcn_tf import __version__, class_weights, datasets, startup, weights
+from fcn_tf import __version__, class_weights, datasets, machine, startup, weights
 from fcn_tf.config import Config
 from fcn_tf.datasets import coding, screening
 from fcn_tf.datasets.base import Dataset
@@ -43,11 +43,12 @@ def run(config: Config) -> int:
     # Here, because it takes seconds and mistakes should show at once.
     startup.load_tensorflow()
     import keras
+    import tensorflow as tf
 
-    from fcn_tf import distribution, losses, model, optimizers, pipeline, trainer
+    from fcn_tf import distribution, losses, model, optimizers, pipeline, preflight, trainer
 
     strategy = distribution.choose_strategy()
-    distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
+    images_a_replica = distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
     _warn_about_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
@@ -105,6 +106,13 @@ def run(config: Config) -> int:
         f"training and {len(validation)} validation examples, {spec.num_classes} classes; "
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
+    plan = preflight.Plan(images_a_replica, config.image_size, config.accumulate, config.recompute)
+    # How much a GPU has, its allocator knows; and memory of a machine may not be what limits it there.
+    available = None if tf.config.list_physical_devices("GPU") else machine.memory_for_us()
+    fixed = ("batch_size", "image_size") if start else ()  # a run continues as it was started
+    whole = ("accumulate",) if "dice" in config.loss.split("+") else ()
+    replicas = strategy.num_replicas_in_sync
+    print(preflight.report(network, plan, available, replicas=replicas, excluded=(*fixed, *whole)))
     status = loop.fit(schedule, start=start)
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
