@@ -43,12 +43,11 @@ def run(config: Config) -> int:
     # Here, because it takes seconds and mistakes should show at once.
     startup.load_tensorflow()
     import keras
-    import tensorflow as tf
 
-    from fcn_tf import distribution, losses, model, optimizers, pipeline, preflight, trainer
+    from fcn_tf import distribution, losses, model, optimizers, pipeline, trainer
 
     strategy = distribution.choose_strategy()
-    images_a_replica = distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
+    distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
     _warn_about_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
@@ -106,13 +105,7 @@ def run(config: Config) -> int:
         f"training and {len(validation)} validation examples, {spec.num_classes} classes; "
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
-    plan = preflight.Plan(images_a_replica, config.image_size, config.accumulate, config.recompute)
-    # How much a GPU has, its allocator knows; and memory of a machine may not be what limits it there.
-    available = None if tf.config.list_physical_devices("GPU") else machine.memory_for_us()
-    fixed = ("batch_size", "image_size") if start else ()  # a run continues as it was started
-    whole = ("accumulate",) if "dice" in config.loss.split("+") else ()
-    replicas = strategy.num_replicas_in_sync
-    print(preflight.report(network, plan, available, replicas=replicas, excluded=(*fixed, *whole)))
+    print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0))
     status = loop.fit(schedule, start=start)
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
@@ -139,6 +132,21 @@ def _class_weights(wanted: str, train: Dataset, shares: Iterable[Mapping[int, in
     found = class_weights.balanced(shares, spec) if wanted == "balanced" else class_weights.read(wanted, spec)
     print(class_weights.show(found, spec))
     return found
+
+
+def _memory(config, network, replicas, *, resumed):
+    """A line that says how much memory a step will take."""
+    import tensorflow as tf
+
+    from fcn_tf import preflight
+
+    plan = preflight.Plan(config.batch_size // replicas, config.image_size, config.accumulate, config.recompute)
+    # Of a GPU's memory only TensorFlow's allocator knows.
+    available = None if tf.config.list_physical_devices("GPU") else machine.memory_for_us()
+    excluded = ["batch_size", "image_size"] if resumed else []  # a run continues as it was started
+    if "dice" in config.loss.split("+"):
+        excluded.append("accumulate")
+    return preflight.report(network, plan, available, replicas=replicas, excluded=excluded)
 
 
 def _describe(config, spec):
