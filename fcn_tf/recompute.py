@@ -39,7 +39,7 @@ class _Twice(keras.layers.Layer):
 
     def __init__(self, chain: list[keras.layers.Layer]):
         # Each layer casts for itself.
-        super().__init__(dtype=chain[-1].dtype_policy, autocast=False)
+        super().__init__(name=f"{chain[-1].name}_again", dtype=chain[-1].dtype_policy, autocast=False)
         self.chain = list(chain)
 
     def call(self, inputs):

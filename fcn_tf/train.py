@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from fcn_tf import __version__, class_weights, datasets, startup, weights
+from fcn_tf import __version__, class_weights, datasets, machine, startup, weights
 from fcn_tf.config import Config
 from fcn_tf.datasets import coding, screening
 from fcn_tf.datasets.base import Dataset
@@ -105,6 +105,7 @@ def run(config: Config) -> int:
         f"training and {len(validation)} validation examples, {spec.num_classes} classes; "
         f"{strategy.num_replicas_in_sync} replica(s)"
     )
+    print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0))
     status = loop.fit(schedule, start=start)
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
@@ -131,6 +132,21 @@ def _class_weights(wanted: str, train: Dataset, shares: Iterable[Mapping[int, in
     found = class_weights.balanced(shares, spec) if wanted == "balanced" else class_weights.read(wanted, spec)
     print(class_weights.show(found, spec))
     return found
+
+
+def _memory(config, network, replicas, *, resumed):
+    """A line that says how much memory a step will take."""
+    import tensorflow as tf
+
+    from fcn_tf import preflight
+
+    plan = preflight.Plan(config.batch_size // replicas, config.image_size, config.accumulate, config.recompute)
+    # Of a GPU's memory only TensorFlow's allocator knows.
+    available = None if tf.config.list_physical_devices("GPU") else machine.memory_for_us()
+    excluded = ["batch_size", "image_size"] if resumed else []  # a run continues as it was started
+    if "dice" in config.loss.split("+"):
+        excluded.append("accumulate")
+    return preflight.report(network, plan, available, replicas=replicas, excluded=excluded)
 
 
 def _describe(config, spec):

@@ -141,7 +141,8 @@ def test_what_a_kill_left_behind_is_swept(tmp_path):
     (tmp_path / "ckpt-4.data-00000-of-00001.tempstate123").write_bytes(b"half")
     (tmp_path / "checkpoint.tmp0123456789abcdef").write_bytes(b"half")
     assert restored(tmp_path)[0] == 3
-    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "ckpt-3.data-00000-of-00001", "ckpt-3.index"]
+    names = ["checkpoint", "ckpt-3.data-00000-of-00001", "ckpt-3.index", "notes-3.json"]
+    assert sorted(os.listdir(tmp_path)) == names
     sweep(str(tmp_path))  # and again, with nothing to do
 
 

@@ -59,6 +59,21 @@ def same_state(one, other, step):
     return all(np.array_equal(a[name], b[name]) for name in a if not name.startswith("save_counter"))
 
 
+def test_memory_rate_and_freezing_are_told(folder, capsys):
+    changes = {"freeze": "conv1,conv2", "accumulate": 2, "recompute": True, "profile": True}
+    assert train.run(tiny_training.config(folder, **changes)) == 0
+    printed = capsys.readouterr().out
+    # conv1_1: 3x3x3x8 + 8, conv2_1: 3x3x8x8 + 8.
+    every, trained = re.search(r", ([\d,]+) parameters, ([\d,]+) of them trained;", printed).groups()
+    assert int(every.replace(",", "")) - int(trained.replace(",", "")) == 224 + 584
+    assert re.search(r"^memory: about 0\.7 GB at the peak of a step", printed, re.M)
+    assert re.search(r"^step 11/16: loss [\d.]+, [\d.]+ images/s, 00:\d\d left$", printed, re.M)
+    assert re.search(r"^traced from step 10 on: .*profile\.txt", printed, re.M)
+    assert run_of(folder).read_config()["flags"]["freeze"] == "conv1,conv2"
+    with open(run_of(folder).profile) as file:
+        assert file.readline().startswith("6 steps of ")
+
+
 def test_it_learns(finished):
     rows = run_of(finished).read_history()
     assert rows[-1]["train_loss"] < 0.9 * rows[0]["train_loss"]

@@ -1,0 +1,139 @@
+"""How much memory a training step will take, and what would make it take less.
+
+A prediction from shapes, not a measurement: what is counted is written down at `activation_bytes` and `peak_bytes`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import keras
+
+from fcn_tf.layers import PatchConv2D
+from fcn_tf.model import stages
+
+_PROCESS = 700_000_000  # bytes: Python, TensorFlow, its threads and graphs, pictures read ahead
+_IN_FLIGHT = 3  # tensors of the largest size while gradients flow: one coming, one going, one to work with
+_GRAIN = 32  # pixels: crops of other sizes than multiples of the coarsest stride are wasteful
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides how much memory a step takes.
+
+    Attributes:
+      batch_size: images of one replica.
+      image_size: side of the square crop.
+      accumulate: in how many parts the batch is computed.
+      recompute: whether the trunk's activations are computed twice instead of kept.
+    """
+
+    batch_size: int
+    image_size: int
+    accumulate: int = 1
+    recompute: bool = False
+
+
+def activation_bytes(model: keras.Model, image_size: int, *, recompute: bool = False) -> int:
+    """What one image of a batch holds at the worst moment of a step.
+
+    That is the output of every layer, kept for the backward pass, but of convolutions before a ReLU, which works in
+    place; the patches of each `PatchConv2D`; and a few tensors of the largest size, in flight. With `recompute` only
+    the ends of the trunk's stages are kept, and the inside of one stage at a time.
+
+    Args:
+      model: from `build_model`.
+      image_size: side of the square crop.
+      recompute: see `Plan`.
+    """
+    shown = keras.Model(model.input, {layer.name: layer.output for layer in model.layers})
+    images = keras.KerasTensor((1, image_size, image_size, 3), model.input.dtype)
+    outputs = shown.compute_output_spec(images)
+    sizes = {name: math.prod(x.shape) * _BYTES[x.dtype] for name, x in outputs.items()}
+    rectified = {name.replace("relu", "conv") for name in sizes if name.startswith("relu")}
+    kept = {name: 0 if name in rectified else size for name, size in sizes.items()}
+    for layer in model.layers:
+        if isinstance(layer, PatchConv2D):
+            patch = math.prod(layer.kernel_size) * layer.input.shape[-1]
+            kept[layer.name] += sizes[layer.name] // layer.filters * patch
+    if recompute:
+        insides = [[kept.pop(layer.name) for layer in stage[:-1]] for stage in stages(model)]
+        kept["stage computed again"] = max(map(sum, insides))
+    return sum(kept.values()) + _IN_FLIGHT * max(sizes.values())
+
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def peak_bytes(model: keras.Model, plan: Plan) -> int:
+    """What the process holds at the worst moment of a step, on one device.
+
+    Besides activations: four bytes each for every parameter, and for those that learn a gradient and Adam's two
+    moments, and where parts are added up, the sum beside the gradient of a part.
+    """
+    every, trained = (
+        sum(math.prod(variable.shape) for variable in variables)
+        for variables in (model.variables, model.trainable_variables)
+    )
+    state = 4 * (every + (4 if plan.accumulate > 1 else 3) * trained)
+    part = plan.batch_size // plan.accumulate
+    return _PROCESS + state + part * activation_bytes(model, plan.image_size, recompute=plan.recompute)
+
+
+def report(
+    model: keras.Model, plan: Plan, available: int | None, *, replicas: int = 1, excluded: Collection[str] = ()
+) -> str:
+    """One line: what a step will take, and, where that is more than there is, what would do.
+
+    Args:
+      model: from `build_model`.
+      plan: of each replica.
+      available: bytes that one replica may take, or None where nobody knows.
+      replicas: how many share a batch.
+      excluded: flags that cannot be changed.
+    """
+    need = peak_bytes(model, plan)
+    line = f"memory: about {need / 1e9:.1f} GB at the peak of a step{' on each replica' if replicas > 1 else ''}"
+    if available is None:
+        return line
+    line += f", {available / 1e9:.1f} GB are there"
+    if need <= available:
+        return line
+    options = savings(model, plan, available, replicas=replicas, excluded=excluded)
+    if not options:
+        return f"{line}; that will not do, and no smaller step would: --freeze=trunk or narrower --weights take less"
+    return f"{line}; that will not do, {' or '.join(options)} would"
+
+
+def savings(
+    model: keras.Model, plan: Plan, available: int, *, replicas: int = 1, excluded: Collection[str] = ()
+) -> list[str]:
+    """Flags each of which alone would bring a step into `available` bytes, with the mildest value of each.
+
+    Returns:
+      Such as ["--batch_size=4", "--recompute"]; --accumulate and --recompute together where neither does alone; empty
+      if nothing would do. The arguments are those of `report`.
+    """
+    found: dict[str, str] = {}
+    for names, text, smaller in _smaller(plan, replicas):
+        alone = "+".join(names)
+        if alone not in found and not {*names} & {*excluded} and not (len(names) > 1 and {*names} & {*found}):
+            if peak_bytes(model, smaller) <= available:
+                found[alone] = text
+    return list(found.values())
+
+
+def _smaller(plan: Plan, replicas: int) -> Iterator[tuple[tuple[str, ...], str, Plan]]:
+    """(flags, how they are typed, the plan with them), for each flag from the mildest value on."""
+    for parts in range(plan.accumulate + 1, plan.batch_size + 1):
+        if plan.batch_size % parts == 0:
+            yield ("accumulate",), f"--accumulate={parts}", dataclasses.replace(plan, accumulate=parts)
+    if not plan.recompute:
+        yield ("recompute",), "--recompute", dataclasses.replace(plan, recompute=True)
+        one_by_one = dataclasses.replace(plan, recompute=True, accumulate=plan.batch_size)
+        yield ("accumulate", "recompute"), f"--accumulate={plan.batch_size} --recompute", one_by_one
+    for batch in range(plan.batch_size - plan.accumulate, 0, -plan.accumulate):
+        yield ("batch_size",), f"--batch_size={batch * replicas}", dataclasses.replace(plan, batch_size=batch)
+    for side in range((plan.image_size - 1) // _GRAIN * _GRAIN, 0, -_GRAIN):
+        yield ("image_size",), f"--image_size={side}", dataclasses.replace(plan, image_size=side)

@@ -1,0 +1,94 @@
+"""Predicted memory, on a model small enough to count by hand."""
+
+import keras
+import pytest
+
+from fcn_tf import layers, model, preflight
+from fcn_tf.preflight import Plan, activation_bytes, peak_bytes
+from tests import tiny_training
+
+# At 8x8, float32: the photo 768 bytes, conv1_1 and relu1_1 1024, pool1 256, conv8 and logits 128.
+IMAGE, RELU, POOL, LOGITS = 8 * 8 * 3 * 4, 8 * 8 * 4 * 4, 4 * 4 * 4 * 4, 4 * 4 * 2 * 4
+IN_FLIGHT = 3 * RELU
+PARAMETERS = 3 * 3 * 3 * 4 + 4 + 4 * 2 + 2
+
+
+@pytest.fixture
+def small():
+    images = keras.Input((None, None, 3), name="images")
+    x = keras.layers.Conv2D(4, 3, padding="same", name="conv1_1")(images)
+    x = keras.layers.ReLU(name="relu1_1")(x)
+    x = keras.layers.MaxPooling2D(2, name="pool1")(x)
+    x = keras.layers.Conv2D(2, 1, name="conv8")(x)
+    return keras.Model(images, x)
+
+
+def test_activations_by_hand(small):
+    assert activation_bytes(small, 8) == IMAGE + RELU + POOL + LOGITS + IN_FLIGHT
+    assert activation_bytes(small, 16) == 4 * activation_bytes(small, 8)
+    # Of a stage of one ReLU nothing is saved: it is there while it is computed again.
+    assert activation_bytes(small, 8, recompute=True) == activation_bytes(small, 8)
+
+
+def test_patches_are_counted():
+    images = keras.Input((None, None, 3), name="images")
+    network = keras.Model(images, layers.PatchConv2D(2, 7, name="conv6")(images))
+    # 49 pixels of 3 channels around each of 8 x 8, beside the result.
+    assert activation_bytes(network, 8) == IMAGE + 8 * 8 * (2 + 49 * 3) * 4 + 3 * IMAGE
+
+
+def test_a_step_by_hand(small):
+    process = preflight._PROCESS
+    one = activation_bytes(small, 8)
+    assert peak_bytes(small, Plan(6, 8)) == process + 16 * PARAMETERS + 6 * one
+    assert peak_bytes(small, Plan(6, 8, accumulate=3)) == process + 20 * PARAMETERS + 2 * one
+    small.get_layer("conv1_1").trainable = False
+    frozen = 3 * 3 * 3 * 4 + 4
+    assert peak_bytes(small, Plan(6, 8)) == process + 16 * PARAMETERS - 12 * frozen + 6 * one
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    weights = tiny_training.write_weights(str(tmp_path_factory.mktemp("weights")))
+    return model.build_model("fcn8s", num_classes=3, weights=weights)
+
+
+def test_half_the_bytes_a_number_half_the_activations(tmp_path, network):
+    weights = tiny_training.write_weights(str(tmp_path))
+    narrow = model.build_model("fcn8s", num_classes=3, weights=weights, dtype="bfloat16")
+    # Photos, logits and what is subtracted from the photos stay float32.
+    assert 0.5 < activation_bytes(narrow, 64) / activation_bytes(network, 64) < 0.7
+
+
+def test_what_is_computed_again_is_not_kept(network):
+    assert activation_bytes(network, 64, recompute=True) < 0.9 * activation_bytes(network, 64)
+
+
+def test_what_would_do_is_said(network):
+    plan = Plan(8, 96)
+    need = peak_bytes(network, plan)
+    assert preflight.report(network, plan, None) == f"memory: about {need / 1e9:.1f} GB at the peak of a step"
+    assert preflight.report(network, plan, need).endswith(" GB are there")
+    for flags, smaller in (
+        ("--accumulate=2", Plan(8, 96, accumulate=2)),
+        ("--recompute", Plan(8, 96, recompute=True)),
+        ("--batch_size=7", Plan(7, 96)),
+        ("--image_size=64", Plan(8, 64)),
+    ):
+        there = peak_bytes(network, smaller)
+        assert need > there and flags in preflight.savings(network, plan, there)
+    line = preflight.report(network, plan, need - 1, replicas=2)
+    assert "will not do, --accumulate=2 or --recompute or --batch_size=14 or --image_size=64 would" in line
+    assert "\n" not in line
+
+
+def test_what_cannot_be_changed_is_not_advised(network):
+    plan, excluded = Plan(8, 96), ("batch_size", "image_size", "accumulate")
+    need = peak_bytes(network, plan)
+    assert preflight.savings(network, plan, need - 1, excluded=excluded) == ["--recompute"]
+    assert preflight.savings(network, plan, 1) == []
+    assert "--freeze=trunk" in preflight.report(network, plan, 1)
+    least = peak_bytes(network, Plan(8, 96, accumulate=8, recompute=True))
+    assert preflight.savings(network, plan, least, excluded=("batch_size", "image_size")) == [
+        "--accumulate=8 --recompute"
+    ]
