@@ -20,8 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import common, turns
 from benchmarks.peer_keras import NETWORKS
 
-_RARELY = 4  # rounds between two turns of bfloat16 where the processor emulates it
-_PEERS = {
+_PEERS: dict[str, tuple[str, dict[str, str]]] = {
     "torch float32": ("benchmarks.peer_torch:Torch", {"precision": "float32"}),
     "torch bfloat16": ("benchmarks.peer_torch:Torch", {"precision": "bfloat16"}),
     **{name: ("benchmarks.peer_keras:Keras", {"package": name}) for name in NETWORKS},
@@ -37,59 +36,51 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--num_classes", type=int, default=151)
     parser.add_argument("--image_size", type=int, default=224, help="a multiple of 32")
     parser.add_argument("--batch_size", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=12, help="turns of each")
-    parser.add_argument("--seconds", type=float, default=420.0, help="no round begins after these, except the first 3")
+    parser.add_argument("--rounds", type=int, default=12, help="turns with each peer")
+    parser.add_argument("--seconds", type=float, default=420.0, help="for all; with each peer at least 3 rounds")
     args = parser.parse_args(argv)
     common.write_json(args.json, args, measure(args))
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Lets everybody who is there take turns; see `main` for the arguments."""
+    """Takes turns with one peer after the other, so that no more than one of them is in memory; see `main`."""
     size = {name: getattr(args, name) for name in ("num_classes", "image_size", "batch_size")}
-    missing: dict[str, str] = {}
-    found: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        weights = common.weights_file(args.weights, folder)
-        workers = {}
-        for dtype in ("float32", "bfloat16"):
-            workers[f"fcn_tf {dtype}"] = stack.enter_context(
-                turns.Worker("benchmarks.contenders:Product", arch="fcn8s", weights=weights, precision=dtype, **size)
-            )
-        for name, (target, options) in _PEERS.items():
-            worker = stack.enter_context(turns.Worker(target, python=args.python, **options, **size))
-            try:
-                worker.call("step")  # traces; and says early whether it runs at all
-                found[name] = worker.call("version")
-                workers[name] = worker
-            except turns.WorkerError as error:
-                missing[name] = str(error).splitlines()[0]
-                worker.close()
-        contenders = {name: functools.partial(worker.call, "step") for name, worker in workers.items()}
-        for name in ("fcn_tf float32", "fcn_tf bfloat16"):
-            contenders[name]()
-        slow = not common.bfloat16_supported(common.machine())
-        every = {name: _RARELY for name in contenders if slow and name.endswith("bfloat16")}
-        rounds = turns.take_turns(contenders, rounds=args.rounds, seconds=args.seconds, every=every)
-        peaks = {name: worker.call("peak_bytes") for name, worker in workers.items()}
     rows: list[dict] = []
     pairs: dict[str, dict] = {}
-    for name in _PEERS:
-        ours = "fcn_tf bfloat16" if name.endswith("bfloat16") else "fcn_tf float32"
-        what = f"training rate, {ours}, against {name}"
-        if name in missing:
-            rows.append(common.row(what, None, "x", note=missing[name]))
-            continue
-        speedup = turns.ratio(rounds, name, ours)
-        pairs[name] = dataclasses.asdict(speedup)
-        rows.append(common.row(what, speedup.median, "x", note=" ".join((found[name], _NOTES.get(name, ""))).strip()))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        options = {"arch": "fcn8s", "weights": common.weights_file(args.weights, folder), **size}
+        ours = {
+            dtype: stack.enter_context(turns.Worker("benchmarks.contenders:Product", precision=dtype, **options))
+            for dtype in ("float32", "bfloat16")
+        }
+        for worker in ours.values():
+            worker.call("step")  # traces, and lets oneDNN make its kernels
+        for name, (target, chosen) in _PEERS.items():
+            dtype = chosen.get("precision", "float32")
+            what = f"training rate, fcn_tf {dtype}, against {name}"
+            try:
+                with turns.Worker(target, python=args.python, **chosen, **size) as peer:
+                    peer.call("step")
+                    pairs[name] = _pair(ours[dtype], peer, args)
+            except turns.WorkerError as error:
+                rows.append(common.row(what, None, "x", note=str(error).splitlines()[0]))
+                continue
+            note = f"{pairs[name]['version']} {_NOTES.get(name, '')}".strip()
+            rows.append(common.row(what, pairs[name]["ratio"]["median"], "x", note=note))
+        peaks = {dtype: worker.call("peak_bytes") for dtype, worker in ours.items()}
+    return {"rows": rows, "pairs": pairs, "fcn_tf_peak_bytes": peaks}
+
+
+def _pair(ours: turns.Worker, peer: turns.Worker, args: argparse.Namespace) -> dict:
+    """How the two compare; a share of the time for each peer."""
+    contenders = {"fcn_tf": functools.partial(ours.call, "step"), "peer": functools.partial(peer.call, "step")}
+    rounds = turns.take_turns(contenders, rounds=args.rounds, seconds=args.seconds / len(_PEERS))
     return {
-        "rows": rows,
+        "version": peer.call("version"),
+        "ratio": dataclasses.asdict(turns.ratio(rounds, "peer", "fcn_tf")),
         "images_per_second": {name: args.batch_size / turns.median_seconds(rounds, name) for name in contenders},
-        "fcn_tf_vs_peer": pairs,
-        "peers": found,
-        "missing": missing,
+        "peer_peak_bytes": peer.call("peak_bytes"),
         "rounds_seconds": rounds,
-        "peak_bytes": peaks,
     }
 
 
