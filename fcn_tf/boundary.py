@@ -143,6 +143,7 @@ class BoundaryScores:
         self._names, self._ignore = class_names, ignore_label
         self._sums, self._images = np.zeros(classes), np.zeros(classes, np.int64)
         self._image_scores: list[float] = []
+        self._reaches: set[float] = set()  # the least and the largest tolerance so far, in pixels
         self._counts = np.zeros((len(WIDTHS), classes, classes + 1), np.int64)
 
     def add(self, truth: np.ndarray, prediction: np.ndarray) -> None:
@@ -155,6 +156,8 @@ class BoundaryScores:
         self._images += measured
         if measured.any():
             self._image_scores.append(float(scores[measured].mean()))
+        self._reaches.add(TOLERANCE * float(np.hypot(*truth.shape)))
+        self._reaches = {min(self._reaches), max(self._reaches)}
         self._counts += trimap_counts(truth, prediction, **options)
 
     def summary(self) -> dict[str, Any]:
@@ -171,6 +174,7 @@ class BoundaryScores:
                 str(width): None if np.isnan(value) else value for width, value in zip(WIDTHS, ious, strict=True)
             },
             "tolerance": TOLERANCE,
+            "tolerance_pixels": [min(self._reaches), max(self._reaches)] if self._reaches else None,
             "rules": RULES,
         }
 
