@@ -23,7 +23,7 @@ from fcn_tf import files, images, palette
 from fcn_tf.datasets import coding, masks
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example, Options
 from fcn_tf.datasets.facts import Facts
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
 
 MASK_WORDS = (
     "masks mask labels label annotations annotation annots annot msk msks gt groundtruth segmentation "
@@ -59,6 +59,11 @@ class Layout:
     unpaired: tuple[str, ...]
     folders: tuple[tuple[str, str], ...]
 
+    @property
+    def seeded(self) -> bool:
+        """Whether the folders name no validation split, so that one is made by --seed."""
+        return "validation" not in self.splits and "train" in self.splits
+
 
 def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:  # noqa: B008 (frozen)
     """Lists one split.
@@ -90,7 +95,8 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     )
     examples = split_examples(layout, split, options.seed)
     if not examples:
-        raise UserError(f"folder: {data_dir} has no examples for --split={split}; found {_found(layout)}.")
+        lacks = f"no examples in {data_dir}"
+        raise MissingSplit(f"folder: {lacks} for --split={split}; found {_found(layout)}.", lacks=lacks)
     return Dataset(spec, split, examples, functools.partial(masks.read_pair, spec, rules), rules)
 
 
@@ -220,7 +226,8 @@ def _class_names(names: tuple[str, ...], count: int, data_dir: str) -> tuple[str
     if names and len(names) != count:
         raise UserError(
             f"{data_dir}: classes.txt or classes.csv names {len(names)} classes, but there are {count}; correct it, or "
-            f"--num_classes."
+            f"--num_classes.",
+            flags=(f"--num_classes={len(names)}",),
         )
     return names or tuple(str(number) for number in range(count))
 
@@ -313,7 +320,7 @@ def _unique(examples: list[Example], several: bool) -> list[Example]:
 def split_examples(layout: Layout, split: str, seed: int) -> tuple[Example, ...]:
     """The examples of a split, which is made by `seed` where the folders have no validation split."""
     splits = dict(layout.splits)
-    if "validation" not in splits and "train" in splits:
+    if layout.seeded:
         splits["train"], splits["validation"] = _hold_out(splits["train"], seed)
     if split == "all":
         return tuple(example for name in _SPLITS for example in splits.get(name, ()))

@@ -161,11 +161,14 @@ class MaskRules:
         what = f"{name}: the mask holds {shown}{more} in {share} of {histogram.width * histogram.height} pixels; "
         if histogram.in_color:
             colors = ",".join(f"{pack(color):06x}" for color in self.colors)
+            more_colors = f"--mask_colors={colors},{values[0]:06x}"
             return UserError(
-                f"{what}expected the colours {colors}. If it is a class of its own, add it: "
-                f"--mask_colors={colors},{values[0]:06x}; else correct the file."
+                f"{what}expected the colours {colors}. If it is a class of its own, add it: {more_colors}; else "
+                "correct the file.",
+                flags=(f"--num_classes={len(self.colors) + 1} {more_colors}",),
             )
         expected = format_values(self.values) + ("" if self.ignore is None else f" or {self.ignore} (ignored)")
+        flags: tuple[str, ...] = ()
         if histogram.lossy:
             mend = "JPEG blurs values that lie so close: save masks as PNG"
         elif max(values) == self.num_classes and self.values == tuple(range(self.num_classes)):
@@ -173,12 +176,18 @@ class MaskRules:
                 f"ids seem to start at 1: set --mask_values=1-{self.num_classes}, with --ignore_label=0 if 0 means "
                 f"'not labelled'; or --num_classes={self.num_classes + 1}"
             )
+            flags = (f"--mask_values=1-{self.num_classes}", f"--num_classes={self.num_classes + 1}")
         else:
             mend = (
                 f"If {max(values)} means 'not labelled', set --ignore_label={max(values)}; if it is a class, name "
                 "every value: --mask_values=" + format_values(tuple(sorted({*self.values, *values[:8]})))
             )
-        return UserError(f"{what}expected {expected}. {mend}.")
+            every = tuple(sorted({*self.values, *values}))
+            flags = (
+                f"--ignore_label={max(values)}",
+                f"--num_classes={len(every)} --mask_values={format_values(every)}",
+            )
+        return UserError(f"{what}expected {expected}. {mend}.", flags=flags)
 
     def apply(self, pixels: np.ndarray, histogram: Histogram, *, name: str) -> np.ndarray:
         """Stored pixels, as `decode` gives them -> int32 (H, W) class ids or `ignore_label`.
