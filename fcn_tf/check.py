@@ -8,7 +8,7 @@ from typing import Any
 from fcn_tf import check_page, checks, class_weights, datasets, files, findings
 from fcn_tf.checks import Split
 from fcn_tf.config import Config
-from fcn_tf.datasets import folder, screening
+from fcn_tf.datasets import folder, layouts, screening
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
 from fcn_tf.datasets.facts import Facts
 from fcn_tf.errors import MissingSplit, UserError
@@ -100,7 +100,7 @@ def _look_at_known(config: Config, cache: str) -> _Looked:
         except MissingSplit as error:
             errors.append(error)
             if split in _NEEDED:
-                found.append(_missing(split, error.lacks))
+                found.append(_missing(split, error.lacks or str(error)))
         except UserError as error:
             errors.append(error)
             found.append(Finding("files", "error", str(error), ""))
@@ -111,9 +111,9 @@ def _look_at_known(config: Config, cache: str) -> _Looked:
 
 def _look_at_folders(config: Config, cache: str) -> _Looked:
     """Lists the splits of folders, and finds out what their masks mean."""
-    layout = folder.find(config.data_dir)
+    layout = layouts.find(config.data_dir)
     wanted = _SPLITS if config.split == "all" else (config.split,)
-    parts = {split: folder.split_examples(layout, split, config.seed) for split in wanted}
+    parts = {split: layouts.split_examples(layout, split, config.seed) for split in wanted}
     parts = {split: examples for split, examples in parts.items() if examples}
     # Only what has no partner is skipped: nothing else is read when listing.
     said = {**config.data_flags(), "on_bad_example": "skip"}

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fcn_tf import files, images, pages, palette
 from fcn_tf.checks import Split
-from fcn_tf.datasets import masks
+from fcn_tf.datasets import pairs, stored
 from fcn_tf.datasets.base import Dataset, Example
 from fcn_tf.errors import UserError
 from fcn_tf.findings import Finding, some
@@ -109,11 +109,11 @@ def _pair(example: Example) -> dict[str, np.ndarray]:
     shown = {}
     for kind, path in (("photo", example.image), ("mask", example.label)):
         try:
-            data = files.read_bytes(path or "")
+            data = pairs.read_bytes(path or "")
             shown[kind] = (
-                images.decode_image(data, name="") if kind == "photo" else _visible(masks.decode(data, name="")[0])
+                images.decode_image(data, name="") if kind == "photo" else _visible(stored.decode(data, name="")[0])
             )
-        except (UserError, OSError):
+        except UserError:
             continue
     return shown
 

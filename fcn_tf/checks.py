@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fcn_tf.datasets import masks, screening
+from fcn_tf.datasets import masks, notation, screening
 from fcn_tf.datasets.base import DatasetSpec, Example
 from fcn_tf.datasets.facts import Facts, Mask, Photo
 from fcn_tf.errors import UserError
@@ -144,7 +144,7 @@ def _values(
         found.append(Finding(kind, "error", means, add(flags) or "Correct the files", tuple(paths)))
     plain = tuple(range(len(rules.values)))
     if rules.values and rules.values != plain:
-        value = masks.format_values(rules.values)
+        value = notation.format_values(rules.values)
         binary = rules.values == (0, 255)
         found.append(
             Finding(
@@ -225,7 +225,7 @@ def _formats(splits: dict[str, Split], rules: masks.MaskRules | None) -> list[Fi
     if colored:
         means = "These masks are coded in colours."
         colors = rules.colors if rules else ()
-        mend = f"Nothing; this says the same: --mask_colors={masks.format_colors(colors)}" if colors else ""
+        mend = f"Nothing; this says the same: --mask_colors={notation.format_colors(colors)}" if colors else ""
         found.append(Finding("color_masks", "note", means, mend, colored))
     return found
 

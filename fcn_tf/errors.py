@@ -23,6 +23,6 @@ class MissingSplit(UserError):
       lacks: what would have to be there, such as "no folders val and valannot in data".
     """
 
-    def __init__(self, message: str, *, lacks: str):
+    def __init__(self, message: str, *, lacks: str = ""):
         super().__init__(message)
         self.lacks = lacks

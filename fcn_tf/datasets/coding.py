@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fcn_tf.datasets import masks
-from fcn_tf.datasets.masks import APART, Color, Histogram, MaskRules
+from fcn_tf.datasets import notation
+from fcn_tf.datasets.masks import APART, MaskRules
+from fcn_tf.datasets.notation import Color
+from fcn_tf.datasets.stored import Histogram
 from fcn_tf.errors import UserError
 
 _USUAL_IGNORE = 255  # what most data sets store for "not labelled"
@@ -66,7 +68,7 @@ def discover(histograms: Iterable[Histogram], declared: Declared, *, name: str) 
         flag = "--mask_values" if values else "--mask_colors"
         raise UserError(
             f"--num_classes={declared.num_classes}, but there are {count} values or colours of classes ({flag}"
-            f"={masks.format_values(values) if values else masks.format_colors(colors)}); give as many.",
+            f"={notation.format_values(values) if values else notation.format_colors(colors)}); give as many.",
             flags=(f"--num_classes={count}",),
         )
     return MaskRules(values, colors if not values or len(colors) == count else (), ignore)
@@ -111,10 +113,10 @@ def _values(
             return identity, ignore  # reading a file with a value out of range will say so
         if len(classes) == wanted:
             return tuple(sorted(classes)), ignore
-        named, others = masks.format_values(tuple(sorted(classes))), tuple(sorted(classes))[:-1]
+        named, others = notation.format_values(tuple(sorted(classes))), tuple(sorted(classes))[:-1]
         flags = [f"--num_classes={len(classes)} --mask_values={named}"]
         if len(others) == wanted:
-            flags.append(f"--mask_values={masks.format_values(others)} --ignore_label={max(classes)}")
+            flags.append(f"--mask_values={notation.format_values(others)} --ignore_label={max(classes)}")
         raise UserError(
             f"{name}: masks hold {_some(classes)}, but --num_classes={wanted}; name the value of each class with "
             f"--mask_values={named} and --num_classes={len(classes)}, or say which one is not labelled with "
@@ -136,8 +138,8 @@ def _values(
         )
     raise UserError(
         f"{name}: masks hold {_some(classes)}, which can be read in two ways; say --num_classes={top + 1} if these are "
-        f"ids, or --mask_values={masks.format_values(tuple(sorted(classes)[:50]))} if each is a class.",
-        flags=(f"--num_classes={top + 1}", f"--mask_values={masks.format_values(tuple(sorted(classes)))}"),
+        f"ids, or --mask_values={notation.format_values(tuple(sorted(classes)[:50]))} if each is a class.",
+        flags=(f"--num_classes={top + 1}", f"--mask_values={notation.format_values(tuple(sorted(classes)))}"),
     )
 
 
@@ -184,17 +186,17 @@ def _colors(histograms: list[Histogram], declared: Declared, name: str) -> tuple
     lossy = any(histogram.lossy for histogram in histograms)
     for histogram in histograms:
         for value, count in histogram.counts.items():
-            total[value if histogram.in_color else masks.pack((value & 255,) * 3)] += count
+            total[value if histogram.in_color else notation.pack((value & 255,) * 3)] += count
     pixels = sum(total.values())
     found: list[Color] = []
     for value, count in total.most_common(4 * _MANY_COLORS):
-        color = masks.unpack(value)
+        color = notation.unpack(value)
         near = lossy and any(max(abs(a - b) for a, b in zip(color, other, strict=True)) < APART for other in found)
         if not near and (not lossy or count >= _LEAST * pixels):
             found.append(color)
     wanted = declared.num_classes
     if len(found) > _MANY_COLORS or (wanted and len(found) != wanted):
-        shown = masks.format_colors(tuple(found[: wanted or 6]))
+        shown = notation.format_colors(tuple(found[: wanted or 6]))
         raise UserError(
             f"{name}: masks are coded in {len(found)} colours"
             + (f", but --num_classes={wanted}" if wanted else "")
