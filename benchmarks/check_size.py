@@ -96,7 +96,10 @@ def main() -> None:
     shown = ", ".join(f"{value:.1f}" for value in firsts)
     print(f"{options.pairs} pairs of {WIDTH}x{HEIGHT}, {size / 1000:.0f} kB each: {shown} s, median {first:.1f} s")
     print(f"of which start-up, judging and the page {rest:.1f} s: measured again with the files remembered")
-    print(f"{1000 * each:.2f} s for 1,000 pairs; {ADE20K:,} pairs: {(rest + ADE20K * each) / 60:.1f} minutes")
+    if each > 0:
+        print(f"{1000 * each:.2f} s for 1,000 pairs; {ADE20K:,} pairs: {(rest + ADE20K * each) / 60:.1f} minutes")
+    else:
+        print("too few pairs to tell reading them from start-up; give more --pairs")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     print(f"peak memory {peak * unit / 2**20:.0f} MiB")

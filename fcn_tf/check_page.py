@@ -1,6 +1,7 @@
 """The pictures and the page of --mode=check: each class where it is largest, each finding with an example."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,8 @@ def _class_cards(
     splits: dict[str, Split], shares: dict[str, dict[str, dict[int, int]]], dataset: Dataset | None, folder: str
 ) -> list[dict[str, Any]]:
     """A card for each class: the example that shows most of it."""
-    cards: list[dict[str, Any]] = []
     if dataset is None:
-        return cards
+        return []
     spec = dataset.spec
     examples = {e.label: e for split in splits.values() for e in split.examples}
     most: dict[int, tuple[int, str]] = {}  # class: pixels and mask of where it is largest
@@ -73,17 +73,19 @@ def _class_cards(
         for path, pixels in share.items():
             for label, count in pixels.items():
                 most[label] = max(most.get(label, (0, "")), (count, path), key=lambda each: each[0])
-    for number, name in enumerate(spec.class_names):
-        path = most.get(number, (0, ""))[1]
-        if not path:
-            continue
+
+    def card(number: int) -> dict[str, Any] | None:
+        path = most[number][1]
         try:
             picture, label = dataset.read(examples[path])
         except UserError:
-            continue  # a finding says so
+            return None  # a finding says so
         shown = {"photo": picture, "mask": palette.colorize(label, spec.colors, spec.ignore_label)}
-        cards.append(_card(f"class {number}: {name}", f"most in {path}", shown, folder, f"class_{number}"))
-    return cards
+        return _card(f"class {number}: {spec.class_names[number]}", f"most in {path}", shown, folder, f"class_{number}")
+
+    with ThreadPoolExecutor() as pool:  # decoding and encoding leave the interpreter alone
+        made = list(pool.map(card, [number for number in range(spec.num_classes) if number in most]))
+    return [each for each in made if each is not None]
 
 
 def _finding_cards(findings: list[Finding], splits: dict[str, Split], folder: str) -> list[dict[str, Any]]:
