@@ -215,7 +215,8 @@ def _hidden_outlines(truth: np.ndarray, ignored: np.ndarray | None) -> tuple[np.
         class_of[nearest[~ignored]] = truth[~ignored]
         truth = class_of[nearest]
     slack = np.full(truth.shape, -1, np.float32)
-    for one, next_to_it in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+    neighbours: tuple[tuple[Any, Any], ...] = ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1]))
+    for one, next_to_it in neighbours:
         deepest = np.maximum(depth[one], depth[next_to_it])
         deepest[(truth[one] == truth[next_to_it]) | (deepest > _RIM)] = -1
         for side in (one, next_to_it):

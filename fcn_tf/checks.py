@@ -1,5 +1,7 @@
 """What is wrong with a data set, what that means, and the flag or command that mends it."""
 
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -139,8 +141,9 @@ def _values(
     found = []
     for kind, paths in wrong.items():
         means = f"{meanings[kind]} The first: {str(first[kind]).partition(': ')[2]}"
+        flags = first[kind].flags if kind == "off_by_one" else _flags_for_all(splits, paths, rules)
         # The classes of other data sets than folders are known; what is left to say is what is not labelled.
-        flags = [each for each in first[kind].flags if spec.name == "folder" or each.startswith("--ignore_label")]
+        flags = tuple(each for each in flags if spec.name == "folder" or each.startswith("--ignore_label"))
         found.append(Finding(kind, "error", means, add(flags) or "Correct the files", tuple(paths)))
     plain = tuple(range(len(rules.values)))
     if rules.values and rules.values != plain:
@@ -165,6 +168,24 @@ def _values(
             )
         )
     return found
+
+
+def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: masks.MaskRules) -> tuple[str, ...]:
+    """The flags that mend the values of all of these masks together; () where there are none."""
+    held = {path: mask.histogram for split in splits.values() for path, mask in split.masks.items()}
+    found = [histogram for path in paths if (histogram := held[path])]
+    counts: Counter[int] = Counter()
+    for histogram in found:
+        counts.update(histogram.counts)
+    if len({histogram.in_color for histogram in found}) > 1:
+        return ()  # values and colours have no flag in common
+    smallest = min(found, key=lambda histogram: histogram.width * histogram.height)
+    together = dataclasses.replace(smallest, counts=dict(counts), lossy=any(histogram.lossy for histogram in found))
+    try:
+        rules.translate(together, name="")
+    except UserError as error:
+        return error.flags
+    return ()
 
 
 def _contents(

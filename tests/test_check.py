@@ -140,6 +140,11 @@ def test_out_of_range(data):
     assert found["out_of_range"]["mend"] == "Add --ignore_label=9; or --num_classes=4 --mask_values=0-2,9"
     assert run(data, num_classes=4, mask_values="0-2,9")[0] == 0
     assert run(data, num_classes=3, ignore_label="9")[0] == 0
+    write(data / "masks/p5.png", np.resize([0, 1, 12], (32, 40)))
+    status, found, _ = run(data, num_classes=3)
+    assert status == 1 and len(found["out_of_range"]["files"]) == 2
+    assert found["out_of_range"]["mend"] == "Add --num_classes=5 --mask_values=0-2,9,12"  # for both of them
+    assert run(data, num_classes=5, mask_values="0-2,9,12")[0] == 0
 
 
 def test_off_by_one(data):

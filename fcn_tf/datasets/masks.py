@@ -154,10 +154,9 @@ class MaskRules:
                 "every value: --mask_values=" + notation.format_values(tuple(sorted({*self.values, *values[:8]})))
             )
             every = tuple(sorted({*self.values, *values}))
-            flags = (
-                f"--ignore_label={max(values)}",
-                f"--num_classes={len(every)} --mask_values={notation.format_values(every)}",
-            )
+            flags = (f"--num_classes={len(every)} --mask_values={notation.format_values(every)}",)
+            if len(values) == 1:  # it mends no more than one value
+                flags = (f"--ignore_label={values[0]}", *flags)
         return UserError(f"{what}expected {expected}. {mend}.", flags=flags)
 
     def apply(self, pixels: np.ndarray, histogram: Histogram, *, name: str) -> np.ndarray:
