@@ -27,7 +27,7 @@ _define(flags.DEFINE_string, "logs_dir", "the run: events, checkpoints, config.j
 # Data.
 _define(flags.DEFINE_string, "dataset", " | ".join(configs.DATASETS))
 _define(flags.DEFINE_string, "data_dir", "where the data set is, or is downloaded to")
-_define(flags.DEFINE_string, "split", f"evaluate, visualize: {' | '.join(configs.SPLITS)}")
+_define(flags.DEFINE_string, "split", f"{' | '.join(configs.SPLITS)}; default: validation; check: all")
 _define(flags.DEFINE_string, "ignore_label", "label id that is not trained or scored; auto: the data set's; none")
 _define(flags.DEFINE_integer, "num_classes", "folder: how many classes; 0: as many as the masks show")
 _define(flags.DEFINE_string, "mask_values", "folder: the value masks hold for class 0, 1, ..., as in 0,255 or 0-20")

@@ -1,115 +1,154 @@
 """`--mode=check`: reads a whole data set, trains nothing, and says what is wrong with it and how to mend it."""
 
 import dataclasses
-import io
 import json
 import shlex
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from fcn_tf import checks, class_weights, datasets, files, images, pages, palette
-from fcn_tf.checks import Finding, Split
+from fcn_tf import check_page, checks, class_weights, datasets, files, findings
+from fcn_tf.checks import Split
 from fcn_tf.config import Config
-from fcn_tf.datasets import folder, masks, screening
+from fcn_tf.datasets import folder, layouts, screening
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
 from fcn_tf.datasets.facts import Facts
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
+from fcn_tf.findings import Finding
+from fcn_tf.mending import Commands
 from fcn_tf.runs import Run
 
-_SPLITS = ("train", "validation")
-_SIDE = 320  # pixels, of the pictures on the page
+_NEEDED = {"train": "to learn from", "validation": "to choose the best model by"}
+_SPLITS = (*_NEEDED, "test")
+_PRINTED = 20  # classes; beyond, the most frequent and the rarest half as many
 
 
 def run(config: Config) -> int:
-    """Writes check/{check.json,index.html,class_weights.csv} under --logs_dir.
+    """Writes check/{check.json,index.html,class_weights.csv} under --logs_dir, and lists of files to mend.
 
     Args:
-      config: uses dataset, data_dir, logs_dir and what the flags say about classes.
+      config: uses dataset, data_dir, split ("all": those that are there), seed, logs_dir and what the flags say about
+        classes.
 
     Returns:
-      The exit status: 1 if training would go wrong, else 0.
+      The exit status: 1 if training would go wrong, or what is wrong with the one split asked for would, else 0.
 
     Raises:
-      UserError: if there is no data set to look at.
+      UserError: if there is no data set, or no such split, to look at.
     """
     if config.dataset == "shapes":
         raise UserError(
             "--mode=check looks at files; shapes are generated. Give --dataset=folder --data_dir=DIR, for one."
         )
     target = Run(config.logs_dir)
-    facts = Facts(target.facts)
-    findings, parts, loaded, config = _load(config, target.facts)
-    splits = checks.look(parts, facts)
-    rules = screening.rules_of(loaded) if loaded else None
-    more, shares = checks.find(splits, rules, loaded.spec if loaded else None)
-    findings = [*findings, *more]
+    look = _look_at_folders if config.dataset == "folder" else _look_at_known
+    found, parts, loaded, config, reseed = look(config, target.facts)
+    splits = checks.look(parts, Facts(target.facts))
+    rules, spec = (screening.rules_of(loaded), loaded.spec) if loaded else (None, None)
+    commands = Commands(target.check)
+    more, shares = checks.find(splits, rules, spec, commands=commands, reseed=reseed)
+    found += more
+    failed = any(finding.severity == "error" for finding in found)
+    whole = config.split == "all"
     summary: dict[str, Any] = {
         "dataset": config.dataset,
         "data_dir": config.data_dir,
+        "split": config.split,
         "pairs": {name: len(split.examples) for name, split in splits.items()},
         "sizes": {name: _sizes(split) for name, split in splits.items()},
+        "findings": [dataclasses.asdict(finding) for finding in found],
+        "ok": not failed,
+        "verdict": _verdict(config.split, failed),
+        "command": _command(config, target) if whole else None,
     }
-    if loaded:
-        weights = class_weights.balanced(shares.get("train", {}).values(), loaded.spec)
-        summary["classes"] = _classes(shares, loaded.spec, weights)
-        rows = "".join(f"{name},{weight:g}\n" for name, weight in zip(loaded.spec.class_names, weights, strict=True))
-        files.write_bytes(files.join(target.check, "class_weights.csv"), rows.encode())
-    failed = any(finding.severity == "error" for finding in findings)
-    summary["findings"] = [dataclasses.asdict(finding) for finding in findings]
-    summary["ok"] = not failed
-    summary["command"] = _command(config, target)
+    if spec:
+        weights = class_weights.balanced(shares["train"].values(), spec) if "train" in shares else None
+        summary["classes"] = _classes(shares, spec, weights)
+        if weights:
+            rows = "".join(f"{name},{weight:g}\n" for name, weight in zip(spec.class_names, weights, strict=True))
+            files.write_bytes(files.join(target.check, "class_weights.csv"), rows.encode())
+    for path, content in commands.lists.items():
+        files.write_bytes(path, content)
     files.write_bytes(files.join(target.check, "check.json"), (json.dumps(summary, indent=2) + "\n").encode())
-    cards = _class_cards(splits, shares, loaded, target.check) + _finding_cards(findings, splits, target.check)
-    counted = ", ".join(f"{count} pairs in {name}" for name, count in summary["pairs"].items())
-    page = pages.contact_sheet(
+    page = check_page.write(
+        target.check,
         title=f"Check of {config.data_dir}",
-        subtitle=f"{counted}. {'Training would go wrong.' if failed else 'Ready to train.'} {summary['command']}",
-        legend=list(zip(loaded.spec.class_names, loaded.spec.colors, strict=True)) if loaded else [],
-        cards=cards,
+        summary=summary,
+        findings=found,
+        splits=splits,
+        shares=shares,
+        dataset=loaded,
     )
-    files.write_bytes(files.join(target.check, "index.html"), page)
-    _print(summary, findings, target)
+    _print(summary, found)
+    print(f"written to {target.check}; open {page}")
+    print(summary["verdict"] + ("" if failed or not whole else f" Train with:\n{summary['command']}"))
     return 1 if failed else 0
 
 
-def _load(config: Config, cache: str) -> tuple[list[Finding], dict[str, tuple[Example, ...]], Dataset | None, Config]:
-    """What is wrong before any file is looked at, the examples of each split, and the data set if it can be loaded."""
-    findings: list[Finding] = []
+# What is wrong before any file is looked at, the examples of each split, the data set if it can be loaded, the settings
+# completed by what masks hold, and the flag that makes another split.
+_Looked = tuple[list[Finding], dict[str, tuple[Example, ...]], Dataset | None, Config, str]
+
+
+def _look_at_known(config: Config, cache: str) -> _Looked:
+    """Lists the splits of a data set whose classes and splits are known."""
     said = {**config.data_flags(), "on_bad_example": "fail"}
-    if config.dataset != "folder":
-        sets = {}
-        for split in _SPLITS:
-            try:
-                sets[split] = datasets.load(config.dataset, config.data_dir, split, **said)
-            except UserError as error:
-                findings.append(Finding("split", "error", str(error), "Complete the data set, or correct --data_dir"))
-        if not sets:
-            raise UserError(findings[0].means)
-        return findings, {name: loaded.examples for name, loaded in sets.items()}, next(iter(sets.values())), config
-    layout = folder.find(config.data_dir)
-    parts = {split: folder.split_examples(layout, split, config.seed) for split in _SPLITS}
+    found: list[Finding] = []
+    sets: dict[str, Dataset] = {}
+    errors: list[UserError] = []
+    for split in _SPLITS if config.split == "all" else (config.split,):
+        try:
+            sets[split] = datasets.load(config.dataset, config.data_dir, split, **said)
+        except MissingSplit as error:
+            errors.append(error)
+            if split in _NEEDED:
+                found.append(_missing(split, error.lacks or str(error)))
+        except UserError as error:
+            errors.append(error)
+            found.append(Finding("files", "error", str(error), ""))
+    if not sets:
+        raise errors[0]
+    return found, {name: loaded.examples for name, loaded in sets.items()}, next(iter(sets.values())), config, ""
+
+
+def _look_at_folders(config: Config, cache: str) -> _Looked:
+    """Lists the splits of folders, and finds out what their masks mean."""
+    layout = layouts.find(config.data_dir)
+    wanted = _SPLITS if config.split == "all" else (config.split,)
+    parts = {split: layouts.split_examples(layout, split, config.seed) for split in wanted}
+    parts = {split: examples for split, examples in parts.items() if examples}
+    # Only what has no partner is skipped: nothing else is read when listing.
+    said = {**config.data_flags(), "on_bad_example": "skip"}
+    if not parts:  # this says what is there
+        folder.load(config.data_dir, config.split, options=datasets.Options(**said, cache=cache))
+    found: list[Finding] = []
     if layout.unpaired:
         means = "These files have no partner of the same name: training refuses to guess."
         mend = "Add or remove them, or leave them out with --on_bad_example=skip"
-        findings.append(Finding("unpaired", "error", means, mend, layout.unpaired))
-    for split, examples in parts.items():
-        if not examples:
-            means = f"There are no examples for {split}; training needs some to learn from, some to choose by."
-            findings.append(Finding("split", "error", means, "Add photos with masks", ()))
-    parts = {split: examples for split, examples in parts.items() if examples}
+        found.append(Finding("unpaired", "error", means, mend, layout.unpaired))
+    if config.split == "all":
+        found += [_missing(split, f"no examples in {config.data_dir}") for split in _NEEDED if split not in parts]
+    reseed = f"--seed={config.seed + 1}" if layout.seeded else ""
     try:
         config = dataclasses.replace(config, **datasets.resolve("folder", config.data_dir, **said, cache=cache))
-        said = {
-            **config.data_flags(),
-            "on_bad_example": "skip",
-        }  # only for what has no partner: nothing else is read here
+        said = {**config.data_flags(), "on_bad_example": "skip"}
         loaded = folder.load(config.data_dir, next(iter(parts)), options=datasets.Options(**said))
     except UserError as error:
-        findings.append(Finding("classes", "error", str(error), "Say what masks hold with the flags named"))
-        return findings, parts, None, config
-    return findings, parts, loaded, config
+        found.append(Finding("classes", "error", str(error), checks.add(error.flags)))
+        return found, parts, None, config, reseed
+    return found, parts, loaded, config, reseed
+
+
+def _missing(split: str, lacks: str) -> Finding:
+    means = f"There is no {split} split ({lacks}); training needs one {_NEEDED[split]}."
+    other = next(each for each in _NEEDED if each != split)
+    mend = f"Put it there; or, to evaluate only, check just what that needs with --split={other}"
+    return Finding("split", "error", means, mend)
+
+
+def _verdict(split: str, failed: bool) -> str:
+    if split == "all":
+        return "Training would go wrong: mend the errors and check again." if failed else "Ready to train."
+    alone = f"Only the {split} split was looked at"
+    return f"{alone}: mend its errors and check again." if failed else f"{alone}: no errors. Leave out --split for all."
 
 
 def _command(config: Config, target: Run) -> str:
@@ -132,11 +171,11 @@ def _sizes(split: Split) -> dict[str, list[int]]:
 
 
 def _classes(
-    shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec, weights: tuple[float, ...]
+    shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec, weights: tuple[float, ...] | None
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
-        {"id": number, "name": name, "weight": weight}
-        for number, (name, weight) in enumerate(zip(spec.class_names, weights, strict=True))
+        {"id": number, "name": name, **({"weight": weights[number]} if weights else {})}
+        for number, name in enumerate(spec.class_names)
     ]
     for split, by_mask in shares.items():
         whole = sum(n for share in by_mask.values() for label, n in share.items() if label != spec.ignore_label)
@@ -149,83 +188,37 @@ def _classes(
     return rows
 
 
-def _class_cards(
-    splits: dict[str, Split], shares: dict[str, dict[str, dict[int, int]]], loaded: Dataset | None, folder_to: str
-) -> list[dict[str, Any]]:
-    """A card for each class: the example that shows most of it."""
-    cards: list[dict[str, Any]] = []
-    if loaded is None:
-        return cards
-    examples = {e.label: e for split in splits.values() for e in split.examples}
-    every = [(path, share) for split in shares.values() for path, share in split.items()]
-    for number, name in enumerate(loaded.spec.class_names):
-        path, share = max(every, key=lambda item: item[1].get(number, 0), default=("", {}))
-        if not share.get(number):
-            continue
-        try:
-            picture, label = loaded.read(examples[path])
-        except UserError:
-            continue  # a finding says so
-        shown = {"photo": picture, "mask": palette.colorize(label, loaded.spec.colors, loaded.spec.ignore_label)}
-        cards.append(_card(f"class {number}: {name}", f"most in {path}", shown, folder_to, f"class_{number}"))
-    return cards
-
-
-def _finding_cards(findings: list[Finding], splits: dict[str, Split], folder_to: str) -> list[dict[str, Any]]:
-    """A card for each finding, with its first example where that can be read."""
-    examples = {path: e for split in splits.values() for e in split.examples for path in (e.image, e.label)}
-    cards = []
-    for number, finding in enumerate(findings):
-        shown = {}
-        example = next((examples[path] for path in finding.files if path in examples), None)
-        if example is not None:
-            for kind, path in (("photo", example.image), ("mask", example.label)):
-                try:
-                    data = files.read_bytes(path or "")
-                    shown[kind] = (
-                        images.decode_image(data, name="")
-                        if kind == "photo"
-                        else _visible(masks.decode(data, name="")[0])
-                    )
-                except (UserError, OSError):
-                    continue
-        text = f"{finding.means} {finding.mend}. {', '.join(finding.files[:5])}"
-        cards.append(_card(f"{finding.severity}: {finding.kind}", text, shown, folder_to, f"finding_{number}"))
-    return cards
-
-
-def _visible(pixels: np.ndarray) -> np.ndarray:
-    """Stored values in colours that differ, whatever they are."""
-    _, places = np.unique(pixels, return_inverse=True)
-    return palette.colorize(places.reshape(pixels.shape) % 256, palette.distinct_colors(256))
-
-
-def _card(name: str, caption: str, shown: dict[str, np.ndarray], folder_to: str, stem: str) -> dict[str, Any]:
-    pictures, width, height = [], 1, 1
-    for kind, pixels in shown.items():
-        small = Image.fromarray(pixels)
-        small.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST if kind == "mask" else Image.Resampling.BOX)
-        width, height = small.size
-        data = io.BytesIO()
-        small.save(data, "PNG")
-        files.write_bytes(files.join(folder_to, f"{stem}_{kind}.png"), data.getvalue())
-        pictures.append({"file": f"{stem}_{kind}.png", "caption": kind})
-    return {"name": name, "caption": caption, "width": width, "height": height, "pictures": pictures}
-
-
-def _print(summary: dict[str, Any], findings: list[Finding], target: Run) -> None:
+def _print(summary: dict[str, Any], found: list[Finding]) -> None:
     for name, count in summary["pairs"].items():
         sizes = summary["sizes"][name]
         between = "{}x{} to {}x{}".format(*sizes["smallest"], *sizes["largest"]) if sizes else "no sizes"
         print(f"{name}: {count} pairs, {between}")
-    for row in summary.get("classes", []):
-        parts = [
-            f"{split} {row[split]['share']:.2%} of pixels, {row[split]['images']} images" for split in summary["pairs"]
-        ]
-        print(f"class {row['id']} {row['name']}: {'; '.join(parts)}; weight {row['weight']:g}")
-    checks.report(findings)
-    print(f"written to {target.check}; open {files.join(target.check, 'index.html')}")
-    if summary["ok"]:
-        print(f"train with:\n{summary['command']}")
-    else:
-        print("training would go wrong; mend the errors above and check again")
+    for line in _class_lines(summary.get("classes", []), list(summary["pairs"])):
+        print(line)
+    findings.report(found)
+
+
+def _class_lines(rows: list[dict[str, Any]], splits: list[str]) -> list[str]:
+    """A line a class; of many the most frequent and the rarest, by their share in the first split."""
+    lines = {
+        row["id"]: f"class {row['id']} {row['name']}: "
+        + "; ".join(f"{split} {row[split]['share']:.2%} of pixels, {row[split]['images']} images" for split in splits)
+        + (f"; weight {row['weight']:g}" if "weight" in row else "")
+        for row in rows
+    }
+    if len(rows) <= _PRINTED:
+        return list(lines.values())
+    present = [row for row in rows if any(row[split]["images"] for split in splits)]
+    order = [row["id"] for row in sorted(present, key=lambda row: [-row[split]["share"] for split in splits])]
+    half = _PRINTED // 2
+    first, last = order[:half], order[half:][-half:]
+    between, absent = len(order) - len(first) - len(last), len(rows) - len(order)
+    return [
+        f"the {len(first)} most frequent of {len(rows)} classes:",
+        *(lines[number] for number in first),
+        *([f"{between} classes between these"] if between else []),
+        *([f"the {len(last)} rarest:"] if last else []),
+        *(lines[number] for number in last),
+        *([f"{absent} classes do not occur"] if absent else []),
+        "(all classes: index.html and check.json)",
+    ]

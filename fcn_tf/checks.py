@@ -1,38 +1,21 @@
 """What is wrong with a data set, what that means, and the flag or command that mends it."""
 
-from collections.abc import Callable
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fcn_tf.datasets import masks, screening
+from fcn_tf.datasets import masks, notation, screening
 from fcn_tf.datasets.base import DatasetSpec, Example
 from fcn_tf.datasets.facts import Facts, Mask, Photo
 from fcn_tf.errors import UserError
+from fcn_tf.findings import Finding
+from fcn_tf.mending import Commands
 
 _ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
 _PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
-# EXIF's orientation -> the Pillow transposition that turns a mask as its photo is turned.
-_TURNS = {5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something worth knowing about a data set.
-
-    Attributes:
-      kind: one word, such as "unreadable".
-      severity: "error" (training would go wrong), "warning" or "note".
-      means: what it is and what it leads to.
-      mend: the flag or command that mends it; "" where nothing needs to be done.
-      files: the files that it is about.
-    """
-
-    kind: str
-    severity: str
-    means: str
-    mend: str
-    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +33,12 @@ def look(splits: dict[str, tuple[Example, ...]], facts: Facts) -> dict[str, Spli
 
 
 def find(
-    splits: dict[str, Split], rules: masks.MaskRules | None, spec: DatasetSpec | None
+    splits: dict[str, Split],
+    rules: masks.MaskRules | None,
+    spec: DatasetSpec | None,
+    *,
+    commands: Commands,
+    reseed: str = "",
 ) -> tuple[list[Finding], dict[str, dict[str, dict[int, int]]]]:
     """Everything that is to be said about the files.
 
@@ -58,80 +46,84 @@ def find(
       splits: from `look`.
       rules: what the masks mean, None if that is not known.
       spec: of the data set, None if that is not known.
+      commands: makes what mends files.
+      reseed: the flag that makes another split, "" where the split is given.
 
     Returns:
       The findings, errors first; and {split: {mask: {class id or ignored label: pixels}}} of the masks in order.
     """
-    found = _files(splits)
+    found = _files(splits, commands)
     shares: dict[str, dict[str, dict[int, int]]] = {name: {} for name in splits}
     if rules is not None and spec is not None:
-        found += _values(splits, rules, shares) + _classes(shares, spec)
-    found += _formats(splits) + _copies(splits)
+        found += _values(splits, rules, shares, spec) + _contents(splits, shares, spec, commands)
+        found += _missing(shares, spec, reseed)
+    found += _formats(splits, rules) + _copies(splits, commands)
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.severity]), shares
 
 
-def _files(splits: dict[str, Split]) -> list[Finding]:
+def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     photos = {path: photo for split in splits.values() for path, photo in split.photos.items()}
     labels = {path: mask for split in splits.values() for path, mask in split.masks.items()}
     unreadable = [path for path, fact in photos.items() if fact.error]
     unreadable += [path for path, fact in labels.items() if fact.error]
-    turned, unequal, commands = [], [], []
+    unequal: list[str] = []
+    turned: dict[int, list[str]] = {}  # by EXIF orientation
+    unsure: dict[int, list[str]] = {}
     for split in splits.values():
         for example in split.examples:
             photo, mask = split.photos[example.image], split.masks.get(example.label or "", Mask())
-            if photo.error or mask.histogram is None:
+            if photo.error or mask.histogram is None or example.label is None:
                 continue
-            size = (mask.histogram.width, mask.histogram.height)
+            size, way = (mask.histogram.width, mask.histogram.height), photo.orientation
             if size == (photo.width, photo.height):
-                continue
-            if photo.orientation in _TURNS and size == (photo.height, photo.width):
-                turned.append(example.label or "")
-                commands.append(
-                    f"python -c \"from PIL import Image; p = '{example.label}'; "
-                    f'Image.open(p).transpose(Image.Transpose.{_TURNS[photo.orientation]}).save(p)"'
-                )
+                # Upside down, mirrored or square: the size does not tell whether the mask was turned as well.
+                if 2 <= way <= 4 or (way > 4 and photo.width == photo.height):
+                    unsure.setdefault(way, []).append(example.label)
+            elif way > 4 and size == (photo.height, photo.width):
+                turned.setdefault(way, []).append(example.label)
             else:
-                unequal.append(example.label or "")
+                unequal.append(example.label)
     found = []
     if unreadable:
-        found.append(
-            Finding(
-                "unreadable",
-                "error",
-                "These files are damaged, truncated or no pictures: training stops when it meets one.",
-                "Copy them again, or leave their pairs out with --on_bad_example=skip",
-                tuple(unreadable),
-            )
-        )
+        means = "These files are damaged, truncated or no pictures: training stops when it meets one."
+        mend = "Copy them again, or leave their pairs out with --on_bad_example=skip"
+        found.append(Finding("unreadable", "error", means, mend, tuple(unreadable)))
     if turned:
-        found.append(
-            Finding(
-                "exif_turned",
-                "error",
-                "The photos are turned by their EXIF data, their masks are not: labels lie on the wrong pixels.",
-                "Turn the masks as well: " + "; ".join(commands),
-                tuple(turned),
-            )
+        means = "The photos are turned by their EXIF data, their masks are not: labels lie on the wrong pixels."
+        found.append(_turning("exif_turned", "error", means, "Turn the masks as well", turned, commands))
+    if unsure:
+        means = (
+            "The photos are turned by their EXIF data; whether their masks were turned too, their size does not say. "
+            "index.html shows both."
         )
+        mend = "Nothing where a mask fits as it is; where only the turned one fits, turn it, once"
+        found.append(_turning("exif_unsure", "warning", means, mend, unsure, commands))
     if unequal:
-        found.append(
-            Finding(
-                "size_mismatch",
-                "error",
-                "These masks have another size than their photos, so their pixels do not belong together.",
-                "Make them again at the photo's size without blending, or leave them out with --on_bad_example=skip",
-                tuple(unequal),
-            )
-        )
+        means = "These masks have another size than their photos, so their pixels do not belong together."
+        mend = "Make them again at the photo's size without blending, or leave them out with --on_bad_example=skip"
+        found.append(Finding("size_mismatch", "error", means, mend, tuple(unequal)))
     return found
 
 
+def _turning(
+    kind: str, severity: str, means: str, mend: str, by_way: dict[int, list[str]], commands: Commands
+) -> Finding:
+    """A finding about masks that are mended by turning, a command for each way."""
+    turns = tuple(commands.turn(paths, way, name=kind) for way, paths in by_way.items())
+    paths = tuple(path for group in by_way.values() for path in group)
+    return Finding(kind, severity, means, mend, paths, turns)
+
+
 def _values(
-    splits: dict[str, Split], rules: masks.MaskRules, shares: dict[str, dict[str, dict[int, int]]]
+    splits: dict[str, Split],
+    rules: masks.MaskRules,
+    shares: dict[str, dict[str, dict[int, int]]],
+    spec: DatasetSpec,
 ) -> list[Finding]:
+    """What masks hold that is no class, or is a class by a rule worth knowing; fills `shares`."""
     wrong: dict[str, list[str]] = {}
-    first: dict[str, str] = {}
+    first: dict[str, UserError] = {}
     for name, split in splits.items():
         for path, mask in split.masks.items():
             if mask.histogram is None:
@@ -141,18 +133,21 @@ def _values(
             except UserError as error:
                 kind = "off_by_one" if "start at 1" in str(error) else "out_of_range"
                 wrong.setdefault(kind, []).append(path)
-                first.setdefault(kind, str(error))
+                first.setdefault(kind, error)
     meanings = {
         "off_by_one": "These masks count classes from 1: the last one is out of range.",
         "out_of_range": "These masks hold values that are no class: training stops when it meets one.",
     }
-    found = [
-        Finding(kind, "error", meanings[kind], first[kind].partition(": ")[2], tuple(paths))
-        for kind, paths in wrong.items()
-    ]
+    found = []
+    for kind, paths in wrong.items():
+        means = f"{meanings[kind]} The first: {str(first[kind]).partition(': ')[2]}"
+        flags = first[kind].flags if kind == "off_by_one" else _flags_for_all(splits, paths, rules)
+        # The classes of other data sets than folders are known; what is left to say is what is not labelled.
+        flags = tuple(each for each in flags if spec.name == "folder" or each.startswith("--ignore_label"))
+        found.append(Finding(kind, "error", means, add(flags) or "Correct the files", tuple(paths)))
     plain = tuple(range(len(rules.values)))
     if rules.values and rules.values != plain:
-        value = masks.format_values(rules.values)
+        value = notation.format_values(rules.values)
         binary = rules.values == (0, 255)
         found.append(
             Finding(
@@ -175,20 +170,36 @@ def _values(
     return found
 
 
-def _classes(shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec) -> list[Finding]:
+def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: masks.MaskRules) -> tuple[str, ...]:
+    """The flags that mend the values of all of these masks together; () where there are none."""
+    held = {path: mask.histogram for split in splits.values() for path, mask in split.masks.items()}
+    found = [histogram for path in paths if (histogram := held[path])]
+    counts: Counter[int] = Counter()
+    for histogram in found:
+        counts.update(histogram.counts)
+    if len({histogram.in_color for histogram in found}) > 1:
+        return ()  # values and colours have no flag in common
+    smallest = min(found, key=lambda histogram: histogram.width * histogram.height)
+    together = dataclasses.replace(smallest, counts=dict(counts), lossy=any(histogram.lossy for histogram in found))
+    try:
+        rules.translate(together, name="")
+    except UserError as error:
+        return error.flags
+    return ()
+
+
+def _contents(
+    splits: dict[str, Split],
+    shares: dict[str, dict[str, dict[int, int]]],
+    spec: DatasetSpec,
+    commands: Commands,
+) -> list[Finding]:
+    """Masks that teach nothing, or just one thing."""
+    held = [(path, set(share)) for split in shares.values() for path, share in split.items()]
+    empty = [path for path, labels in held if not labels - {spec.ignore_label}]
+    single = [path for path, labels in held if labels == {0} and spec.ignore_label != 0]
+    photos = {example.label: example.image for split in splits.values() for example in split.examples}
     found = []
-    empty = [
-        path
-        for split in shares.values()
-        for path, share in split.items()
-        if not any(label != spec.ignore_label for label in share)
-    ]
-    single = [
-        path
-        for split in shares.values()
-        for path, share in split.items()
-        if set(share) == {0} and spec.ignore_label != 0
-    ]
     for kind, paths, means in (
         ("empty", empty, "In these masks every pixel is ignored: they teach nothing, and do no harm."),
         (
@@ -198,8 +209,15 @@ def _classes(shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec) ->
         ),
     ):
         if paths:
-            mend = "rm " + " ".join(paths[:3]) + (" ..." if len(paths) > 3 else "") + " and their photos, if unintended"
-            found.append(Finding(kind, "warning", means, mend, tuple(paths)))
+            pairs = [each for path in paths for each in (path, photos[path])]
+            mend, command = "Nothing if that is meant, else remove them with their photos", commands.remove
+            found.append(Finding(kind, "warning", means, mend, tuple(paths), (command(pairs, name=kind),)))
+    return found
+
+
+def _missing(shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec, reseed: str) -> list[Finding]:
+    """Classes that a split is without."""
+    found = []
     present = {name: {label for share in split.values() for label in share} for name, split in shares.items() if split}
     for name, labels in present.items():
         missing = [
@@ -209,16 +227,13 @@ def _classes(shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec) ->
         ]
         if missing:
             shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
-            means = f"{len(missing)} classes never occur in {name}: {shown}."
-            found.append(
-                Finding(
-                    "missing_class", "warning", means, "Move examples of them there, or try another split: --seed=1"
-                )
-            )
+            means = f"{len(missing)} of {spec.num_classes} classes never occur in {name}: {shown}."
+            mend = f"Another split may have them: {reseed}; or add" if reseed else "Nothing if that is meant, else add"
+            found.append(Finding("missing_class", "warning", means, f"{mend} examples of them to {name}"))
     return found
 
 
-def _formats(splits: dict[str, Split]) -> list[Finding]:
+def _formats(splits: dict[str, Split], rules: masks.MaskRules | None) -> list[Finding]:
     known = [
         (path, mask.histogram) for split in splits.values() for path, mask in split.masks.items() if mask.histogram
     ]
@@ -230,12 +245,13 @@ def _formats(splits: dict[str, Split]) -> list[Finding]:
     colored = tuple(path for path, histogram in known if histogram.in_color)
     if colored:
         means = "These masks are coded in colours."
-        mend = "--mask_colors names the colour of class 0, 1, ..., or classes.csv in --data_dir (name,r,g,b)"
+        colors = rules.colors if rules else ()
+        mend = f"Nothing; this says the same: --mask_colors={notation.format_colors(colors)}" if colors else ""
         found.append(Finding("color_masks", "note", means, mend, colored))
     return found
 
 
-def _copies(splits: dict[str, Split]) -> list[Finding]:
+def _copies(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     """Pictures of the training split that are in the validation split as well."""
     if not {"train", "validation"} <= splits.keys():
         return []
@@ -254,19 +270,13 @@ def _copies(splits: dict[str, Split]) -> list[Finding]:
             pairs += [paths[start + row], others[column]]
     if not pairs:
         return []
+    labels = {example.image: example.label for example in splits["validation"].examples}
+    doomed = [each for path in dict.fromkeys(pairs[1::2]) for each in (path, labels[path]) if each]
     means = "The same picture is in train and in validation: the score will look better than it is."
-    return [
-        Finding("duplicates", "warning", means, f"Remove one of each pair and its mask: rm {pairs[1]}", tuple(pairs))
-    ]
+    mend = "Remove those of validation with their masks"
+    return [Finding("duplicates", "warning", means, mend, tuple(pairs), (commands.remove(doomed, name="duplicates"),))]
 
 
-def report(findings: list[Finding], write: Callable[[str], object] = print) -> None:
-    """Prints the findings, errors first."""
-    for finding in findings:
-        names = ", ".join(finding.files[:5]) + (f" and {len(finding.files) - 5} more" if len(finding.files) > 5 else "")
-        write(
-            f"{finding.severity} [{finding.kind}] {finding.means}"
-            + (f" Files ({len(finding.files)}): {names}." if names else "")
-        )
-        if finding.mend:
-            write(f"    mend: {finding.mend}")
+def add(flags: Sequence[str]) -> str:
+    """Says which flags mend something, any one of them; "" if there are none."""
+    return f"Add {'; or '.join(flags)}" if flags else ""

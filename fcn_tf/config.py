@@ -59,7 +59,7 @@ class Config:
     eval_every: int = 0
     save_every: int = 0
     log_every: int = 10
-    split: str = "validation"
+    split: str = ""  # "all" when checking, else "validation"
     precision: str = "float32"
     freeze: str = ""
     accumulate: int = 1
@@ -89,6 +89,8 @@ class Config:
 
     def __post_init__(self):
         object.__setattr__(self, "mode", ALIASES.get(self.mode, self.mode))
+        if not self.split:
+            object.__setattr__(self, "split", "all" if self.mode == "check" else "validation")
         for name, choices in (
             ("mode", (*MODES, *ALIASES)),
             ("dataset", DATASETS),

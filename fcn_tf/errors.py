@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this"."""
+"""The exceptions that mean "the user can mend this"."""
 
 
 class UserError(ValueError):
@@ -6,4 +6,23 @@ class UserError(ValueError):
 
     The message says what is wrong, what was found, what was expected and how to mend it, in one line.
     `main.py` prints it without a traceback and exits with status 2.
+
+    Attributes:
+      flags: each mends it, with its value, as it is to be typed; () where no flag does.
     """
+
+    def __init__(self, message: str, *, flags: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.flags = flags
+
+
+class MissingSplit(UserError):
+    """A data set without the split that was asked for.
+
+    Attributes:
+      lacks: what would have to be there, such as "no folders val and valannot in data".
+    """
+
+    def __init__(self, message: str, *, lacks: str = ""):
+        super().__init__(message)
+        self.lacks = lacks

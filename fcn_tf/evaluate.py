@@ -41,7 +41,7 @@ def run(config: Config) -> int:
     target = Run(config.logs_dir)
     if not config.predictions:
         target.require_model()
-    dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags())
+    dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags(), cache=target.facts)
     spec = dataset.spec
     # Read before the pass: it takes long, and mistakes should show at once.
     others = tally.read_areas(Run(config.compare), dataset) if config.compare else None
@@ -128,6 +128,7 @@ def table(summary: dict[str, Any]) -> str:
         values = (row["iou"], row["accuracy"], row["dice"], row["pixels"] / pixels)
         lines.append(f"{row['name']:<{width}}  " + "  ".join(map(_percent, values)))
     lines.append("")
+    rules = metrics.in_short(summary)
     for name, key in (
         ("mean IoU", "mean_iou"),
         ("mean accuracy", "mean_accuracy"),
@@ -136,10 +137,10 @@ def table(summary: dict[str, Any]) -> str:
         ("SceneParsing score", "scene_parsing_score"),
     ):
         interval = summary.get("intervals", {}).get(key)
-        sure = f"  {_percent(interval[0])} to {_percent(interval[1]).strip()}" if interval else ""
-        lines.append(f"{name:<{width}}  {_percent(summary[key])}{sure}")
+        sure = f"{_percent(interval[0])} to {_percent(interval[1]).strip()}" if interval else ""
+        lines.append(f"{name:<{width}}  {_percent(summary[key])}  {sure:<16}  {rules[key]}")
     if summary.get("boundary"):
-        lines.append(f"{'boundary F1 (BF)':<{width}}  {_percent(summary['boundary']['bf'])}")
+        lines.append(f"{'boundary F1 (BF)':<{width}}  {_percent(summary['boundary']['bf'])}  {'':16}  {rules['bf']}")
         for pixels_away, value in summary["boundary"]["trimap_iou"].items():
             lines.append(f"{f'mean IoU within {pixels_away} px':<{width}}  {_percent(value)}")
     if summary.get("comparison"):

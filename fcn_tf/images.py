@@ -81,7 +81,8 @@ def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
     As `decode_label`, but colours are left to the caller.
 
     Returns:
-      int32 (H, W) values, or uint8 (H, W, 3) RGB whose channels differ; and Pillow's name of the format.
+      (H, W) whole numbers, as wide as they are stored, or uint8 (H, W, 3) RGB whose channels differ; and Pillow's
+      name of the format.
 
     Raises:
       UserError: if it cannot be decoded.
@@ -96,7 +97,7 @@ def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
         if pixels.shape[-1] >= 3 and (pixels[..., 1:3] != pixels[..., :1]).any():
             return np.ascontiguousarray(pixels[..., :3]), form or ""
         pixels = pixels[..., 0]
-    return _whole(pixels, name), form or ""
+    return pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form or ""
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

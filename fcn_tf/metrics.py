@@ -192,6 +192,31 @@ def summarize(counts: np.ndarray, class_names: tuple[str, ...], ignore_label: in
     }
 
 
+def in_short(summary: dict[str, Any]) -> dict[str, str]:
+    """How each headline number of metrics.json came about, in a few words, to stand beside it.
+
+    Args:
+      summary: from `summarize`; with "boundary" from `BoundaryScores.summary` where outlines were scored.
+
+    Returns:
+      {key of the number, or "bf": its rule}.
+    """
+    absent = sum(row["iou"] is None for row in summary["per_class"])
+    zeros = f", {absent} absent as 0" if absent else ""
+    rules = {
+        "mean_iou": "over the classes that occur",
+        "mean_accuracy": "over the classes in the truth",
+        "pixel_accuracy": "of all labelled pixels",
+        "frequency_weighted_iou": "weighted by true area",
+        "scene_parsing_score": f"(pixel accuracy + IoU over all {len(summary['per_class'])} classes{zeros}) / 2",
+    }
+    if summary.get("boundary"):
+        outlines = summary["boundary"]
+        pixels = " to ".join(dict.fromkeys(f"{each:.1f}" for each in outlines["tolerance_pixels"] or []))
+        rules["bf"] = f"within {outlines['tolerance']:.2%} of the diagonal" + (f", {pixels} px" if pixels else "")
+    return rules
+
+
 def _ratio(part: Any, whole: Any) -> np.ndarray:
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fcn_tf import charts, images, pages
+from fcn_tf import charts, images, metrics, pages
 from fcn_tf.datasets.base import DatasetSpec
 from fcn_tf.tally import Shown
 
@@ -73,12 +73,14 @@ def build(
 
 
 def _headline(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    rules = metrics.in_short(summary)
     tiles = [
-        {"name": name, "value": summary[key], "interval": summary["intervals"].get(key)}
+        {"name": name, "value": summary[key], "interval": summary["intervals"].get(key), "rule": rules[key]}
         for key, name in _HEADLINE.items()
     ]
     if summary.get("boundary"):
-        tiles.append({"name": "boundary F1 (BF)", "value": summary["boundary"]["bf"], "interval": None})
+        value = summary["boundary"]["bf"]
+        tiles.append({"name": "boundary F1 (BF)", "value": value, "interval": None, "rule": rules["bf"]})
     return tiles
 
 

@@ -29,7 +29,7 @@ def run(config: Config) -> int:
     """
     source = Run(config.logs_dir)
     source.require_model()
-    dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags())
+    dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags(), cache=source.facts)
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
     count = min(config.batch_size, len(dataset))

@@ -103,7 +103,7 @@ def test_data_sets_share_only_what_is_made_for_it():
     for path, room in SOURCES.items():
         if room == "datasets" and path.stem != "__init__":
             siblings = {name.split(".")[2] for name, _ in IMPORTS[path] if name.startswith("fcn_tf.datasets.")}
-            shared = {"base", "pairs", "masks", "facts", "coding"}
+            shared = {"base", "pairs", "layouts", "masks", "notation", "stored", "facts", "coding"}
             assert siblings <= ({"base"} if path.stem in ("pairs", "base") else shared), path.stem
 
 

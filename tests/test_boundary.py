@@ -58,6 +58,54 @@ def test_bf_leaves_ignored_pixels_out():
     np.testing.assert_array_equal(boundary.bf_scores(truth, found, num_classes=2, ignore_label=7), [1, 1])
 
 
+def halves(first, rim=0, size=(60, 80)):
+    """Class 1 from column `first` on, 0 before it, with `rim` ignored (7) columns around that place."""
+    labels = np.zeros(size, np.int32)
+    labels[:, first:] = 1
+    if rim:
+        labels[:, first - rim // 2 : first - rim // 2 + rim] = 7
+    return labels
+
+
+@pytest.mark.parametrize(("first", "score"), [(37, 0), (38, 1), (39, 1), (40, 1), (41, 1), (42, 1), (43, 0)])
+def test_bf_of_an_outline_hidden_by_a_rim(first, score):
+    # Columns 38 to 41 are ignored: the outline is before column 38, 39, 40, 41 or 42, and nobody knows where.
+    scores = boundary.bf_scores(halves(40, rim=4), halves(first), num_classes=2, ignore_label=7)
+    np.testing.assert_array_equal(scores, [score, score])
+
+
+def test_a_rim_does_not_widen_a_tolerance_that_is_larger():
+    # Half of a rim of 4 is 2 pixels, less than the tolerance of 3: as if the outline were drawn at column 40.
+    for first, score in ((36, 0), (37, 1), (43, 1), (44, 0)):
+        for truth in (halves(40, rim=4), halves(40)):
+            found = boundary.bf_scores(truth, halves(first), num_classes=2, ignore_label=7, tolerance=0.03)
+            np.testing.assert_array_equal(found, [score, score])
+
+
+def test_bf_counts_what_is_wrong_beside_a_rim():
+    found = halves(40)
+    found[10:15, 60:65] = 0  # a hole far from the rim: 16 outline pixels of class 0, 20 of class 1 around it
+    scores = boundary.bf_scores(halves(40, rim=4), found, num_classes=2, ignore_label=7)
+    for score, wrong in zip(scores, (16, 20), strict=True):
+        precision = 60 / (60 + wrong)  # 60 rows of outline are right, although they lie on ignored pixels
+        np.testing.assert_allclose(score, 2 * precision / (precision + 1))
+
+
+def test_bf_knows_no_outline_in_a_wide_ignored_region():
+    truth = halves(40, rim=8)
+    assert np.isnan(boundary.bf_scores(truth, halves(40), num_classes=2, ignore_label=7)).all()
+    # What is predicted on labelled pixels is wrong all the same.
+    np.testing.assert_array_equal(boundary.bf_scores(truth, halves(20), num_classes=2, ignore_label=7), [0, 0])
+
+
+def test_bf_of_a_rim_inside_one_class_is_no_outline():
+    truth = np.zeros((60, 80), np.int32)
+    truth[:, 38:41] = 7
+    found = np.zeros((60, 80), np.int32)
+    found[:, 38:41] = 1
+    assert np.isnan(boundary.bf_scores(truth, found, num_classes=2, ignore_label=7)).all()
+
+
 def test_bf_without_outlines_is_nothing():
     flat = np.zeros((4, 4), np.int32)
     assert np.isnan(boundary.bf_scores(flat, flat, num_classes=1)).all()
@@ -72,6 +120,15 @@ def test_trimap_by_hand():
     np.testing.assert_array_equal(counts[1][:, :2], [[0, 2], [0, 2]])
     np.testing.assert_array_equal(counts[2][:, :2], [[3, 2], [1, 4]])
     assert counts.shape == (3, 2, 3) and counts.dtype == np.int64
+
+
+def test_trimap_around_a_rim():
+    truth, found = np.array([[0] * 4 + [7] * 2 + [1] * 4]), np.array([[0] * 3 + [1] * 7])
+    counts = boundary.trimap_counts(truth, found, num_classes=2, ignore_label=7, widths=(1, 2, 3))
+    # The outline is pixels 4 and 5, which are ignored; 3 and 6 are one pixel from it, 2 and 7 two.
+    assert not counts[0].any()
+    np.testing.assert_array_equal(counts[1][:, :2], [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(counts[2][:, :2], [[1, 1], [0, 2]])
 
 
 def test_trimap_without_outlines_or_labels_counts_nothing():

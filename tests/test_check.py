@@ -1,6 +1,8 @@
 """check: each bad input is made here, found, named, and mended by what is printed."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +53,11 @@ def test_sound_data_says_how_to_train(data, capsys):
     assert run(data)[0] == 0  # from the cache
 
 
+def shell(command):
+    """Runs what was printed, as a user would."""
+    subprocess.run(command.replace("python -c", f"{sys.executable} -c"), shell=True, check=True)
+
+
 def test_unreadable_and_truncated_files(data):
     photo = data / "images/p0.png"
     photo.write_bytes(photo.read_bytes()[:-200])
@@ -75,7 +82,49 @@ def test_sizes_that_differ_and_exif_turns(data):
     assert status == 1
     assert [path[-6:] for path in found["size_mismatch"]["files"]] == ["p0.png"]
     assert [path[-6:] for path in found["exif_turned"]["files"]] == ["p1.png"]
-    assert "ROTATE_270" in found["exif_turned"]["mend"] and "masks/p1.png" in found["exif_turned"]["mend"]
+    assert np.asarray(Image.open(data / "masks/p1.png")).shape == (32, 40)
+    (command,) = found["exif_turned"]["commands"]
+    shell(command)
+    turned = np.asarray(Image.open(data / "masks/p1.png"))  # 6: a quarter to the right, so what was left is on top
+    np.testing.assert_array_equal(turned, np.repeat([[0]] * 20 + [[255]] * 20, 32, axis=1))
+    assert "exif_turned" not in run(data)[1]
+
+
+def turn(path, orientation):
+    picture = Image.open(path)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_exif_turns_that_leave_the_size_are_shown_both_ways(data, orientation):
+    turn(data / "images/p1.png", orientation)
+    status, found, _ = run(data)
+    finding = found["exif_unsure"]
+    assert status == 0 and finding["severity"] == "warning"
+    assert [path[-6:] for path in finding["files"]] == ["p1.png"]
+    place = list(found).index("exif_unsure")
+    shown = [np.asarray(Image.open(data.parent / f"logs/check/finding_{place}_{each}.png")) for each in (0, 1)]
+    # The same photo under two masks; in a mask whose halves are above each other, mirroring changes nothing.
+    assert (shown[0] != shown[1]).any() == (orientation != 4)
+    page = (data.parent / "logs/check/index.html").read_text()
+    assert "p1: mask as it is" in page and "p1: mask turned" in page
+    shell(finding["commands"][0])
+    swapped = orientation != 4
+    assert (np.asarray(Image.open(data / "masks/p1.png"))[0, 0] == 255) == swapped
+
+
+def test_square_photos_turned_by_exif_are_unsure_and_unturned_ones_are_not(data):
+    for name in NAMES:
+        write(data / "images" / f"{name}.png", np.random.default_rng(int(name[1])).integers(0, 256, (32, 32, 3)))
+        write(data / "masks" / f"{name}.png", np.resize([0, 255], (32, 32)))
+    for name in NAMES[:5]:
+        turn(data / "images" / f"{name}.png", 8)
+    turn(data / "images/p5.png", 1)
+    _, found, _ = run(data)
+    assert sorted(path[-6:] for path in found["exif_unsure"]["files"]) == [f"{name}.png" for name in NAMES[:5]]
+    assert found["exif_unsure"]["commands"][0].endswith("exif_unsure_8.txt")  # more than a few: a list
 
 
 def ids(data, values):
@@ -88,8 +137,14 @@ def test_out_of_range(data):
     write(data / "masks/p4.png", np.resize([0, 1, 9], (32, 40)))
     status, found, _ = run(data, num_classes=3)
     assert status == 1 and [path[-6:] for path in found["out_of_range"]["files"]] == ["p4.png"]
-    assert "--ignore_label=9" in found["out_of_range"]["mend"]
+    assert found["out_of_range"]["mend"] == "Add --ignore_label=9; or --num_classes=4 --mask_values=0-2,9"
+    assert run(data, num_classes=4, mask_values="0-2,9")[0] == 0
     assert run(data, num_classes=3, ignore_label="9")[0] == 0
+    write(data / "masks/p5.png", np.resize([0, 1, 12], (32, 40)))
+    status, found, _ = run(data, num_classes=3)
+    assert status == 1 and len(found["out_of_range"]["files"]) == 2
+    assert found["out_of_range"]["mend"] == "Add --num_classes=5 --mask_values=0-2,9,12"  # for both of them
+    assert run(data, num_classes=5, mask_values="0-2,9,12")[0] == 0
 
 
 def test_off_by_one(data):
@@ -104,7 +159,8 @@ def test_off_by_one(data):
 def test_classes_that_are_not_clear(data):
     ids(data, [0, 7])
     status, found, _ = run(data)
-    assert status == 1 and "--mask_values=0,7" in found["classes"]["means"]
+    assert status == 1 and found["classes"]["mend"] == "Add --num_classes=8; or --mask_values=0,7"
+    assert run(data, num_classes=8)[0] == run(data, mask_values="0,7")[0] == 0
 
 
 def test_jpeg_color_and_empty_masks(data):
@@ -121,6 +177,7 @@ def test_jpeg_color_and_empty_masks(data):
     status, found, report = run(data)
     assert status == 0 and len(found["color_masks"]["files"]) == 5
     assert "--mask_colors=" in report["command"]
+    assert found["color_masks"]["mend"].endswith("--mask_colors=000000,ff0000")
 
 
 def test_ignored_masks_and_missing_classes(tmp_path):
@@ -143,7 +200,79 @@ def test_the_same_picture_in_train_and_validation(data):
     picture.resize((200, 160)).save(data / "images/p5.png")
     write(data / "masks/p5.png", np.resize([0, 255], (160, 200)))
     status, found, _ = run(data)
-    assert status == 0 and "rm " in found["duplicates"]["mend"]
+    (command,) = found["duplicates"]["commands"]
+    (held,) = {path for path in found["duplicates"]["files"][1::2]}
+    assert status == 0 and command == f"rm -- {held} {held.replace('images', 'masks')}"
+
+
+def test_what_removes_files_can_be_pasted(data):
+    for number in range(3):
+        (data / f"images/p{number}.png").rename(data / f"images/it's {number}.png")
+        (data / f"masks/p{number}.png").unlink()
+        write(data / f"masks/it's {number}.png", np.zeros((32, 40)))
+    _, found, _ = run(data)
+    (command,) = found["one_class"]["commands"]
+    assert command.startswith("xargs rm -- < ")
+    assert len(list((data / "images").iterdir())) == len(list((data / "masks").iterdir())) == 6
+    shell(command)
+    left = [f"p{number}.png" for number in (3, 4, 5)]
+    for folder in ("images", "masks"):
+        assert sorted(path.name for path in (data / folder).iterdir()) == left
+
+
+def test_splits_that_are_there(tmp_path, capsys):
+    for number in range(2):
+        write(tmp_path / f"data/val/{number}.png", np.random.default_rng(number).integers(0, 256, (32, 40, 3)))
+        write(tmp_path / f"data/valannot/{number}.png", np.resize(np.arange(11), (32, 40)))
+    options = {"mode": "check", "dataset": "camvid", "data_dir": str(tmp_path / "data")}
+    options["logs_dir"] = str(tmp_path / "logs")
+    assert check.run(Config(**options)) == 1
+    said = capsys.readouterr().out
+    assert "There is no train split (no folders train and trainannot in" in said and "test split" not in said
+    assert "--split=validation" in said and "validation: 2 pairs" in said and "weight" not in said
+    assert not (tmp_path / "logs/check/class_weights.csv").exists()
+    assert check.run(Config(**options, split="validation")) == 0
+    said = capsys.readouterr().out
+    assert "Only the validation split was looked at: no errors." in said and "--mode=train" not in said
+    with pytest.raises(UserError, match="train and trainannot"):
+        check.run(Config(**options, split="train"))
+    for name in ("train", "test"):
+        for number in range(2):
+            pixels = np.random.default_rng([number, len(name)]).integers(0, 256, (32, 40, 3))
+            write(tmp_path / f"data/{name}/{number}.png", pixels)
+            write(tmp_path / f"data/{name}annot/{number}.png", np.resize(np.arange(11), (32, 40)))
+    assert check.run(Config(**options)) == 0
+    assert "test: 2 pairs" in capsys.readouterr().out
+
+
+def test_another_seed_is_for_seeded_splits_only(data, tmp_path):
+    ids(data, [0, 1, 2])
+    write(data / "masks/p4.png", np.resize([0, 1, 2, 3], (32, 40)))
+    _, found, _ = run(data)
+    assert "--seed=1;" in found["missing_class"]["mend"]
+    for folder in ("images", "masks"):
+        (data / folder / "val").mkdir()
+        (data / folder / "train").mkdir()
+        for name in NAMES:
+            part = "val" if name == "p0" else "train"
+            (data / folder / f"{name}.png").rename(data / folder / part / f"{name}.png")
+    _, found, _ = run(data)
+    assert "--seed" not in found["missing_class"]["mend"]
+
+
+def test_of_many_classes_the_most_frequent_and_the_rarest_are_printed(data, capsys):
+    for number, name in enumerate(NAMES):
+        # Class k fills k + 1 of 1035 pixels, 0 to 44; 45 to 49 occur nowhere.
+        pixels = np.repeat(np.arange(45), np.arange(1, 46))
+        write(data / "masks" / f"{name}.png", np.resize(pixels, (23, 45)))
+        write(data / "images" / f"{name}.png", np.random.default_rng(number).integers(0, 256, (23, 45, 3)))
+    _, _, report = run(data, num_classes=50)
+    said = capsys.readouterr().out
+    printed = [int(line.split()[1]) for line in said.splitlines() if line.startswith("class ")]
+    assert printed == [*range(44, 34, -1), *range(9, -1, -1)]
+    assert "25 classes between these" in said and "5 classes do not occur" in said
+    assert len(report["classes"]) == 50
+    assert (data.parent / "logs/check/index.html").read_text().count('<td class="name">') == 50
 
 
 def test_too_few_and_nothing_to_check(tmp_path, data):

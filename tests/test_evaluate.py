@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from fcn_tf import evaluate, images, metrics
-from fcn_tf.datasets import DATASETS
+from fcn_tf.config import Config
+from fcn_tf.datasets import DATASETS, facts
 from fcn_tf.errors import UserError
 from fcn_tf.tally import Tally
 from tests import tiny_run
@@ -63,6 +65,7 @@ def test_run_writes_every_number(tmp_path, capsys):
     assert (rows[0]["id"], rows[0]["name"], rows[0]["iou"]) == ("0", "red", "0.5")
     out = capsys.readouterr().out
     assert "mean IoU                 50.00  " in out and "2 images of tiny validation" in out
+    assert re.search(r"^SceneParsing score  .* \(pixel accuracy \+ IoU over all 3 classes\) / 2$", out, re.M)
 
 
 def test_run_without_a_model_says_to_train(tmp_path):
@@ -111,6 +114,34 @@ def test_table_aligns_and_marks_what_has_no_value():
     assert lines[1].split() == ["a", "100.00", "100.00", "100.00", "100.00"]
     assert lines[2].split() == ["traffic", "light", "-", "-", "-", "0.00"]
     assert len({len(line) for line in lines[:3]}) == 1
+
+
+def test_each_score_says_its_rule():
+    summary = metrics.summarize(np.array([[3, 0, 0], [1, 2, 0], [0, 0, 0]]), ("a", "b", "c"))
+    summary["boundary"] = {"bf": 0.5, "trimap_iou": {}, "tolerance": 0.0075, "tolerance_pixels": [1.02, 4.5]}
+    lines = evaluate.table(summary).splitlines()
+    assert lines[-2].startswith("SceneParsing score")
+    assert lines[-2].endswith("(pixel accuracy + IoU over all 3 classes, 1 absent as 0) / 2")
+    assert lines[-1].startswith("boundary F1 (BF)         50.00")
+    assert lines[-1].endswith("within 0.75% of the diagonal, 1.0 to 4.5 px")
+
+
+def test_files_are_looked_at_once(tmp_path, monkeypatch):
+    for number in range(3):
+        os.makedirs(tmp_path / "data/images", exist_ok=True)
+        (tmp_path / f"data/images/{number}.png").write_bytes(images.encode_png(np.zeros((4, 4, 3), np.uint8)))
+        save_labels(tmp_path / "data/masks", {f"{number}.png": [[0, 1]] * 2 if number == 2 else [[0, 1, 0, 1]] * 4})
+    looked = []
+    for kind, look in list(facts._LOOKS.items()):
+        monkeypatch.setitem(facts._LOOKS, kind, lambda path, look=look: (looked.append(path), look(path))[1])
+    config = Config(
+        mode="evaluate", dataset="folder", data_dir=str(tmp_path / "data"), split="all", on_bad_example="skip",
+        logs_dir=str(tmp_path / "logs"), predictions=str(tmp_path / "data/masks"),
+    )  # fmt: skip
+    evaluate.run(config)
+    assert len(looked) == len(set(looked)) == 6
+    evaluate.run(config)
+    assert len(looked) == 6
 
 
 def test_scoring_files_needs_no_tensorflow():

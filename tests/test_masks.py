@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn_tf.datasets import coding, masks
+from fcn_tf.datasets import coding, notation, stored
 from fcn_tf.datasets.masks import MaskRules
 from fcn_tf.errors import UserError
 
@@ -25,7 +25,7 @@ def encoded(pixels, form="PNG", mode=None, **options):
 
 
 def labels(data, rules):
-    return rules.apply(*masks.decode(data, name="mask"), name="mask")
+    return rules.apply(*stored.decode(data, name="mask"), name="mask")
 
 
 def halves(first, second):
@@ -80,6 +80,16 @@ def test_blended_edges_of_a_resized_mask():
     assert set(found.ravel()) == {0, 1} and found[0, 209] == 0 and found[0, 210] == 1
 
 
+def test_counting_alone_finds_what_decoding_finds():
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 1000], [40000, 0]], np.uint16)).save(file, "PNG")
+    for data in (encoded([[0, 7], [7, 255]]), encoded([[[255, 0, 0], [0, 0, 1]]]), file.getvalue()):
+        pixels, histogram = stored.decode(data, name="mask")
+        assert pixels.dtype == np.int32 and stored.count(data, name="mask") == histogram
+        values, counts = np.unique(pixels, return_counts=True)
+        assert histogram.counts == dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
 def message(data, rules):
     with pytest.raises(UserError) as caught:
         labels(data, rules)
@@ -104,23 +114,23 @@ def test_ids_in_jpegs_and_colors_without_rules_are_refused():
 
 
 def test_values_and_colors_as_flags():
-    assert masks.parse_values("0,255") == (0, 255)
-    assert masks.parse_values("0-3,9") == (0, 1, 2, 3, 9)
-    assert masks.format_values((0, 1, 2, 3, 9)) == "0-3,9"
-    assert masks.parse_colors("000000,#ff0000") == masks.parse_colors("0,0,0;255,0,0") == ((0, 0, 0), (255, 0, 0))
+    assert notation.parse_values("0,255") == (0, 255)
+    assert notation.parse_values("0-3,9") == (0, 1, 2, 3, 9)
+    assert notation.format_values((0, 1, 2, 3, 9)) == "0-3,9"
+    assert notation.parse_colors("000000,#ff0000") == notation.parse_colors("0,0,0;255,0,0") == ((0, 0, 0), (255, 0, 0))
     for parse, text in (
-        (masks.parse_values, "a"),
-        (masks.parse_values, "0,0"),
-        (masks.parse_values, "70000"),
-        (masks.parse_colors, "red"),
-        (masks.parse_colors, "1,2,300"),
+        (notation.parse_values, "a"),
+        (notation.parse_values, "0,0"),
+        (notation.parse_values, "70000"),
+        (notation.parse_colors, "red"),
+        (notation.parse_colors, "1,2,300"),
     ):
         with pytest.raises(UserError):
             parse(text)
 
 
 def discovered(*datas, **declared):
-    histograms = [masks.decode(data, name="mask")[1] for data in datas]
+    histograms = [stored.decode(data, name="mask")[1] for data in datas]
     return coding.discover(histograms, coding.Declared(**declared), name="folder")
 
 

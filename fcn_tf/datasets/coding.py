@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fcn_tf.datasets import masks
-from fcn_tf.datasets.masks import APART, Color, Histogram, MaskRules
+from fcn_tf.datasets import notation
+from fcn_tf.datasets.masks import APART, MaskRules
+from fcn_tf.datasets.notation import Color
+from fcn_tf.datasets.stored import Histogram
 from fcn_tf.errors import UserError
 
 _USUAL_IGNORE = 255  # what most data sets store for "not labelled"
@@ -66,7 +68,8 @@ def discover(histograms: Iterable[Histogram], declared: Declared, *, name: str) 
         flag = "--mask_values" if values else "--mask_colors"
         raise UserError(
             f"--num_classes={declared.num_classes}, but there are {count} values or colours of classes ({flag}"
-            f"={masks.format_values(values) if values else masks.format_colors(colors)}); give as many."
+            f"={notation.format_values(values) if values else notation.format_colors(colors)}); give as many.",
+            flags=(f"--num_classes={count}",),
         )
     return MaskRules(values, colors if not values or len(colors) == count else (), ignore)
 
@@ -95,7 +98,10 @@ def _values(
     seen = _meant(histograms, declared, name)
     classes = seen - {ignore}
     if not classes:
-        raise UserError(f"{name}: masks hold nothing but the ignored value {ignore}; set --ignore_label=none.")
+        raise UserError(
+            f"{name}: masks hold nothing but the ignored value {ignore}; set --ignore_label=none.",
+            flags=("--ignore_label=none",),
+        )
     wanted = declared.num_classes or len(declared.colors)
     auto = declared.ignore == "auto" and _USUAL_IGNORE in classes
     rest = classes - {_USUAL_IGNORE}
@@ -107,10 +113,15 @@ def _values(
             return identity, ignore  # reading a file with a value out of range will say so
         if len(classes) == wanted:
             return tuple(sorted(classes)), ignore
+        named, others = notation.format_values(tuple(sorted(classes))), tuple(sorted(classes))[:-1]
+        flags = [f"--num_classes={len(classes)} --mask_values={named}"]
+        if len(others) == wanted:
+            flags.append(f"--mask_values={notation.format_values(others)} --ignore_label={max(classes)}")
         raise UserError(
             f"{name}: masks hold {_some(classes)}, but --num_classes={wanted}; name the value of each class with "
-            f"--mask_values={masks.format_values(tuple(sorted(classes)))} and --num_classes={len(classes)}, or say "
-            f"which one is not labelled with --ignore_label."
+            f"--mask_values={named} and --num_classes={len(classes)}, or say which one is not labelled with "
+            "--ignore_label.",
+            flags=tuple(flags),
         )
     if auto and len(rest) > 1 and max(rest) < 2 * len(rest):  # ids without many gaps
         return tuple(range(max(rest) + 1)), _USUAL_IGNORE
@@ -122,11 +133,13 @@ def _values(
     if len(classes) == 1:
         raise UserError(
             f"{name}: every mask holds nothing but {top}, so there is nothing to learn; are these the masks? Say "
-            f"--num_classes={max(top + 1, 2)} if they are."
+            f"--num_classes={max(top + 1, 2)} if they are.",
+            flags=(f"--num_classes={max(top + 1, 2)}",),
         )
     raise UserError(
         f"{name}: masks hold {_some(classes)}, which can be read in two ways; say --num_classes={top + 1} if these are "
-        f"ids, or --mask_values={masks.format_values(tuple(sorted(classes)[:50]))} if each is a class."
+        f"ids, or --mask_values={notation.format_values(tuple(sorted(classes)[:50]))} if each is a class.",
+        flags=(f"--num_classes={top + 1}", f"--mask_values={notation.format_values(tuple(sorted(classes)))}"),
     )
 
 
@@ -173,21 +186,22 @@ def _colors(histograms: list[Histogram], declared: Declared, name: str) -> tuple
     lossy = any(histogram.lossy for histogram in histograms)
     for histogram in histograms:
         for value, count in histogram.counts.items():
-            total[value if histogram.in_color else masks.pack((value & 255,) * 3)] += count
+            total[value if histogram.in_color else notation.pack((value & 255,) * 3)] += count
     pixels = sum(total.values())
     found: list[Color] = []
     for value, count in total.most_common(4 * _MANY_COLORS):
-        color = masks.unpack(value)
+        color = notation.unpack(value)
         near = lossy and any(max(abs(a - b) for a, b in zip(color, other, strict=True)) < APART for other in found)
         if not near and (not lossy or count >= _LEAST * pixels):
             found.append(color)
     wanted = declared.num_classes
     if len(found) > _MANY_COLORS or (wanted and len(found) != wanted):
-        shown = masks.format_colors(tuple(found[: wanted or 6]))
+        shown = notation.format_colors(tuple(found[: wanted or 6]))
         raise UserError(
             f"{name}: masks are coded in {len(found)} colours"
             + (f", but --num_classes={wanted}" if wanted else "")
-            + f"; name the colour of each class: --mask_colors={shown}, or in classes.csv (name,r,g,b) in --data_dir."
+            + f"; name the colour of each class: --mask_colors={shown}, or in classes.csv (name,r,g,b) in --data_dir.",
+            flags=(f"--mask_colors={shown}",) if wanted and len(found) > wanted else (),
         )
     return tuple(sorted(found))
 

@@ -14,7 +14,7 @@ import numpy as np
 import tqdm
 
 from fcn_tf import files, images
-from fcn_tf.datasets import masks, pairs
+from fcn_tf.datasets import pairs, stored
 from fcn_tf.datasets.base import Example
 from fcn_tf.errors import UserError
 
@@ -52,7 +52,7 @@ class Mask:
     """
 
     error: str = ""
-    histogram: masks.Histogram | None = None
+    histogram: stored.Histogram | None = None
 
 
 class Facts:
@@ -130,7 +130,7 @@ def _look_at_photo(path: str) -> dict[str, Any]:
 
 def _look_at_mask(path: str) -> dict[str, Any]:
     try:
-        _, found = masks.decode(pairs.read_bytes(path), name=path)
+        found = stored.count(pairs.read_bytes(path), name=path)
     except UserError as error:
         return {"error": str(error)}
     most = sorted(found.counts.items(), key=lambda item: -item[1])[:_KEPT]
@@ -148,7 +148,7 @@ def _mask(fact: dict[str, Any]) -> Mask:
     if "error" in fact:
         return Mask(error=fact["error"])
     counts = {value: count for value, count in fact["counts"]}
-    return Mask(histogram=masks.Histogram(**{**fact, "counts": counts}))
+    return Mask(histogram=stored.Histogram(**{**fact, "counts": counts}))
 
 
 _LOOKS = {"photo": _look_at_photo, "mask": _look_at_mask}

@@ -1,7 +1,6 @@
 """Masks as they occur -> class ids: indices, palettes, 0/255, colours, JPEG noise; or one clear line.
 
-`MaskRules` says which stored value or colour is which class. What a file holds is first counted (`Histogram`),
-so that a whole data set can be judged by its counts before any rule is made.
+`MaskRules` says which stored value or colour is which class.
 """
 
 import functools
@@ -10,40 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from fcn_tf import images
-from fcn_tf.datasets import pairs
+from fcn_tf.datasets import notation, pairs, stored
 from fcn_tf.datasets.base import DatasetSpec, Example
+from fcn_tf.datasets.notation import Color
+from fcn_tf.datasets.stored import Histogram
 from fcn_tf.errors import UserError
-
-Color = tuple[int, int, int]
 
 # Values at least this far apart can be told apart in spite of compression noise.
 APART = 32
 _NOISE = APART // 2  # how far noise moves a value
 _FEW = 8  # this many unknown values or fewer are classes that nobody declared; more are blended edges
 _SHARE = 0.05  # a single unknown value that fills more of a mask is no blended edge
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """What a mask stores.
-
-    Attributes:
-      in_color: whether its pixels are colours, as 256 * (256 * r + g) + b.
-      lossy: whether its format may have changed the values.
-      width, height: in pixels.
-      counts: {value: pixels}; of colours the most frequent `KEPT`.
-      distinct: how many values there are.
-    """
-
-    in_color: bool
-    lossy: bool
-    width: int
-    height: int
-    counts: dict[int, int]
-    distinct: int
-
-
-KEPT = 1024
 
 
 @dataclass(frozen=True)
@@ -64,13 +40,8 @@ class MaskRules:
     ignore_color: Color | None = None
 
     def __post_init__(self):
-        for flag, stored in (("mask_values", self.values), ("mask_colors", self.colors)):
-            if len(set(stored)) < len(stored):
-                raise UserError(f"--{flag} names a value twice ({stored}); give one for each class.")
-        if any(not 0 <= value <= 65535 for value in self.values):
-            raise UserError(f"--mask_values must be from 0 to 65535, got {format_values(self.values)}.")
-        if any(not 0 <= channel <= 255 for color in self.colors for channel in color):
-            raise UserError(f"--mask_colors must be of r, g, b from 0 to 255, got {self.colors}.")
+        notation.check_values(self.values)
+        notation.check_colors(self.colors)
         if self.values and self.colors and len(self.values) != len(self.colors):
             raise UserError(
                 f"--mask_values names {len(self.values)} classes but there are {len(self.colors)} colours; "
@@ -103,11 +74,11 @@ class MaskRules:
         values = {value: place for place, value in enumerate(self.values)}
         if not values:  # a mask of greys alone is decoded to values; greys are colours as well
             values = {color[0]: place for place, color in enumerate(self.colors) if len(set(color)) == 1}
-        colors = {pack(color): place for place, color in enumerate(self.colors)}
+        colors = {notation.pack(color): place for place, color in enumerate(self.colors)}
         if self.values and self.ignore is not None and self.ignore_label is not None:
             values.setdefault(self.ignore, self.ignore_label)
         if self.ignore_color is not None and self.ignore_label is not None:
-            colors.setdefault(pack(self.ignore_color), self.ignore_label)
+            colors.setdefault(notation.pack(self.ignore_color), self.ignore_label)
         return {False: values, True: colors}
 
     def translate(self, histogram: Histogram, *, name: str) -> dict[int, int]:
@@ -142,7 +113,7 @@ class MaskRules:
         return {value: count for value, count in far.items() if count > least and distances[value] > APART}
 
     def _wrong_kind(self, histogram: Histogram, name: str) -> UserError:
-        shown = ", ".join(show(value, histogram.in_color) for value in list(histogram.counts)[:3])
+        shown = ", ".join(notation.show(value, histogram.in_color) for value in list(histogram.counts)[:3])
         if histogram.in_color:
             return UserError(
                 f"{name}: the mask is coded in colours (such as {shown}), but no colours were given; name one for "
@@ -155,17 +126,20 @@ class MaskRules:
 
     def _out_of_range(self, histogram: Histogram, strangers: dict[int, int], name: str) -> UserError:
         values = sorted(strangers, key=strangers.__getitem__, reverse=True)
-        shown = ", ".join(show(value, histogram.in_color) for value in values[:3])
+        shown = ", ".join(notation.show(value, histogram.in_color) for value in values[:3])
         more = f" and {len(values) - 3} more" if len(values) > 3 else ""
         share = sum(strangers.values())
         what = f"{name}: the mask holds {shown}{more} in {share} of {histogram.width * histogram.height} pixels; "
         if histogram.in_color:
-            colors = ",".join(f"{pack(color):06x}" for color in self.colors)
+            colors = ",".join(f"{notation.pack(color):06x}" for color in self.colors)
+            more_colors = f"--mask_colors={colors},{values[0]:06x}"
             return UserError(
-                f"{what}expected the colours {colors}. If it is a class of its own, add it: "
-                f"--mask_colors={colors},{values[0]:06x}; else correct the file."
+                f"{what}expected the colours {colors}. If it is a class of its own, add it: {more_colors}; else "
+                "correct the file.",
+                flags=(f"--num_classes={len(self.colors) + 1} {more_colors}",),
             )
-        expected = format_values(self.values) + ("" if self.ignore is None else f" or {self.ignore} (ignored)")
+        expected = notation.format_values(self.values) + ("" if self.ignore is None else f" or {self.ignore} (ignored)")
+        flags: tuple[str, ...] = ()
         if histogram.lossy:
             mend = "JPEG blurs values that lie so close: save masks as PNG"
         elif max(values) == self.num_classes and self.values == tuple(range(self.num_classes)):
@@ -173,15 +147,20 @@ class MaskRules:
                 f"ids seem to start at 1: set --mask_values=1-{self.num_classes}, with --ignore_label=0 if 0 means "
                 f"'not labelled'; or --num_classes={self.num_classes + 1}"
             )
+            flags = (f"--mask_values=1-{self.num_classes}", f"--num_classes={self.num_classes + 1}")
         else:
             mend = (
                 f"If {max(values)} means 'not labelled', set --ignore_label={max(values)}; if it is a class, name "
-                "every value: --mask_values=" + format_values(tuple(sorted({*self.values, *values[:8]})))
+                "every value: --mask_values=" + notation.format_values(tuple(sorted({*self.values, *values[:8]})))
             )
-        return UserError(f"{what}expected {expected}. {mend}.")
+            every = tuple(sorted({*self.values, *values}))
+            flags = (f"--num_classes={len(every)} --mask_values={notation.format_values(every)}",)
+            if len(values) == 1:  # it mends no more than one value
+                flags = (f"--ignore_label={values[0]}", *flags)
+        return UserError(f"{what}expected {expected}. {mend}.", flags=flags)
 
     def apply(self, pixels: np.ndarray, histogram: Histogram, *, name: str) -> np.ndarray:
-        """Stored pixels, as `decode` gives them -> int32 (H, W) class ids or `ignore_label`.
+        """Stored pixels, as `stored.decode` gives them -> int32 (H, W) class ids or `ignore_label`.
 
         Raises:
           UserError: as `translate`.
@@ -206,36 +185,6 @@ class MaskRules:
         return ids[np.searchsorted(values, pixels)]
 
 
-def decode(data: bytes, *, name: str) -> tuple[np.ndarray, Histogram]:
-    """Decodes a mask to what it stores.
-
-    Returns:
-      int32 (H, W) of values, or of colours packed as in `Histogram`; and their counts.
-
-    Raises:
-      UserError: if it cannot be decoded.
-    """
-    pixels, form = images.decode_mask(data, name=name)
-    in_color = pixels.ndim == 3
-    if in_color:
-        red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-        pixels = (red << 16) | (green << 8) | blue
-    if not in_color and pixels.size and 0 <= pixels.min() and pixels.max() < 65536:
-        all_counts = np.bincount(pixels.ravel())
-        values = np.flatnonzero(all_counts)
-        counts = all_counts[values]
-    else:
-        values, counts = np.unique(pixels, return_counts=True)
-    distinct = len(values)
-    if distinct > KEPT and in_color:
-        most = np.argsort(-counts, kind="stable")[:KEPT]
-        values, counts = values[most], counts[most]
-    height, width = pixels.shape
-    lossy = form == "JPEG" or (form == "WEBP" and b"VP8 " in data[:64])
-    pairs_of_counts = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    return pixels, Histogram(in_color, lossy, width, height, pairs_of_counts, distinct)
-
-
 def read_pair(spec: DatasetSpec, rules: MaskRules, example: Example) -> tuple[np.ndarray, np.ndarray]:
     """Reads a photo and its mask as `pairs.read_pair` does, the mask by rules.
 
@@ -245,7 +194,7 @@ def read_pair(spec: DatasetSpec, rules: MaskRules, example: Example) -> tuple[np
     if example.label is None:
         raise UserError(f"{example.image}: there is no mask for it; training and evaluation need one.")
     image = images.decode_image(pairs.read_bytes(example.image), name=example.image)
-    pixels, histogram = decode(pairs.read_bytes(example.label), name=example.label)
+    pixels, histogram = stored.decode(pairs.read_bytes(example.label), name=example.label)
     if image.shape[:2] != pixels.shape:
         raise UserError(
             f"{example.label}: the mask is {histogram.width}x{histogram.height}, but its photo {example.image} is "
@@ -254,79 +203,9 @@ def read_pair(spec: DatasetSpec, rules: MaskRules, example: Example) -> tuple[np
     return image, rules.apply(pixels, histogram, name=example.label)
 
 
-def parse_values(text: str) -> tuple[int, ...]:
-    """Reads `--mask_values`: "0,255" or, with ranges, "0-20,30".
-
-    Raises:
-      UserError: if it is neither.
-    """
-    values: list[int] = []
-    for part in text.replace(" ", "").split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) > 65535):
-            raise UserError(f"--mask_values must be the value of class 0, 1, ... as in 0,255 or 0-20, got {text!r}.")
-        values.extend(range(int(first), int(last or first) + 1))
-    return MaskRules(values=tuple(values)).values
-
-
-def format_values(values: tuple[int, ...]) -> str:
-    """Values as `--mask_values` takes them, runs of three or more as ranges."""
-    parts: list[str] = []
-    start = 0
-    for end in range(1, len(values) + 1):
-        if end == len(values) or values[end] != values[end - 1] + 1:
-            run = values[start:end]
-            parts.extend([f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run))
-            start = end
-    return ",".join(parts)
-
-
-def parse_colors(text: str) -> tuple[Color, ...]:
-    """Reads `--mask_colors`: "000000,ff0000" (hexadecimal) or "0,0,0;255,0,0".
-
-    Raises:
-      UserError: if it is neither.
-    """
-    colors = []
-    words = [word.strip().removeprefix("#") for word in text.replace(";", " ; ").split(",")]
-    try:
-        if all(len(word) == 6 for word in words):
-            return MaskRules(colors=tuple(unpack(int(word, 16)) for word in words)).colors
-        for group in text.replace(" ", ";").strip(";").split(";"):
-            red, green, blue = map(int, group.split(","))
-            colors.append((red, green, blue))
-    except UserError:
-        raise
-    except ValueError:
-        raise UserError(
-            f"--mask_colors must be the colour of class 0, 1, ... as in 000000,ff0000 or 0,0,0;255,0,0, got {text!r}."
-        ) from None
-    return MaskRules(colors=tuple(colors)).colors
-
-
-def format_colors(colors: tuple[Color, ...]) -> str:
-    """Colours as `--mask_colors` takes them."""
-    return ",".join(f"{pack(color):06x}" for color in colors)
-
-
-def pack(color: Color) -> int:
-    """(r, g, b) -> one number."""
-    return (color[0] << 16) | (color[1] << 8) | color[2]
-
-
-def unpack(value: int) -> Color:
-    """The inverse of `pack`."""
-    return value >> 16, (value >> 8) & 255, value & 255
-
-
-def show(value: int, in_color: bool) -> str:
-    """A stored value as it is to be read in a message."""
-    return str(unpack(value)) if in_color else str(value)
-
-
 def _points(values: tuple[int, ...], in_color: bool) -> np.ndarray:
     """Values -> float32 (N, 1) or, of colours, (N, 3)."""
-    points = [unpack(value) if in_color else (value,) for value in values]
+    points = [notation.unpack(value) if in_color else (value,) for value in values]
     return np.array(points, np.float32).reshape(len(values), 3 if in_color else 1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fcn_tf import files, images
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
 
 _SHOWN = 3  # names in an error message; the rest is counted
 
@@ -33,10 +33,12 @@ def choose_split(
       Full paths, at least one pair.
 
     Raises:
-      UserError: if the split is unknown or is not there.
+      MissingSplit: if the split is unknown or is not there.
+      UserError: if there is no such data set.
     """
     if split != "all" and split not in folders:
-        raise UserError(f"{name} has no split {split!r}; expected one of {', '.join((*folders, 'all'))} (--split).")
+        known = ", ".join((*folders, "all"))
+        raise MissingSplit(f"{name} has no split {split!r}; expected one of {known} (--split).", lacks="no such split")
     if not files.is_dir(data_dir):
         raise UserError(f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir).")
     paths = {
@@ -48,7 +50,8 @@ def choose_split(
         wanted = " and ".join(folders[next(iter(folders)) if split == "all" else split])
         mend = f"use --split={next(iter(present))}" if present else "set --data_dir to the folder that holds them"
         found = ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
-        raise UserError(f"{name}: no folders {wanted} in {data_dir} for --split={split} (found {found}); {mend}.")
+        lacks = f"no folders {wanted} in {data_dir}"
+        raise MissingSplit(f"{name}: {lacks} for --split={split} (found {found}); {mend}.", lacks=lacks)
     return chosen
 
 

@@ -4,7 +4,8 @@ import dataclasses
 
 from fcn_tf.datasets.base import Dataset, Example
 from fcn_tf.datasets.facts import Facts
-from fcn_tf.datasets.masks import Histogram, MaskRules
+from fcn_tf.datasets.masks import MaskRules
+from fcn_tf.datasets.stored import Histogram
 from fcn_tf.errors import UserError
 
 _SHOWN = 5

@@ -10,7 +10,7 @@ import os
 from fcn_tf import files
 from fcn_tf.datasets import masks, pairs
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
 
 _NAMES = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
@@ -55,7 +55,8 @@ def load(data_dir: str, split: str) -> Dataset:
         examples = _examples(root, split)
         if not examples:
             wanted = " or ".join(f"{name}.txt" for name in _LISTS[split])
-            raise UserError(f"voc: {_lists(root)} has no {wanted}; give another --split, or put the list there.")
+            lacks = f"no {wanted} in {_lists(root)}"
+            raise MissingSplit(f"voc: {lacks}; give another --split, or put the list there.", lacks=lacks)
     else:
         examples = tuple(example for part in ("train", "validation") for example in _examples(root, part))
     return Dataset(SPEC, split, examples, functools.partial(masks.read_pair, SPEC, RULES), RULES)
@@ -85,6 +86,13 @@ def _examples(root: str, split: str) -> tuple[Example, ...]:
     present = {
         folder: _names(files.join(root, folder)) for folder in {os.path.dirname(p) for pair in lists for p in pair}
     }
+    if (
+        split == "test"
+        and lists
+        and not any(os.path.basename(mask) in present[os.path.dirname(mask)] for _, mask in lists)
+    ):
+        lacks = f"no masks of the test split in {root}, which are not public"
+        raise MissingSplit(f"voc: {lacks}; give another --split.", lacks=lacks)
     for photo, mask in lists:
         for path in (photo, mask):
             if os.path.basename(path) not in present[os.path.dirname(path)]:
