@@ -61,7 +61,9 @@ def test_half_the_bytes_a_number_half_the_activations(tmp_path, network):
 
 
 def test_what_is_computed_again_is_not_kept(network):
-    assert activation_bytes(network, 64, recompute=True) < 0.9 * activation_bytes(network, 64)
+    # VGG11 of 8 filters: all ReLUs of the trunk but that of the first stage, which is the largest to be made again.
+    saved = 4 * 8 * (32**2 + 2 * 16**2 + 2 * 8**2 + 2 * 4**2)
+    assert activation_bytes(network, 64, recompute=True) == activation_bytes(network, 64) - saved
 
 
 def test_what_would_do_is_said(network):
