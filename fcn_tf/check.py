@@ -12,7 +12,7 @@ from PIL import Image
 from fcn_tf import checks, class_weights, datasets, files, images, pages, palette
 from fcn_tf.checks import Finding, Split
 from fcn_tf.config import Config
-from fcn_tf.datasets import folder, masks, screening
+from fcn_tf.datasets import folder, masks, pairs, screening
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
 from fcn_tf.datasets.facts import Facts
 from fcn_tf.errors import UserError
@@ -181,13 +181,13 @@ def _finding_cards(findings: list[Finding], splits: dict[str, Split], folder_to:
         if example is not None:
             for kind, path in (("photo", example.image), ("mask", example.label)):
                 try:
-                    data = files.read_bytes(path or "")
+                    data = pairs.read_bytes(path or "")
                     shown[kind] = (
                         images.decode_image(data, name="")
                         if kind == "photo"
                         else _visible(masks.decode(data, name="")[0])
                     )
-                except (UserError, OSError):
+                except UserError:
                     continue
         text = f"{finding.means} {finding.mend}. {', '.join(finding.files[:5])}"
         cards.append(_card(f"{finding.severity}: {finding.kind}", text, shown, folder_to, f"finding_{number}"))

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from fcn_tf import downloads, files
 from fcn_tf.datasets import pairs
 from fcn_tf.datasets.base import Dataset, DatasetSpec
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
 
 # The first name of each line of the data set's objectInfo150.txt, from id 1 on.
 _NAMES = """
@@ -70,7 +70,7 @@ def load(data_dir: str, split: str) -> Dataset:
     """
     if split not in (*_FOLDERS, "all"):
         # Before a gigabyte is downloaded; the test set's label maps were never published.
-        raise UserError(f"ade20k has no split {split!r}; expected one of {', '.join((*_FOLDERS, 'all'))} (--split).")
+        raise MissingSplit(f"ade20k has no split {split!r}; expected one of {', '.join((*_FOLDERS, 'all'))} (--split).")
     return pairs.load_pairs(SPEC, split, pairs.choose_split("ade20k", _root(data_dir), split, _FOLDERS))
 
 

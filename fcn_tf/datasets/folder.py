@@ -23,7 +23,7 @@ from fcn_tf import files, images, palette
 from fcn_tf.datasets import coding, masks
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example, Options
 from fcn_tf.datasets.facts import Facts
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
 
 MASK_WORDS = (
     "masks mask labels label annotations annotation annots annot msk msks gt groundtruth segmentation "
@@ -90,7 +90,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     )
     examples = split_examples(layout, split, options.seed)
     if not examples:
-        raise UserError(f"folder: {data_dir} has no examples for --split={split}; found {_found(layout)}.")
+        raise MissingSplit(f"folder: {data_dir} has no examples for --split={split}; found {_found(layout)}.")
     return Dataset(spec, split, examples, functools.partial(masks.read_pair, spec, rules), rules)
 
 

@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 
-from fcn_tf import files, images
+from fcn_tf import files, images, parts
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
 
 _SHOWN = 3  # names in an error message; the rest is counted
 
@@ -36,7 +36,7 @@ def choose_split(
       UserError: if the split is unknown or is not there.
     """
     if split != "all" and split not in folders:
-        raise UserError(f"{name} has no split {split!r}; expected one of {', '.join((*folders, 'all'))} (--split).")
+        raise MissingSplit(f"{name} has no split {split!r}; expected one of {', '.join((*folders, 'all'))} (--split).")
     if not files.is_dir(data_dir):
         raise UserError(f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir).")
     paths = {
@@ -48,7 +48,7 @@ def choose_split(
         wanted = " and ".join(folders[next(iter(folders)) if split == "all" else split])
         mend = f"use --split={next(iter(present))}" if present else "set --data_dir to the folder that holds them"
         found = ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
-        raise UserError(f"{name}: no folders {wanted} in {data_dir} for --split={split} (found {found}); {mend}.")
+        raise MissingSplit(f"{name}: no folders {wanted} in {data_dir} for --split={split} (found {found}); {mend}.")
     return chosen
 
 
@@ -99,9 +99,9 @@ def read_pair(spec: DatasetSpec, example: Example) -> tuple[np.ndarray, np.ndarr
 
 
 def read_bytes(path: str) -> bytes:
-    """The bytes of a file of the data set; a missing or locked one is the user's to mend."""
+    """The bytes of a file of the data set, or of one in a shard; a missing or locked one is the user's to mend."""
     try:
-        return files.read_bytes(path)
+        return parts.read_bytes(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); restore it or remove its pair.") from None
 

@@ -10,7 +10,7 @@ import os
 from fcn_tf import files
 from fcn_tf.datasets import masks, pairs
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
 
 _NAMES = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
@@ -55,7 +55,7 @@ def load(data_dir: str, split: str) -> Dataset:
         examples = _examples(root, split)
         if not examples:
             wanted = " or ".join(f"{name}.txt" for name in _LISTS[split])
-            raise UserError(f"voc: {_lists(root)} has no {wanted}; give another --split, or put the list there.")
+            raise MissingSplit(f"voc: {_lists(root)} has no {wanted}; give another --split, or put the list there.")
     else:
         examples = tuple(example for part in ("train", "validation") for example in _examples(root, part))
     return Dataset(SPEC, split, examples, functools.partial(masks.read_pair, SPEC, RULES), RULES)
