@@ -66,7 +66,9 @@ _define(
 _define(flags.DEFINE_bool, "debug", "histograms of weights, gradients and activations in TensorBoard")
 # What to do with a trained model (tta, sliding_window and refine: evaluate, predict and visualize).
 _define(flags.DEFINE_string, "input", "predict: a picture, a folder or a quoted pattern")
-_define(flags.DEFINE_string, "output_dir", "predict: where results go; default LOGS_DIR/predict")
+_define(
+    flags.DEFINE_string, "output_dir", "predict: where results go, LOGS_DIR/predict if not said; prepare: the shards"
+)
 _define(flags.DEFINE_string, "predictions", "evaluate: score this folder of label PNGs instead of a model")
 _define(flags.DEFINE_bool, "tta", "average the model's view of each picture at several scales, and mirrored")
 _define(flags.DEFINE_integer, "sliding_window", "label windows of this side in pixels, which bounds the memory; 0: off")
@@ -116,7 +118,7 @@ def _saved(given):
     A training that never reached a checkpoint left nothing to continue: it may start anew with mended flags.
     """
     run = Run(given.get("logs_dir", _DEFAULTS["logs_dir"]))
-    if given.get("mode") == "check" and "dataset" in given:
+    if given.get("mode") in ("check", "prepare") and "dataset" in given:
         return None  # other data than the run's, perhaps: it is looked at afresh
     if not run.exists() or (given.get("mode", "train") == "train" and not run.has_checkpoint()):
         return None

@@ -96,7 +96,7 @@ def _finding_cards(findings: list[Finding], splits: dict[str, Split], folder: st
     for number, finding in enumerate(findings):
         known = [examples[path] for path in finding.files if path in examples]
         if finding.kind == "exif_unsure":
-            shown = {}
+            shown: dict[str, np.ndarray] = {}
             for example in known[:_TURNED_SHOWN]:
                 shown |= _both_readings(example, ways[example.image])
         else:

@@ -96,7 +96,8 @@ class Checkpoints:
         if latest is None:
             return 0
         try:
-            saved = tf.train.load_checkpoint(latest)
+            # Not tf.train.load_checkpoint, which asks whether this is a folder: ram:// says so of any name's beginning.
+            saved = tf.compat.v1.train.NewCheckpointReader(latest)
             layout = saved.get_tensor("layout/.ATTRIBUTES/VARIABLE_VALUE").decode()
             if layout != _layout(self._variables):
                 raise UserError(

@@ -7,9 +7,9 @@ from typing import Any
 
 from fcn_tf.errors import UserError
 
-MODES = ("train", "visualize", "evaluate", "predict", "check")
+MODES = ("train", "visualize", "evaluate", "predict", "check", "prepare")
 ALIASES = {"test": "evaluate"}
-DATASETS = ("shapes", "ade20k", "camvid", "voc", "folder")
+DATASETS = ("shapes", "ade20k", "camvid", "voc", "folder", "records")
 ARCHS = ("original", "fcn8s")
 SPLITS = ("train", "validation", "test", "all")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -28,6 +28,7 @@ _BY_DATASET = {
     "camvid": {"image_size": 224, "batch_size": 4, "max_steps": 10_000, "eval_every": 500, "save_every": 250},
     "voc": {"image_size": 224, "batch_size": 4, "max_steps": 20_000, "eval_every": 1_000, "save_every": 500},
     "folder": {"image_size": 224, "batch_size": 4, "max_steps": 2_000, "eval_every": 200, "save_every": 200},
+    "records": {"image_size": 224, "batch_size": 4, "max_steps": 2_000, "eval_every": 200, "save_every": 200},
     "ade20k": {"image_size": 224, "batch_size": 2, "max_steps": 100_000, "eval_every": 10_000, "save_every": 1_000},
 }
 
@@ -151,6 +152,8 @@ class Config:
             raise UserError(
                 "--mode=predict needs --input: a picture, a folder or a quoted pattern such as 'photos/*.jpg'."
             )
+        if self.mode == "prepare" and not self.output_dir:
+            raise UserError("--mode=prepare needs --output_dir: where the shards go, such as data/prepared.")
 
     def data_flags(self) -> dict[str, Any]:
         """What the flags say about the data set, as `datasets.load` takes it."""

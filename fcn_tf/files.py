@@ -1,17 +1,32 @@
 """The one place that opens files: plain Python for local paths, `tf.io.gfile` for those with "://"."""
 
 import contextlib
+import errno
 import fnmatch
 import glob as local_glob
 import os
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
 
-def _gfile():
-    """TensorFlow's file layer (gs://, s3://, ...), imported on first use because it takes seconds."""
+@contextlib.contextmanager
+def _remote(path: str) -> Iterator[Any]:
+    """TensorFlow's file layer (gs://, s3://, ...), imported on first use because it takes seconds.
+
+    What goes wrong in it is raised as for local paths.
+
+    Raises:
+      OSError: FileNotFoundError if there is no such file.
+    """
     import tensorflow as tf
 
-    return tf.io.gfile
+    try:
+        yield tf.io.gfile
+    except tf.errors.NotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
+    except tf.errors.OpError as error:
+        raise OSError(" ".join(error.message.split()) or type(error).__name__) from None
 
 
 def is_remote(path: str) -> bool:
@@ -26,39 +41,51 @@ def join(path: str, *parts: str) -> str:
 
 def exists(path: str) -> bool:
     """Whether there is a file or folder at `path`."""
-    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+    if is_remote(path):
+        with _remote(path) as gfile:
+            return gfile.exists(path)
+    return os.path.exists(path)
 
 
 def is_dir(path: str) -> bool:
     """Whether `path` is a folder."""
-    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+    if is_remote(path):
+        with _remote(path) as gfile:
+            return gfile.isdir(path)
+    return os.path.isdir(path)
 
 
 def size(path: str) -> int:
     """The number of bytes in the file at `path`."""
-    return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+    return stamp(path)[0]
 
 
 def stamp(path: str) -> tuple[int, int]:
     """(bytes, nanoseconds of the last change): another stamp, another content."""
     if is_remote(path):
-        facts = _gfile().stat(path)
-        return facts.length, facts.mtime_nsec
+        with _remote(path) as gfile:
+            found = gfile.stat(path)
+        return found.length, found.mtime_nsec
     facts = os.stat(path)
     return facts.st_size, facts.st_mtime_ns
 
 
 def list_dir(path: str) -> list[str]:
     """The sorted names in the folder `path`, without hidden ones (.DS_Store, ._copies from a Mac)."""
+    if is_remote(path):
+        with _remote(path) as gfile:
+            names = gfile.listdir(path)
+    else:
+        names = os.listdir(path)
     # gfile ends the names of remote folders with a slash.
-    names = _gfile().listdir(path) if is_remote(path) else os.listdir(path)
     return sorted(name.rstrip("/") for name in names if not name.startswith("."))
 
 
 def glob(pattern: str) -> list[str]:
     """The sorted paths that match `pattern`, which may be just the path of a file."""
     if is_remote(pattern):
-        return sorted(_gfile().glob(pattern))
+        with _remote(pattern) as gfile:
+            return sorted(gfile.glob(pattern))
     # A name such as "scene[1].png" is a pattern as well as a file: the file wins.
     return [pattern] if os.path.exists(pattern) else sorted(local_glob.glob(pattern, recursive=True))
 
@@ -71,7 +98,8 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
 def makedirs(path: str) -> None:
     """Makes the folder `path` and its parents where missing."""
     if is_remote(path):
-        _gfile().makedirs(path)
+        with _remote(path) as gfile:
+            gfile.makedirs(path)
     else:
         os.makedirs(path, exist_ok=True)
 
@@ -80,37 +108,62 @@ def read_bytes(path: str) -> bytes:
     """The whole content of a file.
 
     Raises:
-      OSError: if it cannot be read (local paths).
+      OSError: if it cannot be read.
     """
-    opened = _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb")
-    with opened as file:
+    if is_remote(path):
+        with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
+            return file.read()
+    with open(path, "rb") as file:
         return file.read()
 
 
-def write_bytes(path: str, data: bytes) -> None:
-    """Writes a file whole or not at all: a reader, or a crash, never meets half of it. Makes its folder."""
-    makedirs(os.path.dirname(path) or ".")
+def read_range(path: str, start: int, length: int) -> bytes:
+    """A piece of a file: `length` bytes from byte `start` on, fewer where the file ends before.
+
+    Raises:
+      OSError: if it cannot be read.
+    """
     if is_remote(path):
-        # Object stores show a file only once it is closed.
-        with _gfile().GFile(path, "wb") as file:
-            file.write(data)
-        return
+        with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
+    with open(path, "rb", buffering=0) as file:  # a read-ahead would be thrown away
+        file.seek(start)
+        pieces = []
+        while length and (piece := file.read(length)):  # one read may give less than was asked for
+            pieces.append(piece)
+            length -= len(piece)
+        return b"".join(pieces)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a file whole or not at all: a reader, or a crash, never meets half of it. Makes its folder.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    makedirs(os.path.dirname(path) or ".")
     # Hidden, so that one that a killed process left behind is not listed.
     temporary = join(os.path.dirname(path), f".{os.path.basename(path)}.{uuid.uuid4().hex[:12]}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        if is_remote(path):
+            with _remote(path) as gfile, gfile.GFile(temporary, "wb") as file:
+                file.write(data)
+        else:
+            with open(temporary, "xb") as file:
+                file.write(data)
+        replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            remove(temporary)
         raise
 
 
 def remove(path: str) -> None:
     """Removes a file."""
     if is_remote(path):
-        _gfile().remove(path)
+        with _remote(path) as gfile:
+            gfile.remove(path)
     else:
         os.remove(path)
 
@@ -118,6 +171,7 @@ def remove(path: str) -> None:
 def replace(source: str, target: str) -> None:
     """Moves a file over another one in one step."""
     if is_remote(target):
-        _gfile().rename(source, target, overwrite=True)
+        with _remote(source) as gfile:
+            gfile.rename(source, target, overwrite=True)
     else:
         os.replace(source, target)

@@ -76,7 +76,9 @@ def training_batches(
       crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into the square, as upstream.
       resize: "area" shrinks photos by area and enlarges them bilinearly; "nearest" takes the nearest
         pixel, as upstream. Label maps always take the nearest.
-      shard: (k, n): this is worker k of n, each of which gets its own slice of every global batch.
+      shard: (k, n): this is worker k of n. Where the examples lie in n shards or more, it reads the shards k, k + n,
+        ... and no others: its batches run through their examples, each once an epoch, in an order of its own. Else
+        it gets its slice of every global batch. Either way what it reads follows from the seed and the step.
       parallel_calls: how many examples are read at once.
 
     Returns:
@@ -91,11 +93,18 @@ def training_batches(
         if value not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
     worker, workers = shard
+    own = own_examples(dataset, shard)
+
+    def place(item: int) -> tuple[int, int]:
+        if own is not None:
+            # No example has such an index, so this worker's order shares no random numbers with anything else.
+            epoch, number = locate(item, len(own), seed, stream=len(dataset) + 1 + worker)
+            return epoch, int(own[number])
+        step, row = divmod(item, batch_size)
+        return locate((step * workers + worker) * batch_size + row, len(dataset), seed)
 
     def example(item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        step, row = divmod(int(item), batch_size)
-        position = (step * workers + worker) * batch_size + row
-        epoch, index = locate(position, len(dataset), seed)
+        epoch, index = place(int(item))
         image, label = dataset.read(dataset.examples[index])
         rng = np.random.default_rng([seed, epoch, index])
         return transform(image, label, size=image_size, rng=rng, augment=augment, crop=crop, resize=resize)
@@ -169,16 +178,31 @@ def raised_user_error(error: BaseException) -> UserError | None:
     return UserError(found[1].strip()) if found else None
 
 
-def locate(position: int, num_examples: int, seed: int) -> tuple[int, int]:
-    """Position in the endless stream of training examples -> (epoch, index of the example)."""
+def own_examples(dataset: Dataset, shard: tuple[int, int]) -> np.ndarray | None:
+    """The indices of the examples in the shards k, k + n, ... of worker k of n; None where it shares all of them."""
+    worker, workers = shard
+    if workers == 1 or dataset.shards < workers:
+        return None
+    return np.flatnonzero(np.arange(len(dataset)) % dataset.shards % workers == worker)
+
+
+def locate(position: int, num_examples: int, seed: int, *, stream: int | None = None) -> tuple[int, int]:
+    """Position in the endless stream of training examples -> (epoch, index of the example).
+
+    Args:
+      position: from 0.
+      num_examples: an epoch.
+      seed: decides the order.
+      stream: another number, another order; not below `num_examples`.
+    """
     epoch, place = divmod(position, num_examples)
-    return epoch, int(_order(num_examples, seed, epoch)[place])
+    return epoch, int(_order(num_examples, seed, epoch, num_examples if stream is None else stream)[place])
 
 
 @functools.lru_cache(maxsize=4)  # batches straddle epochs, and a second pipeline may run beside the first
-def _order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
-    # No example has the index num_examples, so this stream of random numbers is shared with no augmentation.
-    return np.random.default_rng([seed, epoch, num_examples]).permutation(num_examples)
+def _order(num_examples: int, seed: int, epoch: int, stream: int) -> np.ndarray:
+    # No example has the index of the stream, so its random numbers are shared with no augmentation.
+    return np.random.default_rng([seed, epoch, stream]).permutation(num_examples)
 
 
 def transform(

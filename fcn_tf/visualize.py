@@ -1,6 +1,5 @@
 """`--mode=visualize`: a contact sheet of random validation examples, with truth and prediction in colour."""
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,5 +128,4 @@ def _clear(folder: str) -> None:
     """Removes the numbered pictures of an earlier, perhaps longer sheet: they would pass for this one's."""
     for kind in _CAPTIONS:
         for path in files.glob(files.join(folder, f"{kind}_[0-9]*.png")):
-            if not files.is_remote(path):
-                os.remove(path)
+            files.remove(path)

@@ -179,6 +179,9 @@ def test_help_needs_no_tensorflow():
         ["--verbosity=1"],
         ["--flagfile=no/such/file.cfg"],
         ["--mode=predict"],
+        ["--mode=prepare"],
+        ["--mode=prepare", "--output_dir=out", "--dataset=folder", "--data_dir=none"],
+        ["--dataset=records", "--data_dir=none"],
     ],
     ids=" ".join,
 )
@@ -188,7 +191,7 @@ def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path):
     assert re.fullmatch(r"error: .+\n", done.stderr)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in config.MODES if mode not in ("train", "check")])
+@pytest.mark.parametrize("mode", [mode for mode in config.MODES if mode not in ("train", "check", "prepare")])
 def test_a_run_that_is_not_there_costs_no_tensorflow(mode, tmp_path):
     done = launch(f"--mode={mode}", f"--logs_dir={tmp_path}/none", f"--input={ROOT}")
     assert done.returncode == 2

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from fcn_tf.datasets import ade20k, camvid, folder, pairs, screening, shapes, voc
+from fcn_tf.datasets import ade20k, camvid, folder, pairs, records, screening, shapes, voc
 from fcn_tf.datasets.base import Dataset, Options
 from fcn_tf.datasets.facts import Facts
 from fcn_tf.errors import UserError
@@ -16,6 +16,7 @@ DATASETS = {
     "camvid": camvid.load,
     "voc": voc.load,
     "folder": folder.load,
+    "records": records.load,
 }
 
 
@@ -74,5 +75,13 @@ def _ignoring(dataset: Dataset, ignore_label: str) -> Dataset:
     """The same data set with another ignored label."""
     if not screening.in_files(dataset):
         raise UserError("--ignore_label is for data sets in files; the generated shapes ignore the rims of objects.")
-    spec = dataclasses.replace(dataset.spec, ignore_label=None if ignore_label == "none" else int(ignore_label))
+    wanted = None if ignore_label == "none" else int(ignore_label)
+    if wanted == dataset.spec.ignore_label:
+        return dataset
+    if dataset.checked is not None:
+        raise UserError(
+            f"--ignore_label={ignore_label}, but the records were prepared with {dataset.spec.ignore_label}; leave it "
+            "out, or prepare them again with the other one."
+        )
+    spec = dataclasses.replace(dataset.spec, ignore_label=wanted)
     return dataclasses.replace(dataset, spec=spec, read=functools.partial(pairs.read_pair, spec), rules=None)

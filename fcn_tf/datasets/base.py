@@ -1,6 +1,6 @@
 """What a data set is: facts (`DatasetSpec`), items (`Example`) and a way to read one (`Dataset`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ class DatasetSpec:
     """Facts about a data set.
 
     Attributes:
-      name: as given to `--dataset`.
+      name: as given to `--dataset`; of prepared records, that of the data set they were made from.
       class_names: one name a class id, so `len(class_names)` logits are learned.
       colors: one (r, g, b) in [0, 255] a class id.
       ignore_label: the id in label maps that is neither trained nor scored, or None. It may lie inside the
@@ -42,8 +42,8 @@ class Example:
 
     Attributes:
       name: unique in the data set; becomes part of file names written about it.
-      image: path of the photo; empty for generated scenes.
-      label: path of the label map, or None where there is no ground truth.
+      image: path of the photo, or its address in a shard (see parts.py); empty for generated scenes.
+      label: path or address of the label map, or None where there is no ground truth.
     """
 
     name: str
@@ -85,6 +85,9 @@ class Dataset:
       read: example -> (image, label): uint8 (H, W, 3) RGB and int32 (H, W) class ids of the same size.
         Thread-safe, without TensorFlow; raises UserError naming the file when it cannot be read.
       rules: what the masks mean, a `masks.MaskRules`; None where they hold class ids as they are.
+      shards: in how many files the examples lie: example i in file i % shards. 1 where nothing of that kind is known.
+      checked: {label of an example: {class id or ignored label: pixels}} of masks that were checked when they were
+        written, and whose checksums tell if they change; None where masks have yet to be looked at.
     """
 
     spec: DatasetSpec
@@ -92,6 +95,8 @@ class Dataset:
     examples: tuple[Example, ...]
     read: Callable[[Example], tuple[np.ndarray, np.ndarray]]
     rules: object = None
+    shards: int = 1
+    checked: Mapping[str, Mapping[int, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)

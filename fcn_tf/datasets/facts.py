@@ -3,6 +3,7 @@
 Facts are raw: they know no classes, so they stay true whatever flags are given.
 """
 
+import functools
 import gzip
 import json
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from fcn_tf import files, images
+from fcn_tf import files, images, parts
 from fcn_tf.datasets import pairs, stored
 from fcn_tf.datasets.base import Example
 from fcn_tf.errors import UserError
@@ -87,7 +88,10 @@ class Facts:
         found: dict[str, dict[str, Any]] = {}
         new = []
         with ThreadPoolExecutor() as pool:
-            for path, stamp in zip(paths, pool.map(_stamp, paths), strict=True):
+            homes = dict.fromkeys(map(parts.home, paths))
+            stamps = dict(zip(homes, pool.map(_stamp, homes), strict=True))
+            for path in paths:
+                stamp = stamps[parts.home(path)]
                 known = self._known.get(f"{kind} {path}")
                 if stamp is not None and known is not None and known[0] == stamp:
                     found[path] = known[1]
@@ -97,7 +101,7 @@ class Facts:
                 for start in range(0, len(new), _CHUNK):
                     part = new[start : start + _CHUNK]
                     for (path, stamp), fact in zip(
-                        part, pool.map(_LOOKS[kind], [path for path, _ in part]), strict=True
+                        part, pool.map(functools.partial(_look_into, kind), [path for path, _ in part]), strict=True
                     ):
                         found[path] = fact
                         if stamp is not None:
@@ -116,9 +120,26 @@ def _stamp(path: str) -> list[int] | None:
         return None  # gone: looking at it will say so
 
 
-def _look_at_photo(path: str) -> dict[str, Any]:
+def photo_in(data: bytes, *, name: str) -> Photo:
+    """Looks at the bytes of a photo; `name` is what to call it in errors."""
+    return Photo(**_look_at_photo(data, name))
+
+
+def mask_in(data: bytes, *, name: str) -> Mask:
+    """Looks at the bytes of a mask; `name` is what to call it in errors."""
+    return _mask(_look_at_mask(data, name))
+
+
+def _look_into(kind: str, path: str) -> dict[str, Any]:
     try:
-        (width, height), orientation, thumbnail = images.probe_image(pairs.read_bytes(path), name=path)
+        return _LOOKS[kind](pairs.read_bytes(path), path)
+    except UserError as error:
+        return {"error": str(error)}
+
+
+def _look_at_photo(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        (width, height), orientation, thumbnail = images.probe_image(data, name=name)
     except UserError as error:
         return {"error": str(error)}
     if orientation >= 5:
@@ -128,9 +149,9 @@ def _look_at_photo(path: str) -> dict[str, Any]:
     return {"width": width, "height": height, "orientation": orientation, "fingerprint": fingerprint}
 
 
-def _look_at_mask(path: str) -> dict[str, Any]:
+def _look_at_mask(data: bytes, name: str) -> dict[str, Any]:
     try:
-        found = stored.count(pairs.read_bytes(path), name=path)
+        found = stored.count(data, name=name)
     except UserError as error:
         return {"error": str(error)}
     most = sorted(found.counts.items(), key=lambda item: -item[1])[:_KEPT]

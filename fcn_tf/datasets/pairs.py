@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from fcn_tf import files, images
+from fcn_tf import files, images, parts
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
 from fcn_tf.errors import MissingSplit, UserError
 
@@ -102,9 +102,9 @@ def read_pair(spec: DatasetSpec, example: Example) -> tuple[np.ndarray, np.ndarr
 
 
 def read_bytes(path: str) -> bytes:
-    """The bytes of a file of the data set; a missing or locked one is the user's to mend."""
+    """The bytes of a file of the data set, or of one in a shard; a missing or locked one is the user's to mend."""
     try:
-        return files.read_bytes(path)
+        return parts.read_bytes(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); restore it or remove its pair.") from None
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from fcn_tf.datasets.base import Dataset, Example
-from fcn_tf.datasets.facts import Facts
+from fcn_tf.datasets.facts import Facts, Mask, Photo
 from fcn_tf.datasets.masks import MaskRules
 from fcn_tf.datasets.stored import Histogram
 from fcn_tf.errors import UserError
@@ -28,15 +28,22 @@ def unusable(examples: tuple[Example, ...], facts: Facts) -> dict[str, str]:
     photos, labels = facts.photos(examples), facts.masks(examples)
     bad = {}
     for example in examples:
-        photo, mask = photos[example.image], labels.get(example.label or "")
-        if photo.error or mask is None or mask.histogram is None:
-            bad[example.name] = photo.error or (mask.error if mask else f"{example.image}: has no mask")
-        elif (photo.width, photo.height) != (mask.histogram.width, mask.histogram.height):
-            bad[example.name] = (
-                f"{example.label}: the mask is {mask.histogram.width}x{mask.histogram.height}, its photo "
-                f"{photo.width}x{photo.height}"
-            )
+        why = why_unusable(example, photos[example.image], labels.get(example.label or "", Mask()))
+        if why:
+            bad[example.name] = why
     return bad
+
+
+def why_unusable(example: Example, photo: Photo, mask: Mask) -> str:
+    """Why an example cannot be used, whatever its classes; "" if it can."""
+    if photo.error or mask.histogram is None:
+        return photo.error or mask.error or f"{example.image}: has no mask"
+    if (photo.width, photo.height) != (mask.histogram.width, mask.histogram.height):
+        return (
+            f"{example.label}: the mask is {mask.histogram.width}x{mask.histogram.height}, its photo "
+            f"{photo.width}x{photo.height}"
+        )
+    return ""
 
 
 def skip_unusable(dataset: Dataset, facts: Facts) -> Dataset:
@@ -55,11 +62,14 @@ def skip_unusable(dataset: Dataset, facts: Facts) -> Dataset:
         raise UserError(
             f"{dataset.spec.name} {dataset.split}: no example is left after skipping; --mode=check says why."
         )
-    return dataclasses.replace(dataset, examples=left)
+    return dataclasses.replace(dataset, examples=left, shards=1)  # they no longer lie in turn
 
 
 def check_masks(dataset: Dataset, facts: Facts) -> dict[str, dict[int, int]]:
     """Checks every mask before its first use.
+
+    Those of prepared records were checked when they were written, and every read compares a checksum: what was true
+    of them still is, and nothing is read here.
 
     Returns:
       {path of the mask: {class id or ignore label: pixels}}.
@@ -67,6 +77,8 @@ def check_masks(dataset: Dataset, facts: Facts) -> dict[str, dict[int, int]]:
     Raises:
       UserError: naming the file, the value and the flag, if one cannot be read or holds a value out of range.
     """
+    if dataset.checked is not None:
+        return {label: dict(dataset.checked[label]) for label in (e.label for e in dataset.examples) if label}
     rules = rules_of(dataset)
     shares = {}
     for path, mask in facts.masks(dataset.examples).items():
