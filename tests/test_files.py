@@ -61,16 +61,6 @@ def test_exists_and_is_dir(tmp_path):
     assert files.is_dir(str(tmp_path)) and not files.exists(str(tmp_path / "none"))
 
 
-def test_paths_with_a_scheme_go_through_tensorflow():
-    gfile = pytest.importorskip("tensorflow").io.gfile
-    path = "ram://fcn_tf_test/folder/file.bin"  # TensorFlow's in-memory file system
-    files.write_bytes(path, b"data")
-    assert files.read_bytes(path) == b"data" and files.size(path) == 4
-    assert files.exists(path) and files.is_dir(os.path.dirname(path))
-    assert files.list_dir(os.path.dirname(path)) == ["file.bin"]
-    gfile.rmtree("ram://fcn_tf_test")
-
-
 def test_data_rooms_do_not_import_tensorflow():
     code = (
         "import sys; from fcn_tf import files, images, palette, datasets; "
