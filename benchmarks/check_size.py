@@ -1,28 +1,24 @@
 """How long --mode=check takes on a data set of ADE20K's size, and how much memory.
 
-    python benchmarks/check_size.py --pairs=2000
-
-makes pairs of 683x512 photos (JPEG) and masks (PNG, 151 classes) in a temporary folder, no two of them alike, runs
-`python main.py --mode=check` on them in a process of its own, and prints the seconds, those for 1,000 pairs, what that
-makes of ADE20K's 22,210, and the most memory the process held.
+Pairs of 683x512 photos (JPEG) and masks (PNG, 151 classes) are made in a temporary folder, no two of them alike, and
+`python main.py --mode=check` runs on them in a process of its own: with files it never saw, and again, when it
+remembers them.
 """
 
-import argparse
 import io
-import os
-import platform
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import common, turns
+
 WIDTH, HEIGHT, CLASSES = 683, 512, 151
 ADE20K = 22_210
 _BLOBS = 24  # regions a mask, as many as a photo of ADE20K has, more or less
@@ -63,47 +59,44 @@ def make(folder: Path, pairs: int) -> float:
     return size / pairs
 
 
-def check(folder: Path, logs_dir: Path) -> float:
-    """Runs the check; returns its wall time in seconds."""
-    command = [sys.executable, "main.py", "--mode=check", "--dataset=ade20k", f"--data_dir={folder}"]
-    start = time.perf_counter()
-    done = subprocess.run([*command, f"--logs_dir={logs_dir}"], cwd=ROOT, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    if done.returncode != 0:
-        sys.exit(f"the check ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return seconds
-
-
-def main() -> None:
-    """Prints one measurement."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses the command line, measures, and writes the results."""
+    parser = common.parser(__doc__, __file__)
     parser.add_argument("--pairs", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    if options.pairs < 2 or options.repeats < 1:
-        parser.error("--pairs must be 2 or more, --repeats 1 or more")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args(argv)
+    if args.pairs < 2 or args.rounds < 1:
+        parser.error("--pairs must be 2 or more, --rounds 1 or more")
+    common.write_json(args.json, args, measure(args.pairs, args.rounds))
+
+
+def measure(pairs: int, rounds: int) -> dict:
+    """Makes a data set and checks it again and again; see `main` for the arguments."""
+    firsts, seconds = [], []
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        size = make(folder / "data", options.pairs)
-        firsts, seconds = [], []
-        for turn in range(options.repeats):
+        size = make(Path(scratch) / "data", pairs)
+        command = ["--mode=check", "--dataset=ade20k", f"--data_dir={scratch}/data"]
+        for number in range(rounds):
             # The second time the files are remembered: what is left is start-up and the page.
-            logs_dir = folder / f"logs{turn}"
-            firsts.append(check(folder / "data", logs_dir))
-            seconds.append(check(folder / "data", logs_dir))
-    first, rest = statistics.median(firsts), statistics.median(seconds)
-    each = (first - rest) / options.pairs
-    shown = ", ".join(f"{value:.1f}" for value in firsts)
-    print(f"{options.pairs} pairs of {WIDTH}x{HEIGHT}, {size / 1000:.0f} kB each: {shown} s, median {first:.1f} s")
-    print(f"of which start-up, judging and the page {rest:.1f} s: measured again with the files remembered")
-    if each > 0:
-        print(f"{1000 * each:.2f} s for 1,000 pairs; {ADE20K:,} pairs: {(rest + ADE20K * each) / 60:.1f} minutes")
-    else:
-        print("too few pairs to tell reading them from start-up; give more --pairs")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    print(f"peak memory {peak * unit / 2**20:.0f} MiB")
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.platform()}")
+            for programs in (firsts, seconds):
+                programs.append(turns.run_program([*command, f"--logs_dir={scratch}/logs{number}"]))
+    first, rest = (statistics.median(program.seconds for program in programs) for programs in (firsts, seconds))
+    each = (first - rest) / pairs
+    note = f"{pairs} pairs of {WIDTH}x{HEIGHT}, {size / 1000:.0f} kB each"
+    return {
+        "rows": [
+            common.row("check, 1,000 pairs", 1000 * each, "s", note=note),
+            common.row(
+                f"check, {ADE20K:,} pairs (ADE20K)",
+                (rest + ADE20K * each) / 60,
+                "min",
+                most=10.0,
+                note=f"from the rate of these and {rest:.1f} s for start-up and the page",
+            ),
+            common.row("check, peak memory", max(program.peak_bytes for program in firsts) / 2**20, "MiB"),
+        ],
+        "seconds": {"first": [p.seconds for p in firsts], "remembered": [p.seconds for p in seconds]},
+    }
 
 
 def _encoded(pixels: np.ndarray, form: str, **options) -> bytes:
