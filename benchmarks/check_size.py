@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(pairs: int, rounds: int) -> dict:
     """Makes a data set and checks it again and again; see `main` for the arguments."""
-    firsts, seconds = [], []
+    firsts: list[turns.Program] = []
+    seconds: list[turns.Program] = []
     with tempfile.TemporaryDirectory() as scratch:
         size = make(Path(scratch) / "data", pairs)
         command = ["--mode=check", "--dataset=ade20k", f"--data_dir={scratch}/data"]
@@ -83,15 +84,18 @@ def measure(pairs: int, rounds: int) -> dict:
     first, rest = (statistics.median(program.seconds for program in programs) for programs in (firsts, seconds))
     each = (first - rest) / pairs
     note = f"{pairs} pairs of {WIDTH}x{HEIGHT}, {size / 1000:.0f} kB each"
+    extrapolated = f"from the rate of these and {rest:.1f} s for start-up and the page"
+    if each <= 0:
+        note = extrapolated = "too few pairs to tell reading them from start-up; give more --pairs"
     return {
         "rows": [
-            common.row("check, 1,000 pairs", 1000 * each, "s", note=note),
+            common.row("check, 1,000 pairs", 1000 * each if each > 0 else None, "s", note=note),
             common.row(
                 f"check, {ADE20K:,} pairs (ADE20K)",
-                (rest + ADE20K * each) / 60,
+                (rest + ADE20K * each) / 60 if each > 0 else None,
                 "min",
                 most=10.0,
-                note=f"from the rate of these and {rest:.1f} s for start-up and the page",
+                note=extrapolated,
             ),
             common.row("check, peak memory", max(program.peak_bytes for program in firsts) / 2**20, "MiB"),
         ],
