@@ -1,11 +1,15 @@
 """Fully convolutional networks: `python main.py --mode=train`, `--mode=visualize`, ... (see --help)."""
 
+import errno
 import importlib
 import signal
 import sys
 
 import flags
 from fcn_tf.errors import UserError
+
+# What a disk, its owner or a wrong path causes; other errors of files are faults of ours.
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +23,16 @@ def main(argv: list[str]) -> int:
         return verb.run(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(
+            f"error: {where}{error.strerror}; give folders that can be read and written (--logs_dir, --data_dir, "
+            "--output_dir), or make room.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -18,6 +18,7 @@ from fcn_tf.runs import Run
 
 _NEEDED = {"train": "to learn from", "validation": "to choose the best model by"}
 _SPLITS = (*_NEEDED, "test")
+_SKIPPED = ("unreadable", "size_mismatch", "exif_turned", "unpaired")  # what --on_bad_example=skip leaves out
 _PRINTED = 20  # classes; beyond, the most frequent and the rarest half as many
 
 
@@ -44,8 +45,12 @@ def run(config: Config) -> int:
     splits = checks.look(parts, Facts(target.facts))
     rules, spec = (screening.rules_of(loaded), loaded.spec) if loaded else (None, None)
     commands = Commands(target.check)
-    more, shares = checks.find(splits, rules, spec, commands=commands, reseed=reseed)
+    more, shares = checks.find(
+        splits, rules, spec, commands=commands, settable=config.dataset == "folder", reseed=reseed
+    )
     found += more
+    if config.on_bad_example == "skip":
+        found = [_left_out(finding, splits) for finding in found]
     failed = any(finding.severity == "error" for finding in found)
     whole = config.split == "all"
     summary: dict[str, Any] = {
@@ -139,9 +144,20 @@ def _look_at_folders(config: Config, cache: str) -> _Looked:
 
 def _missing(split: str, lacks: str) -> Finding:
     means = f"There is no {split} split ({lacks}); training needs one {_NEEDED[split]}."
-    other = next(each for each in _NEEDED if each != split)
-    mend = f"Put it there; or, to evaluate only, check just what that needs with --split={other}"
+    mend = "Put it there"
+    if split == "train":
+        mend += "; or, to evaluate only, check just what that needs with --split=validation"
     return Finding("split", "error", means, mend)
+
+
+def _left_out(finding: Finding, splits: dict[str, Split]) -> Finding:
+    """The finding as it is under --on_bad_example=skip: no error, unless a split would be left without examples."""
+    bad = {*finding.files}
+    emptied = any(all({e.image, e.label} & bad for e in split.examples) for split in splits.values())
+    if finding.kind not in _SKIPPED or emptied:
+        return finding
+    mend = "Nothing: --on_bad_example=skip leaves them out with their pairs"
+    return dataclasses.replace(finding, severity="warning", mend=mend)
 
 
 def _verdict(split: str, failed: bool) -> str:

@@ -38,6 +38,7 @@ def find(
     spec: DatasetSpec | None,
     *,
     commands: Commands,
+    settable: bool = True,
     reseed: str = "",
 ) -> tuple[list[Finding], dict[str, dict[str, dict[int, int]]]]:
     """Everything that is to be said about the files.
@@ -47,6 +48,7 @@ def find(
       rules: what the masks mean, None if that is not known.
       spec: of the data set, None if that is not known.
       commands: makes what mends files.
+      settable: whether flags say what masks mean; the classes of other data sets than folders are known.
       reseed: the flag that makes another split, "" where the split is given.
 
     Returns:
@@ -55,9 +57,9 @@ def find(
     found = _files(splits, commands)
     shares: dict[str, dict[str, dict[int, int]]] = {name: {} for name in splits}
     if rules is not None and spec is not None:
-        found += _values(splits, rules, shares, spec) + _contents(splits, shares, spec, commands)
+        found += _values(splits, rules, shares, settable) + _contents(splits, shares, spec, commands)
         found += _missing(shares, spec, reseed)
-    found += _formats(splits, rules) + _copies(splits, commands)
+    found += _formats(splits, rules if settable else None) + _copies(splits, commands)
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.severity]), shares
 
@@ -86,7 +88,10 @@ def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
                 unequal.append(example.label)
     found = []
     if unreadable:
-        means = "These files are damaged, truncated or no pictures: training stops when it meets one."
+        first = photos[unreadable[0]].error if unreadable[0] in photos else labels[unreadable[0]].error
+        means = (
+            f"These files are damaged, truncated or no pictures: training stops when it meets one. The first: {first}"
+        )
         mend = "Copy them again, or leave their pairs out with --on_bad_example=skip"
         found.append(Finding("unreadable", "error", means, mend, tuple(unreadable)))
     if turned:
@@ -119,7 +124,7 @@ def _values(
     splits: dict[str, Split],
     rules: masks.MaskRules,
     shares: dict[str, dict[str, dict[int, int]]],
-    spec: DatasetSpec,
+    settable: bool,
 ) -> list[Finding]:
     """What masks hold that is no class, or is a class by a rule worth knowing; fills `shares`."""
     wrong: dict[str, list[str]] = {}
@@ -142,8 +147,8 @@ def _values(
     for kind, paths in wrong.items():
         means = f"{meanings[kind]} The first: {str(first[kind]).partition(': ')[2]}"
         flags = first[kind].flags if kind == "off_by_one" else _flags_for_all(splits, paths, rules)
-        # The classes of other data sets than folders are known; what is left to say is what is not labelled.
-        flags = tuple(each for each in flags if spec.name == "folder" or each.startswith("--ignore_label"))
+        # Where classes are known, what is left to say is what is not labelled.
+        flags = tuple(each for each in flags if settable or each.startswith("--ignore_label"))
         found.append(Finding(kind, "error", means, add(flags) or "Correct the files", tuple(paths)))
     plain = tuple(range(len(rules.values)))
     if rules.values and rules.values != plain:
@@ -154,7 +159,7 @@ def _values(
                 "zero_255" if binary else "values",
                 "note",
                 f"Masks hold {value}: the first becomes class 0, the next class 1, and so on.",
-                f"--num_classes={len(rules.values)} --mask_values={value}",
+                f"--num_classes={len(rules.values)} --mask_values={value}" if settable else "",
             )
         )
     seen = {label for split in shares.values() for share in split.values() for label in share}
@@ -164,7 +169,9 @@ def _values(
                 "off_by_one",
                 "warning",
                 "No mask holds a 0: classes seem to be counted from 1, and class 0 would never be learned.",
-                f"--num_classes={len(plain) - 1} --mask_values=1-{len(plain) - 1}",
+                f"--num_classes={len(plain) - 1} --mask_values=1-{len(plain) - 1}"
+                if settable
+                else "Subtract 1 from every mask, if that is so",
             )
         )
     return found

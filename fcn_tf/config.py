@@ -60,7 +60,7 @@ class Config:
     eval_every: int = 0
     save_every: int = 0
     log_every: int = 10
-    split: str = ""  # "all" when checking, else "validation"
+    split: str = ""  # "all" when checking or preparing, else "validation"
     precision: str = "float32"
     freeze: str = ""
     accumulate: int = 1
@@ -90,8 +90,10 @@ class Config:
 
     def __post_init__(self):
         object.__setattr__(self, "mode", ALIASES.get(self.mode, self.mode))
+        if self.mode == "prepare" and self.split not in ("", "all"):
+            raise UserError(f"--mode=prepare writes every split there is, got --split={self.split}; leave it out.")
         if not self.split:
-            object.__setattr__(self, "split", "all" if self.mode == "check" else "validation")
+            object.__setattr__(self, "split", "all" if self.mode in ("check", "prepare") else "validation")
         for name, choices in (
             ("mode", (*MODES, *ALIASES)),
             ("dataset", DATASETS),

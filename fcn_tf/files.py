@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from fcn_tf.errors import UserError
+
 
 @contextlib.contextmanager
 def _remote(path: str) -> Iterator[Any]:
@@ -18,6 +20,7 @@ def _remote(path: str) -> Iterator[Any]:
 
     Raises:
       OSError: FileNotFoundError if there is no such file.
+      UserError: if TensorFlow knows no such file system.
     """
     import tensorflow as tf
 
@@ -25,6 +28,10 @@ def _remote(path: str) -> Iterator[Any]:
         yield tf.io.gfile
     except tf.errors.NotFoundError:
         raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
+    except tf.errors.UnimplementedError as error:
+        raise UserError(
+            f"{path}: {error.message}; expected a local path or one that TensorFlow knows, as gs://."
+        ) from None
     except tf.errors.OpError as error:
         raise OSError(" ".join(error.message.split()) or type(error).__name__) from None
 

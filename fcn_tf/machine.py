@@ -1,5 +1,6 @@
 """What this machine has: asked of Linux; elsewhere nothing is known. No TensorFlow."""
 
+import re
 from collections.abc import Iterator
 
 from fcn_tf import files
@@ -8,8 +9,8 @@ from fcn_tf import files
 def memory_for_us(root: str = "/") -> int | None:
     """How many bytes this process may come to hold before memory runs out.
 
-    That is what is free or can be made free, and what the process holds already, within the limits of its control
-    groups (a container's).
+    That is what is free or can be made free, and what the process holds already, on the machine and within the limits
+    of its control groups (a container's).
 
     Args:
       root: where /proc and /sys are.
@@ -21,25 +22,30 @@ def memory_for_us(root: str = "/") -> int | None:
     own = _kibibytes(_text(root, "proc/self/status"), "VmRSS")
     if free is None or own is None:
         return None
-    return min([free + own, *_limits(root)])
+    return min([free + own, *(left + own for left in _left(root, own))])
 
 
-def _limits(root: str) -> Iterator[int]:
-    """Of the control groups that this process is in, and of those around them."""
+def _left(root: str, own: int) -> Iterator[int]:
+    """What the control groups that this process is in, and those around them, have not used of their limits."""
     for line in _text(root, "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":  # version 2
-            folder, name = "sys/fs/cgroup", "memory.max"
+            folder, name, current = "sys/fs/cgroup", "memory.max", "memory.current"
         elif "memory" in controllers.split(","):
-            folder, name = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+            folder, name, current = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
         else:
             continue
         groups = [part for part in path.split("/") if part]
         # A container may see its own group as the topmost: those below it are not there then.
         for depth in range(len(groups) + 1):
-            limit = _text(root, files.join(folder, *groups[:depth], name)).strip()
+            group = files.join(folder, *groups[:depth])
+            limit, usage = (_text(root, files.join(group, each)).strip() for each in (name, current))
             if limit.isdecimal():  # "max" is none
-                yield int(limit)
+                # Files that it has read count as used, and are given up when memory is wanted.
+                statistics = _text(root, files.join(group, "memory.stat"))
+                cached = re.search(r"^(?:total_)?inactive_file (\d+)$", statistics, re.MULTILINE)
+                used = int(usage) - (int(cached[1]) if cached else 0) if usage.isdecimal() else own
+                yield int(limit) - used
 
 
 def _kibibytes(text: str, name: str) -> int | None:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from fcn_tf import files
+from fcn_tf import files, parts
 
 _FEW = 4  # files that a command names itself
 # EXIF's orientation -> the Pillow transposition that turns a mask as its photo is turned.
@@ -48,11 +48,16 @@ class Commands:
           name: of that list, without its ending.
 
         Returns:
-          One line; where files or the list are remote, which no shell command reaches, just where the list is.
+          One line; where files or the list are remote, which no shell command reaches, just where the list is. Pieces
+          of prepared shards are mended where they came from.
         """
-        if len(paths) <= _FEW and not any(map(files.is_remote, paths)):
+        pieces = any(parts.home(path) != path for path in paths)
+        if len(paths) <= _FEW and not pieces and not any(map(files.is_remote, paths)):
             return shlex.join([*words, *paths])
         listed = files.join(self._folder, f"{name}.txt")
+        if pieces:
+            self.lists[listed] = "".join(f"{parts.name_of(path)}\n" for path in paths).encode()
+            return f"# mend these where they came from, then prepare them again: {listed}"
         self.lists[listed] = "".join(f"{shlex.quote(path)}\n" for path in paths).encode()
         if any(map(files.is_remote, [listed, *paths])):
             return f"# the files listed in {listed}"

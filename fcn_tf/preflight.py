@@ -4,6 +4,7 @@ A prediction from shapes, not a measurement: what is counted is written down at 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -42,8 +43,9 @@ def activation_bytes(model: keras.Model, image_size: int, *, recompute: bool = F
     """What one image of a batch holds at the worst moment of a step.
 
     That is the output of every layer, kept for the backward pass, but of convolutions before a ReLU, which works in
-    place; the patches of each `PatchConv2D`; and a few tensors of the largest size, in flight. With `recompute` only
-    the ends of the trunk's stages are kept, and the inside of one stage at a time.
+    place; the patches of each `PatchConv2D`; and a few tensors of the largest size, in flight. Of the trunk below what
+    its first learning layer looks at nothing is kept but the ends of stages. With `recompute` that is so for all of the
+    trunk, and the inside of one stage at a time is added.
 
     Args:
       model: from `build_model`.
@@ -60,9 +62,13 @@ def activation_bytes(model: keras.Model, image_size: int, *, recompute: bool = F
         if isinstance(layer, PatchConv2D):
             patch = math.prod(layer.kernel_size) * layer.input.shape[-1]
             kept[layer.name] += sizes[layer.name] // layer.filters * patch
+    insides = [[layer.name for layer in stage[:-1]] for stage in stages(model)]
+    trunk = [layer for stage in stages(model) for layer in stage]
+    first = next((i for i, layer in enumerate(trunk) if layer.trainable_variables), len(trunk))
+    below = {layer.name for layer in trunk[: max(first - 1, 0)]}  # but what that layer looks at
+    kept |= {name: 0 for names in insides for name in names if name in below}
     if recompute:
-        insides = [[kept.pop(layer.name) for layer in stage[:-1]] for stage in stages(model)]
-        kept["stage computed again"] = max(map(sum, insides))
+        kept["stage computed again"] = max(sum(kept.pop(name) for name in names) for names in insides)
     return sum(kept.values()) + _IN_FLIGHT * max(sizes.values())
 
 
@@ -75,6 +81,11 @@ def peak_bytes(model: keras.Model, plan: Plan) -> int:
     Besides activations: four bytes each for every parameter, and for those that learn a gradient and Adam's two
     moments, and where parts are added up, the sum beside the gradient of a part; and copies of the largest variable.
     """
+    return _peak(model, plan, activation_bytes(model, plan.image_size, recompute=plan.recompute))
+
+
+def _peak(model, plan, activations):
+    """`peak_bytes` where `activation_bytes` are known."""
     every, trained = (
         sum(math.prod(variable.shape) for variable in variables)
         for variables in (model.variables, model.trainable_variables)
@@ -82,7 +93,7 @@ def peak_bytes(model: keras.Model, plan: Plan) -> int:
     largest = max((math.prod(variable.shape) for variable in model.trainable_variables), default=0)
     state = 4 * (every + (4 if plan.accumulate > 1 else 3) * trained + _COPIES * largest)
     part = plan.batch_size // plan.accumulate
-    return _PROCESS + state + part * activation_bytes(model, plan.image_size, recompute=plan.recompute)
+    return _PROCESS + state + part * activations
 
 
 def report(
@@ -106,7 +117,10 @@ def report(
         return line
     options = savings(model, plan, available, replicas=replicas, excluded=excluded)
     if not options:
-        return f"{line}; that will not do, and no smaller step would: --freeze=trunk or narrower --weights take less"
+        where = "; in another --logs_dir" if excluded else ":"
+        frozen = not any(layer.trainable_variables for stage in stages(model) for layer in stage)
+        less = "narrower --weights take" if frozen else "--freeze=trunk or narrower --weights take"
+        return f"{line}; that will not do, and nothing that can be changed here would{where} {less} less"
     return f"{line}; that will not do, {' or '.join(options)} would"
 
 
@@ -120,10 +134,11 @@ def savings(
       if nothing would do. The arguments are those of `report`.
     """
     found: dict[str, str] = {}
+    activations = functools.cache(functools.partial(activation_bytes, model))  # of many plans they are the same
     for names, text, smaller in _smaller(plan, replicas):
         alone = "+".join(names)
         if alone not in found and not {*names} & {*excluded} and not (len(names) > 1 and {*names} & {*found}):
-            if peak_bytes(model, smaller) <= available:
+            if _peak(model, smaller, activations(smaller.image_size, recompute=smaller.recompute)) <= available:
                 found[alone] = text
     return list(found.values())
 

@@ -210,4 +210,5 @@ def _command(config: Config) -> str:
     for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "weights", "seed"):
         if getattr(config, name) != getattr(usual, name):
             words.append(f"--{name}={getattr(config, name)}")
-    return shlex.join(words)
+    logs_dir = files.join(config.logs_dir, "records") if Run(config.logs_dir).exists() else config.logs_dir
+    return shlex.join([*words, f"--logs_dir={logs_dir}"])

@@ -59,13 +59,25 @@ class Profile:
         if self._running:
             self._running = False
             tf.profiler.experimental.stop()
-            traces = files.glob(files.join(self._folder, "plugins", "profile", "*", "*.xplane.pb"))
-            space = xplane_pb2.XSpace.FromString(files.read_bytes(traces[-1]))  # folders are named for the time
+            trace = _newest(files.join(self._folder, "plugins", "profile"))
+            if trace is None:
+                self._say(f"TensorFlow left no trace of step {self._first} in {self._folder}")
+                return
+            space = xplane_pb2.XSpace.FromString(files.read_bytes(trace))
             files.write_bytes(self._table, show(*costs(space)).encode())
             self._say(
                 f"traced from step {self._first} on: what costs most is in {self._table}, the whole trace in "
                 f"TensorBoard under Profile (pip install xprof; tensorboard --logdir {self._folder})"
             )
+
+
+def _newest(folder: str) -> str | None:
+    """The trace in the folder that is named for the latest time; listed, for a path may hold a pattern's characters."""
+    for time in reversed(files.list_dir(folder) if files.is_dir(folder) else []):
+        for name in files.list_dir(files.join(folder, time)):
+            if name.endswith(".xplane.pb"):
+                return files.join(folder, time, name)
+    return None
 
 
 def costs(space) -> tuple[list[tuple[str, int, float]], list[float]]:

@@ -82,7 +82,7 @@ class Trainer:
     ):
         self._model, self._optimizer, self._strategy = model, optimizer, strategy
         self._train, self._run = train, run
-        self._batch_size, self._batches, self._debug = batch_size, batches, debug
+        self._batch_size, self._batches, self._accumulate, self._debug = batch_size, batches, accumulate, debug
         self._loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=train.spec.ignore_label)
         chief = distribution.is_chief(strategy)
         self._profile = functools.partial(Profile, run.train_events, run.profile, enabled=profile and chief)
@@ -142,7 +142,10 @@ class Trainer:
           UserError: when the loss is no longer finite, or an example cannot be read.
         """
         window = Window(self._train.spec)
-        since_evaluation = Window(self._train.spec, self._checkpoints.notes(start).get("window"))
+        validated = any(row["step"] == start for row in self._run.read_history())
+        # Where that validation was made up for after the checkpoint was saved, the sums in it are spent.
+        state = None if validated else self._checkpoints.notes(start).get("window")
+        since_evaluation = Window(self._train.spec, state)
         elapsed = _last_elapsed(self._run)
         clock = began = time.perf_counter()
         with (
@@ -150,10 +153,10 @@ class Trainer:
             Progress(start, schedule.max_steps) as bar,
             self._profile(start, schedule.max_steps, say=bar.write) as profile,
         ):
-            if self.owes_validation(schedule, start) and not self._evaluate(
-                start, since_evaluation, elapsed, None, interrupts, bar
-            ):
-                return self._stop(start, since_evaluation, interrupts, bar)
+            if self.owes_validation(schedule, start):
+                if not self._evaluate(start, since_evaluation, elapsed, None, interrupts, bar):
+                    return self._stop(start, since_evaluation, interrupts, bar)
+                since_evaluation = Window(self._train.spec)
             for step, batch in self._numbered_batches(start, schedule.max_steps):
                 last = step == schedule.max_steps
                 log = step % schedule.log_every == 0 or last
@@ -218,8 +221,9 @@ class Trainer:
     def _evaluate(self, step, since_evaluation, elapsed, batch, interrupts, bar) -> bool:
         """Validates; False if a signal cut it short."""
         if self._debug and batch is not None:
-            # Of the batch just trained on, the first replica's part.
+            # Of the batch just trained on, what the first replica held at a time.
             images, labels = (self._strategy.experimental_local_results(part)[0] for part in batch)
+            images, labels = (part[: len(part) // self._accumulate] for part in (images, labels))
             self._summaries.histograms(histograms.collect(self._model, self._loss, images, labels), step)
         bar.wait(f"validating step {step} on {self._to_validate} examples")
         line = self._validate(

@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import flags
-from fcn_tf import config, datasets
+from fcn_tf import config, datasets, images
 
 ROOT = Path(__file__).parents[1]
 BACKENDS = {"tensorflow": "tf", "keras": "keras"}
@@ -180,6 +181,7 @@ def test_help_needs_no_tensorflow():
         ["--flagfile=no/such/file.cfg"],
         ["--mode=predict"],
         ["--mode=prepare"],
+        ["--mode=prepare", "--output_dir=out", "--split=train"],
         ["--mode=prepare", "--output_dir=out", "--dataset=folder", "--data_dir=none"],
         ["--dataset=records", "--data_dir=none"],
     ],
@@ -189,6 +191,17 @@ def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path):
     done = launch(f"--logs_dir={tmp_path}/none", *arguments)
     assert done.returncode == 2
     assert re.fullmatch(r"error: .+\n", done.stderr)
+
+
+def test_a_folder_that_cannot_be_is_one_line_and_status_2(tmp_path):
+    (tmp_path / "file").touch()
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for number in range(3):
+            (tmp_path / f"{kind}/{number}.png").write_bytes(images.encode_png(np.full((4, 4), number, np.uint8)))
+    done = launch("--mode=check", "--dataset=folder", f"--data_dir={tmp_path}", f"--logs_dir={tmp_path}/file/logs")
+    assert done.returncode == 2
+    assert "file" in done.stderr.splitlines()[-1] and "Not a directory" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("mode", [mode for mode in config.MODES if mode not in ("train", "check", "prepare")])

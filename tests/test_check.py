@@ -67,6 +67,25 @@ def test_unreadable_and_truncated_files(data):
     assert sorted(path[-6:] for path in found["unreadable"]["files"]) == ["p0.png", "p1.png"]
 
 
+def test_what_is_skipped_is_no_error(data):
+    (data / "masks/p0.png").write_bytes(b"<html>")
+    (data / "images/extra.png").write_bytes((data / "images/p0.png").read_bytes())
+    status, found, report = run(data, on_bad_example="skip")
+    assert status == 0 and {found[kind]["severity"] for kind in ("unreadable", "unpaired")} == {"warning"}
+    assert "--on_bad_example=skip" in report["command"]
+    (data / "masks/p1.png").write_bytes(b"<html>")  # all that validation has: skipping does not help
+    status, found, _ = run(data, on_bad_example="skip")
+    assert status == 1 and found["unreadable"]["severity"] == "error"
+
+
+def test_masks_of_several_kinds_for_one_photo_are_no_guess(tmp_path):
+    write(tmp_path / "data/images/a.png", np.zeros((8, 8, 3)))
+    for kind in ("mask", "gt"):
+        write(tmp_path / f"data/masks/a_{kind}.png", np.zeros((8, 8)))
+    with pytest.raises(UserError, match=r"a_gt\.png and a_mask\.png have the same stem"):
+        run(tmp_path / "data")
+
+
 def test_unpaired(data):
     (data / "masks/p3.png").unlink()
     status, found, _ = run(data)

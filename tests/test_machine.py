@@ -38,8 +38,18 @@ def test_what_is_free_and_what_we_have(tmp_path):
             },
             3,
         ),
+        # Others in it hold 2 GiB beside our 1, and 1 of these is of files that were read.
+        (
+            {
+                "proc/self/cgroup": "0::/\n",
+                "sys/fs/cgroup/memory.max": f"{5 * GIB}\n",
+                "sys/fs/cgroup/memory.current": f"{3 * GIB}\n",
+                "sys/fs/cgroup/memory.stat": f"anon 5\ninactive_file {GIB}\nactive_file 7\n",
+            },
+            4,
+        ),
     ],
-    ids=["a limit", "none", "a wide one", "an outer one", "version 1"],
+    ids=["a limit", "none", "a wide one", "an outer one", "version 1", "a shared one"],
 )
 def test_control_groups_limit_it(tmp_path, files, gibibytes):
     assert memory_for_us(machine(tmp_path, **files)) == gibibytes * GIB

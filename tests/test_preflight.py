@@ -44,7 +44,8 @@ def test_a_step_by_hand(small):
     assert peak_bytes(small, Plan(6, 8)) == process + 16 * PARAMETERS + 16 * KERNEL + 6 * one
     assert peak_bytes(small, Plan(6, 8, accumulate=3)) == process + 20 * PARAMETERS + 16 * KERNEL + 2 * one
     small.get_layer("conv1_1").trainable = False
-    # Four bytes of each number are left; the largest kernel that learns is conv8's.
+    # Four bytes of each number are left; the largest kernel that learns is conv8's; nobody asks for relu1_1 again.
+    one -= RELU
     assert peak_bytes(small, Plan(6, 8)) == process + 16 * PARAMETERS - 12 * (KERNEL + 4) + 16 * 8 + 6 * one
 
 
@@ -65,6 +66,17 @@ def test_what_is_computed_again_is_not_kept(network):
     # VGG11 of 8 filters: all ReLUs of the trunk but that of the first stage, which is the largest to be made again.
     saved = 4 * 8 * (32**2 + 2 * 16**2 + 2 * 8**2 + 2 * 4**2)
     assert activation_bytes(network, 64, recompute=True) == activation_bytes(network, 64) - saved
+
+
+def test_stages_that_do_not_learn_keep_nothing(tmp_path):
+    network = model.build_model("fcn8s", num_classes=3, weights=tiny_training.write_weights(str(tmp_path)))
+    everything = activation_bytes(network, 64)
+    model.freeze(network, ["conv1", "conv2"])
+    # The photo before and after its mean is subtracted; relu1_1 and relu2_1. What pools give is the next stage's.
+    assert everything - activation_bytes(network, 64) == 4 * (3 * 64**2 + 8 * 64**2 + 8 * 32**2)
+    model.freeze(network, ["conv3", "conv4", "conv5"])
+    assert activation_bytes(network, 64, recompute=True) == activation_bytes(network, 64)
+    assert "--freeze" not in preflight.report(network, Plan(1, 32), 1)
 
 
 def test_what_would_do_is_said(network):

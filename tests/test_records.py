@@ -7,10 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from fcn_tf import datasets, files, parts, pipeline
+from fcn_tf import check, datasets, files, parts, pipeline
+from fcn_tf.config import Config
 from fcn_tf.datasets import records, screening
 from fcn_tf.datasets.facts import Facts
 from fcn_tf.errors import UserError
+from fcn_tf.mending import Commands
 from tests import prepared
 from tests.test_folder import voc_files
 
@@ -57,6 +59,19 @@ def test_one_worker_gets_the_batches_that_files_give(both):
     )
 
 
+def test_check_names_what_lies_in_shards_and_says_no_flag_or_command_that_would_not_work(out, tmp_path, capsys):
+    logs = str(tmp_path / "logs")
+    shard = next(name for name in sorted(os.listdir(out)) if name.startswith("train-") and name.endswith(".tfrecord"))
+    assert check.run(Config(mode="check", dataset="records", data_dir=out, logs_dir=logs)) == 0
+    with open(files.join(logs, "check", "check.json")) as file:
+        (note,) = [each for each in json.load(file)["findings"] if each["kind"] == "zero_255"]
+    assert note["mend"] == ""
+    path = parts.address(files.join(out, shard), "masks/p1.png", start=0, length=9, checksum=7)
+    commands = Commands(logs)
+    (listed,) = [word for word in commands.remove([path], name="empty").split() if word.endswith("empty.txt")]
+    assert commands.lists == {listed: b"masks/p1.png\n"}
+
+
 @pytest.mark.parametrize("split", ["train", "validation", "all"])
 def test_every_example_reads_as_from_files(both, split):
     assert_same_examples(datasets.load("folder", both[0], split), datasets.load("records", both[1], split))
@@ -90,7 +105,7 @@ def test_another_ignored_label_is_refused_and_the_same_one_is_not(tmp_path):
     voc_files(tmp_path / "voc", {"train": ["a"], "val": ["c"]})
     out = prepared.make("voc", tmp_path / "voc", tmp_path / "out")
     assert datasets.load("records", out, "train", ignore_label="255").spec.ignore_label == 255
-    with pytest.raises(UserError, match="--ignore_label=none, but the records were prepared with 255"):
+    with pytest.raises(UserError, match="--ignore_label=none, but that was decided when the records were prepared"):
         datasets.load("records", out, "train", ignore_label="none")
     with pytest.raises(UserError, match="--num_classes is for --dataset=folder"):
         datasets.load("records", out, "train", num_classes=3)

@@ -206,10 +206,14 @@ def test_a_signal_during_validation_saves_and_the_validation_is_made_up_for(fold
     assert "stopped by SIGTERM after step 4" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) == before
     assert not run_of(folder).read_history() and run_of(folder).has_checkpoint()
-    assert train.run(tiny_training.config(folder, max_steps=4)) == 0
-    (row,) = run_of(folder).read_history()
-    assert row["step"] == 4 and row["train_loss"] > 0 and row["images_per_second"] > 0 and row["val_loss"] > 0
+    assert train.run(tiny_training.config(folder, max_steps=8, eval_every=4)) == 0
+    first, second = run_of(folder).read_history()
+    assert first["step"] == 4 and first["train_loss"] > 0 and first["images_per_second"] > 0 and first["val_loss"] > 0
     assert os.path.exists(run_of(folder).model)
+    losses = tiny_training.events(run_of(folder).train_events)["loss"]
+    assert first["train_loss"] == pytest.approx(np.mean([losses[step] for step in (1, 2, 3, 4)]))
+    # What the made-up validation told of is not told again.
+    assert second["train_loss"] == pytest.approx(np.mean([losses[step] for step in (5, 6, 7, 8)]))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folder):

@@ -80,8 +80,8 @@ def _ignoring(dataset: Dataset, ignore_label: str) -> Dataset:
         return dataset
     if dataset.checked is not None:
         raise UserError(
-            f"--ignore_label={ignore_label}, but the records were prepared with {dataset.spec.ignore_label}; leave it "
-            "out, or prepare them again with the other one."
+            f"--ignore_label={ignore_label}, but that was decided when the records were prepared; leave it out, "
+            "or prepare them again with it."
         )
     spec = dataclasses.replace(dataset.spec, ignore_label=wanted)
     return dataclasses.replace(dataset, spec=spec, read=functools.partial(pairs.read_pair, spec), rules=None)

@@ -6,6 +6,7 @@ Facts are raw: they know no classes, so they stay true whatever flags are given.
 import functools
 import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Facts:
             try:
                 content = json.loads(gzip.decompress(files.read_bytes(cache)))
                 self._known = content["files"] if content["version"] == _VERSION else {}
-            except (OSError, ValueError, KeyError, TypeError, EOFError):
+            except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error):
                 self._known = {}  # it holds nothing that cannot be found again
 
     def photos(self, examples: Iterable[Example]) -> dict[str, Photo]:

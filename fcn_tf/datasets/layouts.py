@@ -46,12 +46,10 @@ class Layout:
     Attributes:
       splits: {"train" | "validation" | "test": examples}; where the folders name none, all are in "train".
       unpaired: photos and masks that have no partner.
-      folders: (photos, masks) folders found.
     """
 
     splits: dict[str, tuple[Example, ...]]
     unpaired: tuple[str, ...]
-    folders: tuple[tuple[str, str], ...]
 
     @property
     def seeded(self) -> bool:
@@ -100,7 +98,6 @@ def find(data_dir: str) -> Layout:
     return Layout(
         {name: tuple(_unique(examples, several)) for name, examples in splits.items() if examples},
         tuple(unpaired),
-        tuple(chosen),
     )
 
 
@@ -158,7 +155,10 @@ def _pair(
     if not any(os.path.splitext(name)[0] in by_stem for name in photos):
         # NAME.jpg with NAME_mask.png
         suffix = re.compile(rf"[_\-. ]({'|'.join(MASK_WORDS)})$", re.IGNORECASE)
-        by_stem = {suffix.sub("", stem): names for stem, names in by_stem.items()}
+        bare: dict[str, list[str]] = {}
+        for stem, names in by_stem.items():
+            bare.setdefault(suffix.sub("", stem), []).extend(names)
+        by_stem = bare
     pairs, alone, used = [], [], set()
     for name in photos:
         stem = os.path.splitext(name)[0]

@@ -144,7 +144,8 @@ def load(data_dir: str, split: str) -> Dataset:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}). {_MEND}") from None
     if not wanted:
         raise MissingSplit(
-            f"records: {data_dir} has no split {split!r}; it has {', '.join(present) or 'none'} (--split)."
+            f"records: {data_dir} has no split {split!r}; it has {', '.join(present) or 'none'} (--split).",
+            lacks=f"{data_dir} was prepared without one",
         )
     examples = tuple(example for name in wanted for example, _ in rows[name])
     # Splits one after the other do not lie in turn.
