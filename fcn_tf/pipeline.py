@@ -131,7 +131,7 @@ def evaluation_batches(
     indices: Sequence[int] | None = None,
     shard: tuple[int, int] = (0, 1),
     parallel_calls: int = tf.data.AUTOTUNE,
-) -> tf.data.Dataset:
+) -> Iterator[tuple[np.ndarray, ...]]:
     """Every example once, in order, at its own size.
 
     A batch holds consecutive examples of one size, at most `batch_size`: pictures are never padded.
@@ -143,8 +143,8 @@ def evaluation_batches(
       shard: (k, n): only every nth of these, starting at the kth.
       parallel_calls: how many examples are read at once.
 
-    Returns:
-      A dataset of (indices int64 (b,), images uint8 (b, H, W, 3) RGB, labels int32 (b, H, W)).
+    Yields:
+      (indices int64 (b,), images uint8 (b, H, W, 3) RGB, labels int32 (b, H, W)).
     """
     chosen = np.asarray(range(len(dataset)) if indices is None else indices, np.int64)[shard[0] :: shard[1]]
 
@@ -154,19 +154,13 @@ def evaluation_batches(
     def load(index):
         return index, *tf.numpy_function(example, [index], (tf.uint8, tf.int32), stateful=False)
 
-    examples = tf.data.Dataset.from_tensor_slices(chosen).map(
-        load, num_parallel_calls=parallel_calls, deterministic=True
+    examples = (
+        tf.data.Dataset.from_tensor_slices(chosen)
+        .map(load, num_parallel_calls=parallel_calls, deterministic=True)
+        .prefetch(2)
     )
-
-    batches = tf.data.Dataset.from_generator(
-        lambda: _equal_sizes(examples.as_numpy_iterator(), batch_size),
-        output_signature=(
-            tf.TensorSpec((None,), tf.int64),
-            tf.TensorSpec((None, None, None, 3), tf.uint8),
-            tf.TensorSpec((None, None, None), tf.int32),
-        ),
-    )
-    return _as_is(batches.prefetch(1))
+    # Grouped here: as a tf.data generator the end of a pass would often wait some seconds for TensorFlow's clean-up.
+    yield from _equal_sizes(_as_is(examples).as_numpy_iterator(), batch_size)
 
 
 def raised_user_error(error: BaseException) -> UserError | None:
