@@ -13,6 +13,7 @@ startup.load_tensorflow()
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from benchmarks.stepper import Stepper  # noqa: E402
 from benchmarks.twin import Twin  # noqa: E402
 from fcn_tf import distribution, losses, matconvnet, model, optimizers, trainer  # noqa: E402
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Example  # noqa: E402
@@ -22,7 +23,7 @@ from fcn_tf.runs import Run  # noqa: E402
 _LOG_EVERY = 10  # steps; the default of --log_every: these also compute gradient norms
 
 
-class Product:
+class Product(Stepper):
     """The step that `--mode=train` takes, on a batch that lies in memory.
 
     Model, optimiser, loss and `Trainer` are put together as `fcn_tf/train.py` does; what is timed is the trainer's own
@@ -74,12 +75,6 @@ class Product:
         self._done = 0
         self._asked: list[float] = []
 
-    def step(self, count: int = 1) -> float:
-        """Takes `count` steps; the seconds of one, on average."""
-        began = time.perf_counter()
-        self.losses(count)
-        return (time.perf_counter() - began) / count
-
     def losses(self, count: int) -> list[float]:
         """Takes `count` steps; the loss before each."""
         found = []
@@ -123,19 +118,13 @@ class Product:
         return Dataset(spec, split, examples, lambda _: picture)
 
 
-class PlainTwin:
+class PlainTwin(Stepper):
     """The step of `twin.Twin` on the same batch as `Product`'s; `step` and `losses` as there."""
 
     def __init__(self, *, weights: str, num_classes: int, image_size: int, batch_size: int, dropout: float = 0.15):
         self.twin = Twin(matconvnet.read(weights), num_classes, dropout_rate=dropout)
         images, self._labels = random_batch(num_classes, image_size, batch_size)
         self._images = tf.cast(images, tf.float32)  # as upstream is fed
-
-    def step(self, count: int = 1) -> float:
-        """Takes `count` steps; the seconds of one, on average."""
-        began = time.perf_counter()
-        self.losses(count)
-        return (time.perf_counter() - began) / count
 
     def losses(self, count: int) -> list[float]:
         """Takes `count` steps; the loss before each."""

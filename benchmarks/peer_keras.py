@@ -3,9 +3,10 @@
 import importlib
 import importlib.metadata
 import os
-import time
 from collections.abc import Callable
 from typing import Any
+
+from benchmarks.stepper import Stepper
 
 
 def _keras_segmentation(num_classes: int, image_size: int) -> Any:
@@ -33,7 +34,7 @@ NETWORKS: dict[str, Callable[[int, int], Any]] = {
 }
 
 
-class Keras:
+class Keras(Stepper):
     """Training steps on one batch of noise, in float32.
 
     Args:
@@ -60,12 +61,9 @@ class Keras:
         self._labels = rng.integers(0, num_classes, (batch_size, *network.output_shape[1:-1], 1))
         self._network = network
 
-    def step(self, count: int = 1) -> float:
-        """Takes `count` steps; the seconds of one, on average."""
-        began = time.perf_counter()
-        for _ in range(count):
-            float(self._network.train_on_batch(self._images, self._labels))
-        return (time.perf_counter() - began) / count
+    def losses(self, count: int) -> list[float]:
+        """Takes `count` steps; the loss before each."""
+        return [float(self._network.train_on_batch(self._images, self._labels)) for _ in range(count)]
 
     def version(self) -> str:
         """Of the package."""

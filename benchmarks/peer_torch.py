@@ -7,10 +7,10 @@ the same work; sides of pictures are multiples of 32. Eager, channels last and w
 recommends on CPUs.
 """
 
-import time
-
 import torch
 from torch import nn
+
+from benchmarks.stepper import Stepper
 
 _STAGES = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # VGG19: (convolutions, filters)
 
@@ -61,7 +61,7 @@ class Fcn8s(nn.Module):
         return self.enlarge[2](x)
 
 
-class Torch:
+class Torch(Stepper):
     """Training steps on one batch of noise.
 
     Args:
@@ -78,12 +78,6 @@ class Torch:
         self._images = torch.randint(0, 256, shape).float().to(memory_format=torch.channels_last)
         self._labels = torch.randint(0, num_classes, (batch_size, image_size, image_size))
         self._narrow = precision == "bfloat16"
-
-    def step(self, count: int = 1) -> float:
-        """Takes `count` steps; the seconds of one, on average."""
-        began = time.perf_counter()
-        self.losses(count)
-        return (time.perf_counter() - began) / count
 
     def losses(self, count: int) -> list[float]:
         """Takes `count` steps; the loss before each."""

@@ -50,7 +50,7 @@ def run(config: Config) -> int:
     )
     found += more
     if config.on_bad_example == "skip":
-        found = [_left_out(finding, splits) for finding in found]
+        found = _left_out(found, splits)
     failed = any(finding.severity == "error" for finding in found)
     whole = config.split == "all"
     summary: dict[str, Any] = {
@@ -150,14 +150,16 @@ def _missing(split: str, lacks: str) -> Finding:
     return Finding("split", "error", means, mend)
 
 
-def _left_out(finding: Finding, splits: dict[str, Split]) -> Finding:
-    """The finding as it is under --on_bad_example=skip: no error, unless a split would be left without examples."""
-    bad = {*finding.files}
-    emptied = any(all({e.image, e.label} & bad for e in split.examples) for split in splits.values())
-    if finding.kind not in _SKIPPED or emptied:
-        return finding
+def _left_out(found: list[Finding], splits: dict[str, Split]) -> list[Finding]:
+    """The findings under --on_bad_example=skip: no errors, unless a split would be left without examples."""
+    bad = {path for finding in found if finding.kind in _SKIPPED for path in finding.files}
+    if any(all({e.image, e.label} & bad for e in split.examples) for split in splits.values()):
+        return found
     mend = "Nothing: --on_bad_example=skip leaves them out with their pairs"
-    return dataclasses.replace(finding, severity="warning", mend=mend)
+    return [
+        dataclasses.replace(finding, severity="warning", mend=mend) if finding.kind in _SKIPPED else finding
+        for finding in found
+    ]
 
 
 def _verdict(split: str, failed: bool) -> str:

@@ -2,7 +2,7 @@
 
 import keras
 
-from fcn_tf.layers import BilinearInitializer, PatchConv2D, RMSNormalize, StepDropout, UpsampleLike
+from fcn_tf import layers
 
 _UPSTREAM_INIT = keras.initializers.TruncatedNormal(stddev=0.02)
 
@@ -45,7 +45,7 @@ def fcn8s(features, images, *, num_classes, dropout_rate, dtype="float32"):
     """
     pool3, pool4 = features["stride8"], features["stride16"]
     scores = _fully_convolutional(
-        RMSNormalize(name="norm_pool5", dtype=dtype)(features["stride32"]),
+        layers.RMSNormalize(name="norm_pool5", dtype=dtype)(features["stride32"]),
         num_classes=num_classes,
         dropout_rate=dropout_rate,
         dtype=dtype,
@@ -60,7 +60,7 @@ def fcn8s(features, images, *, num_classes, dropout_rate, dtype="float32"):
 
 
 def _skip_scores(features, name, num_classes, dtype):
-    x = RMSNormalize(name=f"norm_{name}", dtype=dtype)(features)
+    x = layers.RMSNormalize(name=f"norm_{name}", dtype=dtype)(features)
     return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=f"score_{name}", dtype=dtype)(x)
 
 
@@ -69,17 +69,18 @@ def _fully_convolutional(x, *, num_classes, dropout_rate, dtype, hidden_init, sc
     width = 8 * x.shape[-1]  # 512 -> 4096
     for salt, (name, layer) in enumerate(
         (
-            ("conv6", PatchConv2D(width, 7, kernel_initializer=_clone(hidden_init), name="conv6", dtype=dtype)),
+            ("conv6", layers.PatchConv2D(width, 7, kernel_initializer=_clone(hidden_init), name="conv6", dtype=dtype)),
             ("conv7", keras.layers.Conv2D(width, 1, kernel_initializer=_clone(hidden_init), name="conv7", dtype=dtype)),
         )
     ):
         x = keras.layers.ReLU(name=name.replace("conv", "relu"), dtype=dtype)(layer(x))
-        x = StepDropout(dropout_rate, salt=salt, name=name.replace("conv", "dropout"), dtype=dtype)(x)
+        x = layers.StepDropout(dropout_rate, salt=salt, name=name.replace("conv", "dropout"), dtype=dtype)(x)
     return keras.layers.Conv2D(num_classes, 1, kernel_initializer=_clone(score_init), name="conv8", dtype=dtype)(x)
 
 
 def _upsample(filters, kernel, stride, *, init=None, **kwargs):
-    return UpsampleLike(filters, kernel, stride, kernel_initializer=_clone(init or BilinearInitializer()), **kwargs)
+    layer = layers.SubPixelUpsampleLike if stride == 8 else layers.UpsampleLike  # whichever is faster
+    return layer(filters, kernel, stride, kernel_initializer=_clone(init or layers.BilinearInitializer()), **kwargs)
 
 
 def _clone(initializer):

@@ -196,18 +196,18 @@ class Evaluator:
         total = np.zeros((spec.num_classes, spec.num_classes), np.int64)
         loss, images_seen, start = 0.0, 0, time.perf_counter()
         for places, images, labels in _batches(dataset, chosen, batch_size):
-            counts, strays, batch_loss, predictions = self._batch(np.asarray(images), np.asarray(labels))
+            counts, strays, batch_loss, predictions = self._batch(images, labels)
             total += counts.sum(0)
             loss += batch_loss
             images_seen += len(counts)
             if strays.any():
-                names = ", ".join(dataset.examples[int(i)].name for i in np.asarray(places)[strays > 0])
+                names = ", ".join(dataset.examples[int(i)].name for i in places[strays > 0])
                 raise ValueError(
                     f"{names}: {strays.sum()} pixels have a label that is neither one of the {spec.num_classes} "
                     f"classes nor the ignored label ({spec.ignore_label})."
                 )
             if on_batch is not None:
-                on_batch(np.asarray(places), np.asarray(images), np.asarray(labels), predictions, counts)
+                on_batch(places, images, labels, predictions, counts)
         pixels = int(total.sum())
         return Evaluation(
             counts=total,

@@ -86,8 +86,9 @@ class PatchConv2D(keras.layers.Conv2D):
         rows, columns = self.kernel_size
         above, left = (rows - 1) // 2, (columns - 1) // 2
         padded = ops.pad(inputs, [(0, 0), (above, rows - 1 - above), (left, columns - 1 - left), (0, 0)])
-        height, width = ops.shape(inputs)[1], ops.shape(inputs)[2]
-        shifted = [padded[:, i : i + height, j : j + width, :] for i in range(rows) for j in range(columns)]
+        size = ops.shape(inputs)
+        # `ops.slice`, not brackets: in TensorFlow the gradient of those is several times as slow.
+        shifted = [ops.slice(padded, (0, i, j, 0), size) for i in range(rows) for j in range(columns)]
         patches = ops.concatenate(shifted, axis=-1)  # (B, H, W, rows * columns * C)
         product = ops.matmul(patches, ops.reshape(self.kernel, (-1, self.filters)))
         return self.activation(ops.add(product, self.bias))
@@ -120,11 +121,14 @@ class UpsampleLike(keras.layers.Conv2DTranspose):
 
     def call(self, inputs, like):
         """Float (B, h, w, C), like (B, H, W, *) with h = ceil(H / stride) -> (B, H, W, filters)."""
-        enlarged = super().call(inputs)
-        height, width = ops.shape(like)[1], ops.shape(like)[2]
+        return self._cut(super().call(inputs), like)
+
+    def _cut(self, enlarged, like):
+        """The middle of `enlarged`, as high and wide as `like`."""
+        batch, height, width = ops.shape(like)[:3]
         top = (ops.shape(enlarged)[1] - height) // 2
         left = (ops.shape(enlarged)[2] - width) // 2
-        return enlarged[:, top : top + height, left : left + width, :]
+        return ops.slice(enlarged, (0, top, left, 0), (batch, height, width, self.filters))
 
     def compute_output_shape(self, inputs_shape, like_shape):
         """The batch of `inputs`, the height and width of `like`, `filters` channels."""
@@ -140,6 +144,44 @@ class UpsampleLike(keras.layers.Conv2DTranspose):
         for fixed in ("kernel_size", "strides", "padding"):
             config.pop(fixed)
         return {**config, "kernel": self.kernel_side, "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable("fcn_tf")
+class SubPixelUpsampleLike(UpsampleLike):
+    """`UpsampleLike` with a kernel of twice its stride, computed as one matrix product.
+
+    The same function, weights and gradients. Such a kernel covers two steps of the coarse grid, so every block of
+    stride x stride results follows from 2 x 2 pixels: a convolution that gives a whole block a pixel, whose channels
+    are then laid out as pixels (sub-pixel convolution, Shi et al. 2016). Where the stride is large that is faster than
+    oneDNN's transposed convolution, see benchmarks/README.md.
+
+    Raises:
+      ValueError: if the kernel's side is not twice the stride, or the stride is odd.
+    """
+
+    def __init__(self, filters, kernel, stride, **kwargs):
+        if kernel != 2 * stride or stride % 2:
+            raise ValueError(f"kernel is {kernel} and stride {stride}; expected an even stride and twice as much.")
+        super().__init__(filters, kernel, stride, **kwargs)
+
+    def call(self, inputs, like):
+        """Float (B, h, w, C), like (B, H, W, *) with h = ceil(H / stride) -> (B, H, W, filters)."""
+        stride, channels = self.stride, inputs.shape[-1]
+        batch, height, width = ops.shape(inputs)[:3]
+        rows, columns = height + 1, width + 1  # of blocks: each pixel's kernel ends in the middle of its neighbours'
+        padded = ops.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)])
+        corners = [
+            ops.slice(padded, (0, 1 - i, 1 - j, 0), (batch, rows, columns, channels)) for i in (0, 1) for j in (0, 1)
+        ]
+        patches = ops.reshape(ops.concatenate(corners, axis=-1), (-1, 4 * channels))
+        kernel = ops.reshape(self.kernel, (2, stride, 2, stride, self.filters, channels))
+        # (stride, stride, filters | 2, 2, C)
+        kernel = ops.reshape(ops.transpose(kernel, (1, 3, 4, 0, 2, 5)), (-1, 4 * channels))
+        blocks = ops.matmul(patches, ops.transpose(kernel))
+        blocks = ops.reshape(blocks, (batch, rows, columns, stride, stride * self.filters))
+        pixels = ops.transpose(blocks, (0, 1, 3, 2, 4))
+        enlarged = ops.reshape(pixels, (batch, rows * stride, columns * stride, self.filters))
+        return ops.add(self._cut(enlarged, like), self.bias)
 
 
 @keras.saving.register_keras_serializable("fcn_tf")

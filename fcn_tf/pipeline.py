@@ -6,6 +6,7 @@ shuffle buffer is held, and memory does not grow with the data set.
 """
 
 import functools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ cv2.setNumThreads(0)
 
 CROPS = ("scale", "squash")
 RESIZES = ("area", "nearest")
+
+_READERS = min(16, os.cpu_count() or 1)  # one a core keeps up with any network; more only hold more pictures
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def training_batches(
     crop: str = "scale",
     resize: str = "area",
     shard: tuple[int, int] = (0, 1),
-    parallel_calls: int = tf.data.AUTOTUNE,
+    parallel_calls: int = _READERS,
 ) -> tf.data.Dataset:
     """The batches of steps start_step ... start_step + num_steps - 1.
 
@@ -130,7 +133,7 @@ def evaluation_batches(
     batch_size: int,
     indices: Sequence[int] | None = None,
     shard: tuple[int, int] = (0, 1),
-    parallel_calls: int = tf.data.AUTOTUNE,
+    parallel_calls: int = _READERS,
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Every example once, in order, at its own size.
 
@@ -159,7 +162,6 @@ def evaluation_batches(
         .map(load, num_parallel_calls=parallel_calls, deterministic=True)
         .prefetch(2)
     )
-    # Grouped here: as a tf.data generator the end of a pass would often wait some seconds for TensorFlow's clean-up.
     yield from _equal_sizes(_as_is(examples).as_numpy_iterator(), batch_size)
 
 
@@ -288,8 +290,10 @@ def _equal_sizes(examples: Iterator[tuple], batch_size: int) -> Iterator[tuple[n
 
 
 def _as_is(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """In a fixed order, and not sharded again by tf.distribute: `shard` has done that."""
+    """In a fixed order, not tuned by TensorFlow, and not sharded again by tf.distribute: `shard` has done that."""
     options = tf.data.Options()
+    # The tuner sleeps for longer and longer, and whoever reaches the end of the data waits for it to wake up.
+    options.autotune.enabled = False
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return batches.with_options(options)

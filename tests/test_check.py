@@ -78,6 +78,17 @@ def test_what_is_skipped_is_no_error(data):
     assert status == 1 and found["unreadable"]["severity"] == "error"
 
 
+def test_what_is_skipped_is_an_error_where_all_of_it_together_leaves_nothing(tmp_path):
+    for split, names in (("train", "abc"), ("validation", "xy")):
+        for name in names:
+            write(tmp_path / f"data/{split}/images/{name}.png", np.zeros((8, 8, 3)))
+            write(tmp_path / f"data/{split}/masks/{name}.png", np.arange(64).reshape(8, 8) % 2)
+    (tmp_path / "data/validation/masks/x.png").write_bytes(b"<html>")
+    write(tmp_path / "data/validation/masks/y.png", np.zeros((8, 9)))
+    status, found, _ = run(tmp_path / "data", on_bad_example="skip")
+    assert status == 1 and {found[kind]["severity"] for kind in ("unreadable", "size_mismatch")} == {"error"}
+
+
 def test_masks_of_several_kinds_for_one_photo_are_no_guess(tmp_path):
     write(tmp_path / "data/images/a.png", np.zeros((8, 8, 3)))
     for kind in ("mask", "gt"):

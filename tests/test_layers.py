@@ -17,11 +17,15 @@ def reloaded(model, tmp_path):
     return keras.models.load_model(tmp_path / "model.keras")
 
 
+ENLARGING = [layers.UpsampleLike, layers.SubPixelUpsampleLike]
+
+
 @pytest.mark.parametrize("stride", [2, 8])
-def test_upsample_like_is_conv2d_transpose_with_an_output_shape(stride):
+@pytest.mark.parametrize("kind", ENLARGING)
+def test_upsample_like_is_conv2d_transpose_with_an_output_shape(kind, stride):
     """For every remainder of height and width; upstream's kernels are twice as wide as their stride."""
     coarse = normal(2, 3, 2, 5)
-    layer = layers.UpsampleLike(4, 2 * stride, stride, bias_initializer="random_normal")
+    layer = kind(4, 2 * stride, stride, bias_initializer="random_normal")
     for remainder in range(stride):
         height, width = 2 * stride + 1 + remainder, 2 * stride - remainder
         like = np.zeros((2, height, width, 1), np.float32)
@@ -29,6 +33,36 @@ def test_upsample_like_is_conv2d_transpose_with_an_output_shape(stride):
         want = tf.nn.conv2d_transpose(coarse, layer.kernel, (2, height, width, 4), stride) + layer.bias
         assert got.shape == want.shape == layer.compute_output_shape(coarse.shape, like.shape)
         np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_sub_pixel_upsampling_has_the_gradients_of_the_transposed_convolution(stride):
+    """In a graph that knows no sizes, as training's: the sizes are odd, so the surplus is cut."""
+    theirs, ours = (kind(4, 2 * stride, stride, bias_initializer="random_normal") for kind in ENLARGING)
+    coarse, like = normal(2, 3, 2, 5), np.zeros((2, 3 * stride - 1, 2 * stride - 1, 1), np.float32)
+    for layer in (theirs, ours):
+        layer.build(coarse.shape, like.shape)
+    ours.set_weights(theirs.get_weights())
+    results = []
+    for layer in (theirs, ours):
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 5)), tf.TensorSpec((None, None, None, 1))])
+        def outputs_and_gradients(coarse, like, layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(coarse)
+                outputs = layer(coarse, like=like)
+                loss = tf.reduce_sum(outputs * normal(2, 3 * stride - 1, 2 * stride - 1, 4, seed=1))
+            return [outputs, *tape.gradient(loss, [coarse, layer.kernel.value, layer.bias.value])]
+
+        results.append(outputs_and_gradients(coarse, like))
+    for want, got in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, atol=2e-5)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(5, 2), (8, 2), (6, 3)])
+def test_sub_pixel_upsampling_refuses_other_kernels(kernel, stride):
+    with pytest.raises(ValueError, match=f"kernel is {kernel} and stride {stride}"):
+        layers.SubPixelUpsampleLike(4, kernel, stride)
 
 
 @pytest.mark.parametrize("side", [1, 3, 7, (2, 4)])
@@ -52,12 +86,13 @@ def test_patch_conv2d_is_conv2d_with_its_gradients(side):
 
 
 @pytest.mark.parametrize("stride", [2, 8])
-def test_bilinear_upsampling_of_a_ramp_is_a_ramp(stride):
+@pytest.mark.parametrize("kind", ENLARGING)
+def test_bilinear_upsampling_of_a_ramp_is_a_ramp(kind, stride):
     """Pixel centres: the fine pixel i lies at (i + 0.5) / stride - 0.5 of the coarse grid."""
     rows, columns = np.mgrid[:6, :7].astype(np.float32)
     ramp = np.stack([3 * rows - 2 * columns + 1, rows], axis=-1)[None]
     like = np.zeros((1, 6 * stride, 7 * stride, 1), np.float32)
-    layer = layers.UpsampleLike(2, 2 * stride, stride, kernel_initializer=layers.BilinearInitializer())
+    layer = kind(2, 2 * stride, stride, kernel_initializer=layers.BilinearInitializer())
     fine_rows, fine_columns = (np.mgrid[: 6 * stride, : 7 * stride] + 0.5) / stride - 0.5
     want = np.stack([3 * fine_rows - 2 * fine_columns + 1, fine_rows], axis=-1)
     inside = slice(stride, -stride)  # the border fades to zero: there is nothing outside to blend with
@@ -138,6 +173,7 @@ def test_all_of_them_come_back_from_a_file(tmp_path):
     x = layers.UpsampleLike(4, 4, 2, kernel_initializer=layers.BilinearInitializer(), name="up")(
         keras.layers.MaxPooling2D(2, padding="same")(x), like=images
     )
+    x = layers.SubPixelUpsampleLike(2, 4, 2, name="sub_pixel")(keras.layers.MaxPooling2D(2, padding="same")(x), like=x)
     model = keras.Model(images, x)
     copy = reloaded(model, tmp_path)
     photos = normal(2, 7, 9, 3)
