@@ -70,7 +70,7 @@ def _fully_convolutional(x, *, num_classes, dropout_rate, dtype, hidden_init, sc
     for salt, (name, layer) in enumerate(
         (
             ("conv6", layers.PatchConv2D(width, 7, kernel_initializer=_clone(hidden_init), name="conv6", dtype=dtype)),
-            ("conv7", keras.layers.Conv2D(width, 1, kernel_initializer=_clone(hidden_init), name="conv7", dtype=dtype)),
+            ("conv7", layers.PatchConv2D(width, 1, kernel_initializer=_clone(hidden_init), name="conv7", dtype=dtype)),
         )
     ):
         x = keras.layers.ReLU(name=name.replace("conv", "relu"), dtype=dtype)(layer(x))

@@ -28,8 +28,31 @@ def cross_entropy_sum(logits, labels, *, ignore_label, class_weights=None):
       (sum in nats, sum of the weights: without class weights the number of pixels), float32 scalars.
     """
     weights, safe = _weights(labels, ignore_label, class_weights)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
-    return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+    return tf.reduce_sum(_cross_entropy(logits, safe) * weights), tf.reduce_sum(weights)
+
+
+@tf.custom_gradient
+def _cross_entropy(logits, labels):
+    """Softmax cross-entropy of each pixel in nats: float32 (B, H, W, C), int32 (B, H, W) -> float32 (B, H, W).
+
+    TensorFlow's fused operation computes exponentials twice, without the processor's widest instructions. oneDNN's
+    softmax does it once, and all that is kept for the gradient is its result.
+    """
+    probabilities = tf.nn.softmax(logits)
+    top = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    # By way of the likeliest class, whose probability is never so small that its logarithm loses digits.
+    behind = _of_class(logits, top) - _of_class(logits, labels)
+
+    def gradient(upstream):
+        truth = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+        return (probabilities - truth) * upstream[..., None], None
+
+    return behind - tf.math.log(_of_class(probabilities, top)), gradient
+
+
+def _of_class(scores, classes):
+    """(B, H, W, C), (B, H, W) -> (B, H, W): the score of one class a pixel."""
+    return tf.gather(scores, classes, batch_dims=3)
 
 
 class PixelLoss:
@@ -91,7 +114,7 @@ class PixelLoss:
 
     def _focal(self, logits, labels, reduce, _replicas):
         weights, safe = _weights(labels, self._ignore_label, self._class_weights)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
+        losses = _cross_entropy(logits, safe)
         focused = losses * (1.0 - tf.exp(-losses)) ** _FOCUS
         return _mean(tf.reduce_sum(focused * weights), tf.reduce_sum(weights), reduce)
 

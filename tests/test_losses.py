@@ -42,6 +42,25 @@ def test_no_gradient_reaches_ignored_pixels():
     np.testing.assert_allclose(tape.gradient(total, logits), want, atol=1e-6)
 
 
+@pytest.mark.parametrize("spread", [0.1, 10.0, 1e4])
+def test_cross_entropy_is_tensorflows_from_certain_to_hopeless(spread):
+    rng = np.random.default_rng(0)
+    logits = tf.constant(rng.normal(scale=spread, size=(2, 5, 6, 7)), tf.float32)
+    labels = tf.constant(rng.integers(0, 7, (2, 5, 6)), tf.int32)
+    results = []
+    for ours in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            if ours:
+                total, _ = cross_entropy_sum(logits, labels, ignore_label=None)
+            else:
+                total = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        results.append((total, tape.gradient(total, logits)))
+    (got, slope), (want, true_slope) = results
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    np.testing.assert_allclose(slope, true_slope, atol=1e-6)
+
+
 def test_pixel_losses_by_hand():
     # Two pixels; the truth gets 3/4 and 1/4 (logits ln 3 and 0).
     logits = tf.math.log(tf.constant([[[[3.0, 1.0], [3.0, 1.0]]]]))

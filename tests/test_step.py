@@ -52,15 +52,15 @@ def operations(step):
 
 
 def test_nothing_is_computed_below_the_lowest_layer_that_learns(weights):
-    # VGG11 has 1, 1, 2, 2 and 2 convolutions in its stages; the head has four (conv7, conv8 and those of the skips) and
-    # two transposed ones, whose kernels take the same operation, and whose forward pass is a backward one. conv6 and
+    # VGG11 has 1, 1, 2, 2 and 2 convolutions in its stages; the head has three (conv8 and those of the skips) and two
+    # transposed ones, whose kernels take the same operation, and whose forward pass is a backward one. conv6, conv7 and
     # conv_t3 are matrix products.
-    assert operations(new_step(weights)[0])["Conv2DBackpropFilter"] == 8 + 4 + 2
+    assert operations(new_step(weights)[0])["Conv2DBackpropFilter"] == 8 + 3 + 2
     step, _, optimizer = new_step(weights, freeze=("conv1", "conv2", "conv3"))
     counts = operations(step)
-    assert counts["Conv2DBackpropFilter"] == 4 + 4 + 2
+    assert counts["Conv2DBackpropFilter"] == 4 + 3 + 2
     # Through conv4_2, conv5_1 and conv5_2, but not through conv4_1; the gain before the skip of pool3 learns.
-    assert counts["Conv2DBackpropInput"] == 3 + 4 + 2
+    assert counts["Conv2DBackpropInput"] == 3 + 3 + 2
     assert counts["MaxPoolGrad"] == 2  # pool4 and pool5
     names = {variable.path for variable in optimizer.variables}
     assert any("conv4_1" in name for name in names) and not any("conv3_1" in name for name in names)
