@@ -1,14 +1,16 @@
-"""What TensorBoard's curves cost: turns of the training loop with the default `--log_every` and without any.
+"""What TensorBoard's events cost: curves, gradient norms, and after each validation pictures and the confusion matrix.
 
-One trainer, in one process, trains stretches of steps by its public loop, in turns with and without curves. What is
-timed is from one request for a batch to another: steps, gradient norms, scores, events and progress bar; the
-validation and checkpoint at the end of a stretch are not. `--weights=tiny --image_size=32 --num_classes=5` is quick.
+A trainer trains by its public loop, by default with the settings of `python main.py --mode=train`. Every tenth step
+computes gradient norms and writes curves: what it takes longer than the two steps beside it is their price, so that a
+machine that drifts does not matter. What a validation writes is timed where it is written. The rest of a validation is
+not training. `--image_size=32 --steps=30 --rounds=1` is quick.
 """
 
 import argparse
-import dataclasses
+import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,51 +18,104 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, turns
 
-_TIMED = 20  # steps of a stretch; two of them log
-_DEFAULT, _NEVER = 10, 10**9  # --log_every
+_LOG_EVERY = 10  # the default of --log_every
+_METHODS = ("train_scalars", "validation_scalars", "pictures", "classes", "flush")
+_AFTER_VALIDATION = ("validation_scalars", "pictures", "classes")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line, measures, and writes the results."""
     parser = common.parser(__doc__, __file__)
-    common.add_weights(parser)
-    parser.add_argument("--arch", default="original")
+    parser.add_argument("--weights", default="tiny", help="a .mat file, tiny, or random: an untrained full-width VGG19")
+    parser.add_argument("--arch", default="fcn8s")
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--num_classes", type=int, default=151)
-    parser.add_argument("--image_size", type=int, default=224)
-    parser.add_argument("--batch_size", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=4, help="stretches of each kind")
-    parser.add_argument("--seconds", type=float, default=900.0, help="no round begins after these, except the first 3")
+    parser.add_argument("--num_classes", type=int, default=6)
+    parser.add_argument("--image_size", type=int, default=96)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=200, help="from one validation to the next: 30, 40, ...")
+    parser.add_argument("--rounds", type=int, default=3, help="validations")
     args = parser.parse_args(argv)
     common.write_json(args.json, args, measure(args))
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Trains stretches in turns; see `main` for the arguments."""
+    """Trains; see `main` for the arguments."""
     names = ("arch", "precision", "num_classes", "image_size", "batch_size")
-    with tempfile.TemporaryDirectory() as folder:
-        options = {name: getattr(args, name) for name in names}
-        with turns.Worker(
-            "benchmarks.contenders:Product", weights=common.weights_file(args.weights, folder), **options
-        ) as worker:
-
-            def stretch(log_every: int) -> float:
-                asked = worker.call("fit", count=_TIMED + 2, log_every=log_every)
-                # The first step also writes the graph, the last one also validates: neither is timed.
-                return (asked[1 + _TIMED] - asked[1]) / _TIMED
-
-            contenders = {"with": lambda: stretch(_DEFAULT), "without": lambda: stretch(_NEVER)}
-            worker.call("step")
-            rounds = turns.take_turns(contenders, rounds=args.rounds, seconds=args.seconds)
-    slower = turns.ratio(rounds, "with", "without")
+    if args.steps < 3 * _LOG_EVERY or args.steps % _LOG_EVERY:
+        raise SystemExit(f"--steps is {args.steps}; expected 30, 40, 50 and so on.")
+    steps: list[float] = []
+    extra: list[float] = []
+    written: list[dict[str, float]] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        turns.Worker(
+            "benchmarks.summaries:Watched",
+            weights=common.weights_file(args.weights, folder),
+            **{name: getattr(args, name) for name in names},
+        ) as worker,
+    ):
+        worker.call("train", steps=_LOG_EVERY)  # tracing, the first writer, the first picture: once in a training
+        for _ in range(args.rounds):
+            seconds, spent = worker.call("train", steps=args.steps)
+            steps += seconds
+            # Every stretch starts at a multiple of ten and its first step is left out: the ninth here is the tenth.
+            extra += [
+                seconds[i] - (seconds[i - 1] + seconds[i + 1]) / 2
+                for i in range(_LOG_EVERY - 2, len(seconds) - 1, _LOG_EVERY)
+            ]
+            written.append(spent)
+    step = statistics.median(steps)
+    curves = statistics.median(extra) / (_LOG_EVERY * step)
+    after = statistics.median(sum(spent[name] for name in _AFTER_VALIDATION) for spent in written)
     return {
         "rows": [
-            common.row("time of a training step with TensorBoard's curves against none", slower.median, "x", most=1.02)
+            common.row("curves and gradient norms, share of training time", curves, ""),
+            common.row("what is written after a validation, share of training time", after / (args.steps * step), ""),
+            common.row(
+                "all of TensorBoard's events, share of training time",
+                curves + after / (args.steps * step),
+                "",
+                most=0.02,
+            ),
         ],
-        "with_vs_without": dataclasses.asdict(slower),
-        "seconds_per_step": {name: turns.median_seconds(rounds, name) for name in contenders},
-        "rounds_seconds": rounds,
+        "seconds_per_step": step,
+        "seconds_more_of_a_logging_step": extra,
+        "seconds_in_each_method": written,
     }
+
+
+class Watched:
+    """`contenders.Product` with a clock around everything that writes events; options as there."""
+
+    def __init__(self, **options):
+        from benchmarks.contenders import Product  # here: it brings TensorFlow, which the parent does without
+
+        self._product = Product(validation=8, **options)
+        self._spent = dict.fromkeys(_METHODS, 0.0)
+        summaries = self._product._trainer._summaries
+        for name in _METHODS:
+            setattr(summaries, name, self._timed(name, getattr(summaries, name)))
+
+    def train(self, *, steps: int) -> tuple[list[float], dict[str, float]]:
+        """Trains to the next validation.
+
+        Returns:
+          (seconds of each step but the first, which writes the graph, and the last, which also validates; {method of
+          `Summaries`: seconds in it}).
+        """
+        self._spent.update(dict.fromkeys(_METHODS, 0.0))
+        asked = self._product.fit(steps, log_every=_LOG_EVERY)
+        return [later - sooner for sooner, later in zip(asked[1:], asked[2:], strict=False)], dict(self._spent)
+
+    def _timed(self, name, method):
+        def call(*args, **kwargs):
+            began = time.perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self._spent[name] += time.perf_counter() - began
+
+        return call
 
 
 if __name__ == "__main__":

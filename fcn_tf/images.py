@@ -100,8 +100,12 @@ def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
     return pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form or ""
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
+def encode_png(pixels: np.ndarray, level: int = 6) -> bytes:
     """Encodes uint8 (H, W, 3) RGB, or class ids (H, W): in 8 bits where they fit, in 16 where not.
+
+    Args:
+      pixels: what to encode, without loss.
+      level: of the compression, in [0, 9]. For photos 1 takes a third of the time of 6 and a tenth more space.
 
     Raises:
       ValueError: if a value fits neither.
@@ -110,7 +114,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
         if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
             raise ValueError(f"A PNG holds values in [0, 65535], got [{pixels.min()}, {pixels.max()}].")
         pixels = pixels.astype(np.uint8 if pixels.size and pixels.max() <= 255 else np.uint16)
-    return _encode(pixels, "PNG")
+    return _encode(pixels, "PNG", compress_level=level)
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:

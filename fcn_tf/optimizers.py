@@ -9,7 +9,8 @@ class FusedAdam(keras.optimizers.Adam):
     """Keras' Adam (Kingma & Ba 2015), each variable updated by one fused kernel.
 
     Equal to `keras.optimizers.Adam` up to rounding; half its time at 141 M parameters (see benchmarks/README.md),
-    and no temporary copies of the weights.
+    and no temporary copies of the weights. Unlike there, gradients come summed over the replicas: whoever sums them can
+    look at them first, and what overflowed on one replica has overflowed on all.
 
     Args:
       learning_rate: a float.
@@ -41,23 +42,13 @@ class FusedAdam(keras.optimizers.Adam):
             use_locking=False,
         )
 
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # Keras would sum them here: too late for its own loss scaling, which asks one replica whether all is finite.
+        return grads_and_vars
+
     def get_config(self):
         """Returns the constructor's arguments."""
         return {**super().get_config(), "factors": self._factors}
-
-
-@keras.saving.register_keras_serializable("fcn_tf")
-class LossScale(keras.optimizers.LossScaleOptimizer):
-    """Keras' dynamic loss scaling, but what overflows on one replica is left out on all.
-
-    Keras 3 asks the first replica alone, as if gradients had been summed by then: infinities of another one would be
-    applied, and workers that disagree would wait for each other for ever.
-    """
-
-    def check_finite(self, grads):
-        """Whether the gradients of every replica are finite."""
-        overflow = tf.cast(tf.logical_not(super().check_finite(grads)), tf.float32)
-        return tf.equal(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, overflow), 0.0)
 
 
 def build_adam(
@@ -71,4 +62,4 @@ def build_adam(
       scale_loss: whether to scale losses dynamically, which float16's short range of exponents needs.
     """
     optimizer = FusedAdam(learning_rate, factors=factors, name="adam")
-    return LossScale(optimizer) if scale_loss else optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer

@@ -54,7 +54,7 @@ def run(config: Config) -> int:
         labels = predictor.labels(picture[None])[0]
         files.write_bytes(files.join(output_dir, name + _LABEL), images.encode_png(labels))
         overlay = explained(picture, labels, class_names, colors)
-        files.write_bytes(files.join(output_dir, name + _OVERLAY), images.encode_png(overlay))
+        files.write_bytes(files.join(output_dir, name + _OVERLAY), images.encode_png(overlay, level=1))
     print(f"{len(names) - failed} of {len(names)} pictures labelled; written to {output_dir}")
     return 2 if failed else 0
 

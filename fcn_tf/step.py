@@ -113,21 +113,21 @@ class TrainingStep:
     def _distributed(self, images, labels, number, log):
         results = self._strategy.run(self._on_replica, args=(images, labels, number, log))
         # Already summed over the replicas: each holds the same.
-        floats, cells = (self._strategy.experimental_local_results(result)[0] for result in results)
-        return floats[0], floats[1:], cells
+        return [self._strategy.experimental_local_results(result)[0] for result in results]
 
     def _on_replica(self, images, labels, number, log):
         context = tf.distribute.get_replica_context()
-        loss, gradients, cells = self.gradients(images, labels, number)
-        norms = tf.cond(log, lambda: self._squared_norms(gradients), lambda: tf.zeros(len(self._parts)))
-        # Keras sums gradients over the replicas; the loss was divided by the pixels of all of them.
+        loss, shares, cells = self.gradients(images, labels, number)
+        # Sums and no means: the loss was divided by the pixels of all replicas.
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, shares)
+        squares = tf.cond(log, lambda: self._squared_norms(gradients), lambda: tf.zeros(len(self._parts)))
         self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
-        floats = tf.concat([[loss], norms], axis=0)
         # One by one: replicas cannot sum tensors of different types together.
-        return [context.all_reduce(tf.distribute.ReduceOp.SUM, part) for part in (floats, cells)]
+        loss, cells = (context.all_reduce(tf.distribute.ReduceOp.SUM, part) for part in (loss, cells))
+        return loss, squares, cells
 
     def _squared_norms(self, gradients):
-        """Of the trunk's and of the new layers' gradient; several replicas add up the squares of their shares."""
+        """Of the trunk's and of the new layers' gradient."""
         scale = self._optimizer.scale_loss(tf.constant(1.0))
         sums = [2 * tf.add_n([tf.nn.l2_loss(gradients[i]) for i in part]) for part in self._parts.values()]
         return tf.cast(tf.stack(sums), tf.float32) / tf.square(scale)

@@ -286,6 +286,12 @@ def test_two_replicas_learn_as_one_device_does():
             assert row[name] == pytest.approx(single[name], abs=1e-3)
 
 
+def test_the_norms_of_gradients_are_those_of_the_whole_batch():
+    single, both = processes.two_devices()["norms"]
+    assert len(both) == 12 and min(both[1:]) > 0  # score layers start at zero, so nothing reaches VGG at first
+    assert both == pytest.approx(single, rel=1e-3)
+
+
 def test_a_run_of_one_device_continues_on_two():
     results = processes.two_devices()
     assert results["resumed_losses"] == pytest.approx(results["losses"][3:], abs=1e-5)

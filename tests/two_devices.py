@@ -37,7 +37,7 @@ def adam_difference(strategy):
     def step(first, second):
         def replica():
             factor = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group + 1, tf.float32)
-            together.apply_gradients([(factor * first, shared[0]), (factor * second, shared[1])])
+            together.apply_gradients(zip(summed([factor * first, factor * second]), shared, strict=True))
 
         strategy.run(replica)
 
@@ -45,6 +45,11 @@ def adam_difference(strategy):
         step(*gradients(number, 1))
         alone.apply(gradients(number, 3), single)
     return max(float(np.abs(one.numpy() - two.numpy()).max()) for one, two in zip(single, shared, strict=True))
+
+
+def summed(gradients):
+    """Over the replicas, as the training step does."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
 
 
 def scaled_difference(strategy):
@@ -61,7 +66,9 @@ def scaled_difference(strategy):
         def replica():
             number = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.float32)
             scaled = together.scale_loss((number + 1) * gradient)
-            together.apply_gradients([(tf.where(overflow & (number > 0), np.inf, scaled), shared)])
+            together.apply_gradients(
+                zip(summed([tf.where(overflow & (number > 0), np.inf, scaled)]), [shared], strict=True)
+            )
 
         strategy.run(replica)
 
@@ -101,6 +108,12 @@ def training(strategy, folder, name, *, steps=STEPS, **options):
     run = Run(os.path.join(folder, name))
     losses = tiny_training.events(run.train_events)["loss"]
     return [losses[step] for step in sorted(losses)], run.read_history(), [w.numpy() for w in network.weights]
+
+
+def _norms(folder, name):
+    """Of the gradients, step by step: VGG's, then those of new layers."""
+    curves = tiny_training.events(Run(os.path.join(folder, name)).train_events)
+    return [curves[f"gradient_norm/{part}"][step] for part in ("vgg", "new") for step in range(1, STEPS + 1)]
 
 
 def weights_difference(one, two):
@@ -146,6 +159,7 @@ def main(folder):
         "lean_difference": weights_difference(lean_weights, weights),
         "masks_differ": dropout_masks_differ(two, folder),
         "scaled_difference": scaled_difference(two),
+        "norms": [_norms(folder, name) for name in ("one", "two")],
         "tags": sorted(tiny_training.events(os.path.join(folder, "resumed", "train"))),
     }
     with open(os.path.join(folder, "results.json"), "w") as file:
