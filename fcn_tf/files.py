@@ -11,6 +11,11 @@ from typing import Any
 
 from fcn_tf.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextlib.contextmanager
 def _remote(path: str) -> Iterator[Any]:
@@ -164,6 +169,33 @@ def write_bytes(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             remove(temporary)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[bool]:
+    """Keeps a folder to this process, as far as others ask for the same; the system lets go when the process ends.
+
+    Args:
+      folder: one that exists.
+
+    Yields:
+      False if another process has it. True also where nobody can tell: remote folders, file systems without locks.
+    """
+    if fcntl is None or is_remote(folder):
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        free = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        except OSError:
+            pass  # no locks here, as on some network disks
+        yield free
+    finally:
+        os.close(handle)
 
 
 def remove(path: str) -> None:

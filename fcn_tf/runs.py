@@ -4,10 +4,11 @@ config.json says how the run was made; history.csv has one row an evaluation. Bo
 temporary name and moved into place, so that a kill leaves the old one or the new one. No TensorFlow.
 """
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,22 @@ class Run:
         """Whether there is a state to continue from."""
         names = files.list_dir(self.checkpoints) if files.is_dir(self.checkpoints) else []
         return any(name.endswith(".index") for name in names)
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other trainings out of the folder, which is created; where that can be found out, see `files.locked`.
+
+        Raises:
+          UserError: if another one is at work there.
+        """
+        files.makedirs(self.logs_dir)
+        with files.locked(self.logs_dir) as free:
+            if not free:
+                raise UserError(
+                    f"another training is writing to --logs_dir={self.logs_dir}; "
+                    "wait for it or stop it, or give another --logs_dir."
+                )
+            yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes config.json, creating the folder."""

@@ -1,5 +1,6 @@
 """`--mode=train`: trains a run, or continues it."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -89,27 +90,31 @@ def run(config: Config) -> int:
         profile=config.profile,
         debug=config.debug,
     )
-    start = loop.restore()
-    if start:
-        print(f"resumed at step {start}")
-    schedule = trainer.Schedule(config.max_steps, config.eval_every, config.save_every, config.log_every)
-    if start >= config.max_steps and not loop.owes_validation(schedule, start):
-        print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
-        return 0
-    if distribution.is_chief(strategy):
-        target.truncate_history(start)
-        target.write_config(_describe(config, spec))
-    trained = sum(math.prod(variable.shape) for variable in network.trainable_variables)
-    print(
-        f"{config.arch}, {network.count_params():,} parameters, {trained:,} of them trained; {spec.name}: {len(train)} "
-        f"training and {len(validation)} validation examples, {spec.num_classes} classes; "
-        f"{strategy.num_replicas_in_sync} replica(s)"
-    )
-    print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0))
-    status = loop.fit(schedule, start=start)
-    if status == 0:
-        print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
-    return status
+    # Workers share the folder, so one of them keeps others out.
+    with target.claimed() if distribution.is_chief(strategy) else contextlib.nullcontext():
+        start = loop.restore()
+        if start:
+            print(f"resumed at step {start}")
+        schedule = trainer.Schedule(config.max_steps, config.eval_every, config.save_every, config.log_every)
+        if start >= config.max_steps and not loop.owes_validation(schedule, start):
+            print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
+            return 0
+        if distribution.is_chief(strategy):
+            target.truncate_history(start)
+            target.write_config(_describe(config, spec))
+        trained = sum(math.prod(variable.shape) for variable in network.trainable_variables)
+        print(
+            f"{config.arch}, {network.count_params():,} parameters, {trained:,} of them trained; "
+            f"{spec.name}: {len(train)} training and {len(validation)} validation examples, "
+            f"{spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
+        )
+        print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0))
+        status = loop.fit(schedule, start=start)
+        if status == 0:
+            print(
+                f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}"
+            )
+        return status
 
 
 def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Mapping[int, int]]:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from fcn_tf import files
 from fcn_tf.errors import UserError
 from fcn_tf.runs import HISTORY_COLUMNS, Run
 
@@ -93,3 +94,25 @@ def test_history_that_was_damaged_is_named(tmp_path):
     (tmp_path / "history.csv").write_text("step,epoch\nten,1\n")
     with pytest.raises(UserError, match="history.csv"):
         Run(str(tmp_path)).read_history()
+
+
+def test_a_folder_is_one_trainings_at_a_time(tmp_path):
+    first, second = Run(str(tmp_path / "logs")), Run(str(tmp_path / "logs"))
+    with first.claimed(), pytest.raises(UserError, match=r"another training .*logs; wait for it or stop it"):
+        with second.claimed():
+            pass
+    with second.claimed():
+        assert files.list_dir(second.logs_dir) == []  # nothing is left behind that would lock for ever
+
+
+def test_folders_that_cannot_be_locked_are_used_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("no locks available")
+
+    run = Run(str(tmp_path))
+    with run.claimed(), monkeypatch.context() as patch:
+        patch.setattr(files.fcntl, "flock", refuse)
+        with run.claimed():
+            pass
+    with files.locked("ram://nowhere") as free:
+        assert free
