@@ -103,8 +103,9 @@ def _product(rows, matrix):
     it multiplies batches, of which there is one.
     """
 
-    def gradient(*upstream):
-        (upstream,) = upstream
+    def gradient(*arguments, upstream=None):
+        if upstream is None:  # PyTorch names it
+            (upstream,) = arguments
         to_rows = ops.matmul(upstream[None], ops.transpose(matrix[None], (0, 2, 1)))[0]
         return to_rows, ops.matmul(ops.transpose(rows), upstream)
 
