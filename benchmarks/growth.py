@@ -25,7 +25,7 @@ _SWEEPS = {
     "image_size": (128, 192, 224, 256, 320, 384, 512),
     "num_classes": (2, 11, 21, 59, 151),
 }
-_LABELS = {"batch_size": "batch", "image_size": "side of the crop in pixels", "num_classes": "classes"}
+_LABELS = {"batch_size": "batch", "image_size": "crop", "num_classes": "classes"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,8 +41,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = measure(args)
     picture = f"{os.path.splitext(args.json)[0]}.png"
     common.write_json(args.json, args, {**results, "plot": os.path.basename(picture)})
-    files.write_bytes(picture, plot(results["points"], f"{args.arch}, {args.precision}"))
+    files.write_bytes(picture, plot(results["points"], f"{args.arch}, {args.precision}; {_fixed()}"))
     print(f"plotted in {picture}")
+
+
+def _fixed() -> str:
+    return "where not varied: " + ", ".join(f"{_LABELS[name]} {value}" for name, value in _CENTRE.items())
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -102,7 +106,9 @@ def plot(points: list[dict], title: str) -> bytes:
         values = [point[name] for point in line]
         axis.plot(values, [point["images_per_second"] for point in line], "o-", color="tab:blue")
         axis.set_xlabel(_LABELS[name])
-        axis.set_xticks(_SWEEPS[name])
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(_SWEEPS[name], [str(value) for value in _SWEEPS[name]])
+        axis.minorticks_off()
         axis.set_ylabel("images/s", color="tab:blue")
         axis.set_ylim(bottom=0)
         memory = axis.twinx()

@@ -89,7 +89,7 @@ class Torch(Stepper):
             loss = nn.functional.cross_entropy(logits.float(), self._labels)
             loss.backward()
             self._optimizer.step()
-            found.append(float(loss))
+            found.append(loss.item())
         return found
 
     def version(self) -> str:
