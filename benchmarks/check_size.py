@@ -110,4 +110,4 @@ def _encoded(pixels: np.ndarray, form: str, **options) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

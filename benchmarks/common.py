@@ -7,12 +7,14 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import network
 from fcn_tf import __version__, files, weights
+from fcn_tf.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -93,6 +95,15 @@ def write_json(path: str, args: argparse.Namespace, results: Mapping[str, Any]) 
         value = "not measured" if line["value"] is None else f"{line['value']:.4g} {line['unit']}"
         print(f"{line['what']}: {value}" + (f" ({line['note']})" if line["note"] else ""))
     print(f"written to {path}")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a script's `main`; a mistake of the user's is one line and exit status 2, as in main.py."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def parser(description: str | None, script: str) -> argparse.ArgumentParser:

@@ -133,4 +133,4 @@ def _point(settings, weights, args):
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

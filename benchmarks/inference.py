@@ -160,4 +160,4 @@ class Predict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -69,7 +69,7 @@ def measure(args: argparse.Namespace) -> dict:
         "rows": [
             common.row(f"input pipeline alone, crops of {args.image_size}", rate, "images/s"),
             common.row(
-                "input pipeline against the bfloat16 training rate",
+                "input pipeline against the training rate in bfloat16, or in float32 where that is higher",
                 rate / training["images_per_second"] if training else None,
                 "x",
                 least=60.0,
@@ -96,4 +96,4 @@ def _training_rate(path: str) -> dict | None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

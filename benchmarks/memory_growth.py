@@ -59,4 +59,4 @@ def measure(args: argparse.Namespace) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

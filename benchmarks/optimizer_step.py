@@ -116,4 +116,4 @@ def measure(args: argparse.Namespace) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

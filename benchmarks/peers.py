@@ -85,4 +85,4 @@ def _pair(ours: turns.Worker, peer: turns.Worker, args: argparse.Namespace) -> d
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

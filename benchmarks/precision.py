@@ -106,4 +106,4 @@ def _losses(run: Run, steps: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

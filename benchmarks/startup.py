@@ -94,4 +94,4 @@ def first_step(arguments: Sequence[str]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -113,4 +113,4 @@ def summarize(rounds: list[turns.Round], peaks: dict[str, int], layers: list[net
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

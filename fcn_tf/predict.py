@@ -55,7 +55,8 @@ def run(config: Config) -> int:
         files.write_bytes(files.join(output_dir, name + _LABEL), images.encode_png(labels))
         overlay = explained(picture, labels, class_names, colors)
         files.write_bytes(files.join(output_dir, name + _OVERLAY), images.encode_png(overlay, level=1))
-    print(f"{len(names) - failed} of {len(names)} pictures labelled; written to {output_dir}")
+    done = len(names) - failed
+    print(f"{done} of {len(names)} pictures labelled" + (f"; written to {output_dir}" if done else ""))
     return 2 if failed else 0
 
 

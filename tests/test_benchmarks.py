@@ -4,8 +4,10 @@ import importlib
 import importlib.metadata
 import json
 import math
+import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -284,3 +286,31 @@ def test_train_step_from_end_to_end(tmp_path):
     assert found["settings"]["weights"] == "tiny" and found["versions"]["tensorflow"]
     assert len(found["rounds_seconds"]) == 3
     assert str(ROOT) not in path.read_text()
+
+
+def test_what_events_cost_is_found_where_it_is_spent(narrow, monkeypatch):
+    """Steps that log take longer by what is written in them, and nothing else does."""
+    from benchmarks import summaries
+    from fcn_tf.summaries import Summaries
+
+    def slow(self, values, step):
+        time.sleep(0.3)
+
+    monkeypatch.setattr(Summaries, "train_scalars", slow)
+    watched = summaries.Watched(weights=narrow, arch="original", precision="float32", **SIZE)
+    watched.train(steps=10)
+    seconds, spent = watched.train(steps=30)
+    assert len(seconds) == 28 and 0.9 < spent["train_scalars"] < 2
+    assert spent["classes"] > 0 and spent["pictures"] > 0
+    assert {number for number, taken in enumerate(seconds) if taken > 0.3} == {8, 18}
+
+
+@pytest.mark.parametrize(
+    ("script", "flag", "told"),
+    [("train_step", "--weights=/nowhere.mat", "does not exist"), ("summaries", "--steps=25", "expected 30, 40, 50")],
+)
+def test_a_mistake_is_one_line(script, flag, told, tmp_path):
+    command = [sys.executable, f"benchmarks/{script}.py", flag, f"--json={tmp_path / 'none.json'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert told in done.stderr and not os.listdir(tmp_path)
