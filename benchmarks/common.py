@@ -117,9 +117,9 @@ def parser(description: str | None, script: str) -> argparse.ArgumentParser:
     return made
 
 
-def add_weights(made: argparse.ArgumentParser) -> None:
-    """Adds --weights, which `weights_file` understands."""
-    default = os.path.relpath(STAND_IN) if STAND_IN.exists() else "random"
+def add_weights(made: argparse.ArgumentParser, default: str = "") -> None:
+    """Adds --weights, which `weights_file` understands; by default full-width ones."""
+    default = default or (os.path.relpath(STAND_IN) if STAND_IN.exists() else "random")
     made.add_argument("--weights", default=default, help="a .mat file, tiny, or random: an untrained full-width VGG19")
 
 

@@ -21,7 +21,7 @@ _FLAT = 1.05  # of the peak of few; allocators alone move a peak by a few percen
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line, measures, and writes the results."""
     parser = common.parser(__doc__, __file__)
-    parser.add_argument("--weights", default="tiny", help="a .mat file, tiny, or random: an untrained full-width VGG19")
+    common.add_weights(parser, default="tiny")
     parser.add_argument("--few", type=int, default=50, help="photos")
     parser.add_argument("--many", type=int, default=500, help="photos")
     parser.add_argument("--steps", type=int, default=150, help="of each training")

@@ -20,14 +20,14 @@ from benchmarks import common, turns
 from fcn_tf.errors import UserError
 
 _LOG_EVERY = 10  # the default of --log_every
-_METHODS = ("train_scalars", "validation_scalars", "pictures", "classes", "flush")
 _AFTER_VALIDATION = ("validation_scalars", "pictures", "classes")
+_METHODS = ("train_scalars", *_AFTER_VALIDATION)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line, measures, and writes the results."""
     parser = common.parser(__doc__, __file__)
-    parser.add_argument("--weights", default="tiny", help="a .mat file, tiny, or random: an untrained full-width VGG19")
+    common.add_weights(parser, default="tiny")
     parser.add_argument("--arch", default="fcn8s")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--num_classes", type=int, default=6)
