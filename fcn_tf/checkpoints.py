@@ -114,13 +114,22 @@ class Checkpoints:
         return int(self._step.numpy())
 
 
-def sweep(folder):
-    """Removes what a kill in the middle of a save left behind."""
-    for name in files.list_dir(folder, hidden=True):
-        ours = name.startswith(".") and name.endswith(".tmp")  # as files.write_bytes names them
-        if ours or "_temp" in name or ".tempstate" in name or name.startswith("checkpoint.tmp"):
-            path = files.join(folder, name)
-            tf.io.gfile.rmtree(path) if files.is_dir(path) else tf.io.gfile.remove(path)
+def sweep(folder: str) -> None:
+    """Removes what a kill in the middle of a save left behind, in a folder that no other process writes to.
+
+    That is what `files.sweep` takes, folders `ckpt-STEP_temp` and files `checkpoint.tmp` + 32 hex digits, as
+    TensorFlow names them. Links are left alone whatever their name, for neither makes any, and so is all else.
+    """
+    files.sweep(folder)
+    for name in files.list_dir(folder):
+        path = files.join(folder, name)
+        if files.is_link(path):
+            continue
+        if files.is_dir(path):
+            if re.fullmatch(r"ckpt-\d+_temp", name):
+                files.remove_tree(path)
+        elif re.fullmatch(r"checkpoint\.tmp[0-9a-f]{32}", name):
+            files.remove(path)
 
 
 def _steps(folder):

@@ -5,6 +5,9 @@ import errno
 import fnmatch
 import glob as local_glob
 import os
+import re
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +18,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\.keras)?")  # the names that `replacing` makes
 
 
 @contextlib.contextmanager
@@ -65,6 +70,11 @@ def is_dir(path: str) -> bool:
         with _remote(path) as gfile:
             return gfile.isdir(path)
     return os.path.isdir(path)
+
+
+def is_link(path: str) -> bool:
+    """Whether `path` is a symbolic link, which remote storage does not have."""
+    return not is_remote(path) and os.path.islink(path)
 
 
 def size(path: str) -> int:
@@ -148,27 +158,62 @@ def read_range(path: str, start: int, length: int) -> bytes:
         return b"".join(pieces)
 
 
-def write_bytes(path: str, data: bytes) -> None:
+@contextlib.contextmanager
+def replacing(path: str, *, ending: str = "") -> Iterator[str]:
     """Writes a file whole or not at all: a reader, or a crash, never meets half of it. Makes its folder.
+
+    Args:
+      path: the file; a link of that name is replaced, not followed.
+      ending: of the temporary name, where a library asks for one: "" or ".keras".
+
+    Yields:
+      The path of a file beside it, to write to; it is moved to `path` when the block ends, removed when it fails.
 
     Raises:
       OSError: if it cannot be written.
     """
     makedirs(os.path.dirname(path) or ".")
-    # Hidden, so that one that a killed process left behind is not listed.
-    temporary = join(os.path.dirname(path), f".{os.path.basename(path)}.{uuid.uuid4().hex[:12]}.tmp")
+    # Hidden, so that one that a killed process left behind is not listed; short, however long the name of the file.
+    temporary = join(os.path.dirname(path), f".{uuid.uuid4().hex[:12]}.tmp{ending}")
+    if not is_remote(path):
+        open(temporary, "xb").close()  # refuses what is there already, links too
     try:
-        if is_remote(path):
-            with _remote(path) as gfile, gfile.GFile(temporary, "wb") as file:
-                file.write(data)
-        else:
-            with open(temporary, "xb") as file:
-                file.write(data)
+        yield temporary
         replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             remove(temporary)
         raise
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a file as `replacing` does.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        if is_remote(path):
+            with _remote(path) as gfile, gfile.GFile(temporary, "wb") as file:
+                file.write(data)
+        else:
+            with open(temporary, "wb") as file:
+                file.write(data)
+
+
+def sweep(folder: str, *, idle_seconds: float = 0) -> None:
+    """Removes the temporary files that killed processes left in `folder`: no link, no folder, no other name.
+
+    Args:
+      folder: one that exists.
+      idle_seconds: leave alone what was written to since, where another process may be at work.
+    """
+    for name in list_dir(folder, hidden=True):
+        path = join(folder, name)
+        if _TEMPORARY.fullmatch(name) and not is_link(path) and not is_dir(path):
+            with contextlib.suppress(FileNotFoundError):  # put in place meanwhile
+                if stamp(path)[1] <= time.time_ns() - idle_seconds * 1e9:
+                    remove(path)
 
 
 @contextlib.contextmanager
@@ -205,6 +250,15 @@ def remove(path: str) -> None:
             gfile.remove(path)
     else:
         os.remove(path)
+
+
+def remove_tree(path: str) -> None:
+    """Removes a folder and what is in it; links in it are removed, not followed."""
+    if is_remote(path):
+        with _remote(path) as gfile:
+            gfile.rmtree(path)
+    else:
+        shutil.rmtree(path)
 
 
 def replace(source: str, target: str) -> None:

@@ -4,6 +4,8 @@ Each picture NAME gives NAME_label.png, whose pixels are class ids (it looks bla
 numbers), and NAME_overlay.png, which is made to be looked at.
 """
 
+import errno
+import hashlib
 import os
 import sys
 
@@ -16,6 +18,8 @@ from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
 
 _LABEL, _OVERLAY = "_label.png", "_overlay.png"
+_LONGEST_STEM = 255 - len(_OVERLAY)  # bytes: what file systems take, and room for the longer ending
+_UNUSABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next picture would fare no better
 
 
 def run(config: Config) -> int:
@@ -25,10 +29,12 @@ def run(config: Config) -> int:
       config: uses input, output_dir, logs_dir, tta, sliding_window and refine.
 
     Returns:
-      The exit status: 0, or 2 if a picture could not be read; the others are done all the same.
+      The exit status: 0, or 2 if a picture could not be read or its results not be written; the others are done
+      all the same.
 
     Raises:
       UserError: without a trained model or pictures.
+      OSError: if nothing can be written to the folder of the results.
     """
     source = Run(config.logs_dir)
     facts = source.read_config()
@@ -52,9 +58,20 @@ def run(config: Config) -> int:
             tqdm.tqdm.write(f"skipped: {error}", file=sys.stderr)
             continue
         labels = predictor.labels(picture[None])[0]
-        files.write_bytes(files.join(output_dir, name + _LABEL), images.encode_png(labels))
         overlay = explained(picture, labels, class_names, colors)
-        files.write_bytes(files.join(output_dir, name + _OVERLAY), images.encode_png(overlay, level=1))
+        try:
+            files.write_bytes(files.join(output_dir, name + _LABEL), images.encode_png(labels))
+            files.write_bytes(files.join(output_dir, name + _OVERLAY), images.encode_png(overlay, level=1))
+        except OSError as error:
+            if error.errno in _UNUSABLE:
+                raise
+            failed += 1
+            tqdm.tqdm.write(
+                f"skipped: {path}: its results cannot be written: {error.strerror or error}", file=sys.stderr
+            )
+            continue
+        if not name.startswith(_stem(path)):
+            tqdm.tqdm.write(f"note: {path} has too long a name for its results; they are {name}{_LABEL} and {_OVERLAY}")
     done = len(names) - failed
     print(f"{done} of {len(names)} pictures labelled" + (f"; written to {output_dir}" if done else ""))
     return 2 if failed else 0
@@ -83,19 +100,32 @@ def find_pictures(source: str) -> list[str]:
 def output_names(paths: list[str]) -> dict[str, str]:
     """A name of its own for the results of each path: its stem, numbered where others have the same.
 
-    Names that differ in case alone count as the same, since on some disks they are.
+    Names that differ in case alone count as the same, since on some disks they are. A stem that is too long for the
+    name of a file gives way to its beginning and a hash of it all, the same in every call.
     """
     taken: set[str] = set()
-    stems = {path: os.path.splitext(os.path.basename(path))[0] for path in paths}
     names = {}
-    for path, stem in stems.items():
-        name, number = stem, 1
+    for path in paths:
+        name, number = _fit(_stem(path)), 1
         while name.lower() in taken:
             number += 1
-            name = f"{stem}_{number}"
+            name = _fit(_stem(path), f"_{number}")
         taken.add(name.lower())
         names[path] = name
     return names
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _fit(stem: str, ending: str = "") -> str:
+    """`stem + ending`, in no more than `_LONGEST_STEM` bytes."""
+    encoded, room = os.fsencode(stem), _LONGEST_STEM - len(ending)
+    if len(encoded) > room:
+        mark = "-" + hashlib.sha256(encoded).hexdigest()[:8]
+        stem = encoded[: room - len(mark)].decode(errors="ignore") + mark  # no half of a character
+    return stem + ending
 
 
 def explained(

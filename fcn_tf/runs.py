@@ -31,6 +31,7 @@ HISTORY_COLUMNS = (
     "train_mean_iou",
 )
 _OF_LATE = HISTORY_COLUMNS[-3:]  # runs of earlier versions go on without them
+_IDLE_SECONDS = 600  # so long nobody takes to write a file; evaluate and check write to the folder of a training too
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ class Run:
     def claimed(self) -> Iterator[None]:
         """Keeps other trainings out of the folder, which is created; where that can be found out, see `files.locked`.
 
+        Temporary files that a killed one left there are removed.
+
         Raises:
           UserError: if another one is at work there.
         """
@@ -131,6 +134,7 @@ class Run:
                     f"another training is writing to --logs_dir={self.logs_dir}; "
                     "wait for it or stop it, or give another --logs_dir."
                 )
+            files.sweep(self.logs_dir, idle_seconds=_IDLE_SECONDS)
             yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:

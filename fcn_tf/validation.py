@@ -107,9 +107,8 @@ class _Stopped(Exception):
 
 def save_model(model: keras.Model, path: str) -> None:
     """Saves a model so that a kill leaves the file that was there or the new one."""
-    temporary = f"{path}.new.keras"
-    model.save(temporary)
-    files.replace(temporary, path)
+    with files.replacing(path, ending=".keras") as temporary:
+        model.save(temporary)
 
 
 def _measured(value: float) -> float | None:

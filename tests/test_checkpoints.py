@@ -137,14 +137,33 @@ def test_what_is_not_finite_is_not_saved(tmp_path, value):
 def test_what_a_kill_left_behind_is_swept(tmp_path):
     saved(tmp_path, 3)
     (tmp_path / "ckpt-4_temp").mkdir()
-    (tmp_path / "ckpt-4_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
-    (tmp_path / "ckpt-4.data-00000-of-00001.tempstate123").write_bytes(b"half")
-    (tmp_path / "checkpoint.tmp0123456789abcdef").write_bytes(b"half")
-    (tmp_path / ".notes-4.json.0123456789ab.tmp").write_bytes(b"half")
+    (tmp_path / "ckpt-4_temp" / "part-00000-of-00001.data-00000-of-00001.tempstate123").write_bytes(b"half")
+    (tmp_path / "checkpoint.tmp0123456789abcdef0123456789abcdef").write_bytes(b"half")
+    (tmp_path / ".0123456789ab.tmp").write_bytes(b"half")
     assert restored(tmp_path)[0] == 3
     names = ["checkpoint", "ckpt-3.data-00000-of-00001", "ckpt-3.index", "notes-3.json"]
     assert sorted(os.listdir(tmp_path)) == names
     sweep(str(tmp_path))  # and again, with nothing to do
+
+
+def test_nothing_else_is_swept_and_no_link_is_followed(tmp_path):
+    folder, elsewhere = tmp_path / "checkpoints", tmp_path / "elsewhere"
+    for name in ("best_template", "room_temp", "ckpt-best_temp", "ckpt-4_temp.bak", "checkpoint.tmp"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "mine").write_bytes(b"x")
+    for name in ("checkpoint.tmp1", "a.tempstate1", ".notes.tmp", ".0123456789AB.tmp", ".0123456789ab.tmp.txt"):
+        (folder / name).write_bytes(b"x")
+    elsewhere.mkdir()
+    (elsewhere / "mine").write_bytes(b"x")
+    for name in ("ckpt-5_temp", "warm_temp", ".0123456789ab.tmp", f"checkpoint.tmp{'0' * 32}"):
+        (folder / name).symlink_to(elsewhere, target_is_directory=True)
+    before = sorted(folder.rglob("*"))
+    sweep(str(folder))
+    assert sorted(folder.rglob("*")) == before and os.listdir(elsewhere) == ["mine"]
+    (folder / "ckpt-6_temp").mkdir()
+    (folder / "ckpt-6_temp" / "link").symlink_to(elsewhere, target_is_directory=True)
+    sweep(str(folder))
+    assert sorted(folder.rglob("*")) == before and os.listdir(elsewhere) == ["mine"]
 
 
 def truncate(path):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -25,6 +26,51 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         files.write_bytes(path, "not bytes")
     assert files.read_bytes(path) == b"old"
     assert os.listdir(tmp_path) == ["file.bin"]
+
+
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path):
+    path = tmp_path / ("字" * 84 + ".p")  # 254 bytes
+    files.write_bytes(str(path), b"x")
+    assert path.read_bytes() == b"x" and os.listdir(tmp_path) == [path.name]
+
+
+def test_temporary_files_are_random_and_take_nobodys_place(tmp_path, monkeypatch):
+    (tmp_path / "mine").write_bytes(b"mine")
+    with files.replacing(str(tmp_path / "a")) as first, files.replacing(str(tmp_path / "b"), ending=".keras") as second:
+        names = sorted(map(os.path.basename, (first, second)))
+        assert first[:-4] != second[:-10] and second.endswith(".tmp.keras")
+        assert sorted(os.listdir(tmp_path)) == sorted([*names, "mine"]) and files.list_dir(str(tmp_path)) == ["mine"]
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "mine"]
+    monkeypatch.setattr(files.uuid, "uuid4", lambda: types.SimpleNamespace(hex="0123456789abcdef"))
+    (tmp_path / ".0123456789ab.tmp").symlink_to(tmp_path / "mine")
+    with pytest.raises(FileExistsError):
+        files.write_bytes(str(tmp_path / "new"), b"new")
+    assert (tmp_path / "mine").read_bytes() == b"mine" and (tmp_path / ".0123456789ab.tmp").is_symlink()
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to("mine")
+    files.write_bytes(str(tmp_path / "link"), b"new")
+    assert (tmp_path / "mine").read_bytes() == b"mine" and (tmp_path / "link").read_bytes() == b"new"
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_sweep_takes_what_killed_processes_left_and_nothing_else(tmp_path):
+    left = [".0123456789ab.tmp", ".0123456789ab.tmp.keras"]
+    kept = [".0123456789ab.tmp.h5", "0123456789ab.tmp", ".0123456789a.tmp", ".0123456789ax.tmp", ".a.0123456789ab.tmp"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    (tmp_path / ".aaaaaaaaaaaa.tmp").symlink_to(kept[0])
+    (tmp_path / ".bbbbbbbbbbbb.tmp").mkdir()
+    kept += [".aaaaaaaaaaaa.tmp", ".bbbbbbbbbbbb.tmp"]
+    files.sweep(str(tmp_path), idle_seconds=3600)  # somebody may be writing to them
+    assert sorted(os.listdir(tmp_path)) == sorted([*left, *kept])
+    os.utime(tmp_path / left[1], (0, 0))
+    files.sweep(str(tmp_path), idle_seconds=3600)
+    assert sorted(os.listdir(tmp_path)) == sorted([left[0], *kept])
+    files.sweep(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)
 
 
 def test_write_without_a_folder(tmp_path, monkeypatch):

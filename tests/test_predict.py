@@ -1,11 +1,12 @@
 """The predict verb: any picture to labels and an overlay; bad files and equal names."""
 
+import errno
 import os
 
 import numpy as np
 import pytest
 
-from fcn_tf import images, predict
+from fcn_tf import files, images, predict
 from fcn_tf.errors import UserError
 from tests import tiny_run
 
@@ -57,6 +58,55 @@ def test_bad_file_is_named_and_the_others_are_done(tmp_path, logs, capsys):
     assert sorted(os.listdir(out)) == ["a_label.png", "a_overlay.png", "c_label.png", "c_overlay.png"]
     captured = capsys.readouterr()
     assert "b.jpg" in captured.err and "2 of 3 pictures labelled" in captured.out
+
+
+def test_long_names_are_shortened_for_the_results_and_told(tmp_path, logs, capsys):
+    fits, long = "字" * 78, "字" * 83  # 234 and 249 bytes
+    for name, classes in ((fits, [[0]]), (long + "甲", [[1]]), (long + "乙", [[2]])):
+        save(tmp_path / "in" / name, classes)  # without an extension there is more room
+    pictures = [str(tmp_path / "in" / name) for name in sorted(os.listdir(tmp_path / "in"))]
+    names = predict.output_names(pictures)
+    assert names[pictures[0]] == fits
+    assert all(len(os.fsencode(name)) <= 255 - len("_overlay.png") for name in names.values())
+    assert len(set(names.values())) == 3 and predict.output_names(pictures[::-1]) == names
+    out = tmp_path / "out"
+    config = tiny_run.config(logs, input=str(tmp_path / "in" / "*"), output_dir=str(out))
+    assert predict.run(config) == 0
+    assert {read_labels(out / f"{names[path]}_label.png").item() for path in pictures} == {0, 1, 2}
+    printed = capsys.readouterr().out
+    assert printed.count("note: ") == 2 and all(names[path] in printed for path in pictures[1:])
+
+
+def test_numbers_fit_as_well():
+    same = predict.output_names([f"{folder}/{'x' * 250}.png" for folder in "abc"])
+    assert len(set(same.values())) == 3 and {len(name) for name in same.values()} == {243}
+
+
+def test_results_that_cannot_be_written_are_named_and_the_others_are_done(tmp_path, logs, capsys):
+    for name in "abc":
+        save(tmp_path / f"in/{name}.png", [[1]])
+    out = tmp_path / "out"
+    (out / "b_label.png").mkdir(parents=True)
+    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "in"), output_dir=str(out))) == 2
+    assert {"a_label.png", "a_overlay.png", "c_label.png", "c_overlay.png"} <= set(os.listdir(out))
+    captured = capsys.readouterr()
+    assert "b.png: its results cannot be written: Is a directory" in captured.err and "2 of 3 pictures" in captured.out
+    assert not [name for name in os.listdir(out) if name.startswith(".")]
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
+def test_a_disk_that_takes_nothing_ends_it(tmp_path, logs, monkeypatch, reason):
+    def refuse(path, data):
+        tried.append(path)
+        raise OSError(reason, os.strerror(reason), path)
+
+    tried: list[str] = []
+    for name in "ab":
+        save(tmp_path / f"in/{name}.png", [[1]])
+    monkeypatch.setattr(files, "write_bytes", refuse)
+    with pytest.raises(OSError) as caught:
+        predict.run(tiny_run.config(logs, input=str(tmp_path / "in")))
+    assert caught.value.errno == reason and len(tried) == 1
 
 
 def test_labelling_a_folder_into_itself_twice_finds_the_same_pictures(tmp_path, logs):

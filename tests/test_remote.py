@@ -41,6 +41,9 @@ def test_files(ram):
     files.replace(path, files.join(ram, "a", "c.bin"))
     assert not files.exists(path)
     files.remove(files.join(ram, "a", "c.bin"))
+    files.write_bytes(files.join(ram, "a", "d", ".0123456789ab.tmp"), b"left by a kill")
+    files.sweep(files.join(ram, "a", "d"))
+    assert files.list_dir(files.join(ram, "a", "d"), hidden=True) == []
     for fails in (files.read_bytes, files.size, files.stamp, files.list_dir, files.remove):
         with pytest.raises(OSError) as caught:
             fails(path)
@@ -81,6 +84,7 @@ def test_a_run(ram, tmp_path, capsys):
     run = Run(f"{ram}/run")
     assert [row["step"] for row in run.read_history()] == [2, 4]
     assert inference.load_model(run).output_shape[-1] == 11
+    assert not [name for name in files.list_dir(run.logs_dir, hidden=True) if ".tmp" in name]
     assert any("tfevents" in name for name in files.list_dir(run.train_events))
     assert evaluate.run(Config(mode="evaluate", **base)) == 0 and files.exists(f"{run.evaluation}/report.html")
     for count, pictures in ((2, 2), (1, 1)):  # the second sheet replaces the first

@@ -105,6 +105,14 @@ def test_a_folder_is_one_trainings_at_a_time(tmp_path):
         assert files.list_dir(second.logs_dir) == []  # nothing is left behind that would lock for ever
 
 
+def test_a_training_that_takes_a_folder_sweeps_it(tmp_path):
+    (tmp_path / ".0123456789ab.tmp.keras").touch()
+    os.utime(tmp_path / ".0123456789ab.tmp.keras", (0, 0))
+    (tmp_path / ".ba9876543210.tmp").touch()  # written just now, by evaluate perhaps
+    with Run(str(tmp_path)).claimed():
+        assert os.listdir(tmp_path) == [".ba9876543210.tmp"]
+
+
 def test_folders_that_cannot_be_locked_are_used_all_the_same(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("no locks available")
