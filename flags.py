@@ -61,6 +61,9 @@ _define(flags.DEFINE_integer, "max_steps", "train up to this step; 0: the data s
 _define(flags.DEFINE_integer, "eval_every", "steps between validations; 0: the data set's default")
 _define(flags.DEFINE_integer, "save_every", "steps between checkpoints; 0: the data set's default")
 _define(flags.DEFINE_integer, "log_every", "steps between points in TensorBoard's curves")
+_define(
+    flags.DEFINE_string, "resume_from", "latest; or best: the best validation's checkpoint, dropping what came after"
+)
 _define(flags.DEFINE_integer, "seed", "everything random follows from it")
 _define(
     flags.DEFINE_bool,

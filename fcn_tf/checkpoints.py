@@ -2,18 +2,21 @@
 
 import json
 import re
-import time
+from collections.abc import Collection, Iterable
 
+import keras
 import tensorflow as tf
 
 from fcn_tf import files
 from fcn_tf.errors import UserError
+from fcn_tf.runs import checkpoint_steps
 
 KEPT = 2
+_FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d{5}-of-\d{5})|notes-(\d+)\.json")
 
 
 class Checkpoints:
-    """The checkpoints of one run, named ckpt-STEP, the newest two kept.
+    """The checkpoints of one run, named ckpt-STEP: the newest two are kept, and the best one.
 
     The variables are saved as one flat list: `tf.train.Checkpoint(model=..., optimizer=...)` would leave the
     dropout seeds out. Such a list depends on its order, so paths and shapes are stored beside it and must agree
@@ -32,45 +35,57 @@ class Checkpoints:
         self._layout = tf.Variable(_layout(variables), dtype=tf.string, trainable=False, name="layout")
         state = {f"v{i:04d}": variable.value for i, variable in enumerate(variables)}
         self._checkpoint = tf.train.Checkpoint(step=self._step, layout=self._layout, **state)
-        self._manager = None
-        if writer:
-            if files.is_dir(folder):
-                sweep(folder)
-                _list_again(folder)
-            self._manager = tf.train.CheckpointManager(
-                self._checkpoint, folder, max_to_keep=KEPT, checkpoint_name="ckpt"
-            )
+        self._checkpoint.save_counter.assign_add(0)  # makes it: TensorFlow expects one when it restores
+        self._writer = writer
+        if writer and files.is_dir(folder):
+            sweep(folder)
+            _list_again(folder)
 
     @property
     def latest(self):
         """Path of the newest complete checkpoint, or None."""
-        steps = _steps(self._folder)
-        return files.join(self._folder, f"ckpt-{steps[-1]}") if steps else None
+        steps = checkpoint_steps(self._folder)
+        return self._path(steps[-1]) if steps else None
 
-    def save(self, step, notes=None):
-        """Saves the state after `step` steps, on the worker that writes.
+    def save(self, step: int, notes: dict | None = None, *, best: int | None = None) -> None:
+        """Saves the state after `step` steps, on the worker that writes, and removes all but those to keep.
 
         Args:
           step: how many steps were taken.
           notes: what else belongs to that state, for `notes` to give back; a dict that JSON can hold.
+          best: the step of a checkpoint to keep beside the newest, if there is one.
 
         Raises:
           FloatingPointError: if a variable is not finite; what was saved before is kept.
         """
-        if self._manager is None:
+        if not self._writer:
             return
-        for variable in self._variables:
-            if variable.dtype.startswith(("float", "bfloat")):
-                if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
-                    raise FloatingPointError(variable.path)
+        if (path := not_finite(self._variables)) is not None:
+            raise FloatingPointError(path)
         self._step.assign(step)
-        # First: a checkpoint that is there has its notes. Notes alone are swept with the next save.
+        # First: a checkpoint that is there has its notes. Notes alone go with the next save.
         files.write_bytes(self._notes_path(step), json.dumps(notes or {}).encode())
-        self._manager.save(checkpoint_number=step)
-        kept = {f"notes-{step}.json" for step in _steps(self._folder)}
-        for name in files.list_dir(self._folder):
-            if name.startswith("notes-") and name not in kept:
-                files.remove(files.join(self._folder, name))
+        self._checkpoint.write(self._path(step))
+        steps = checkpoint_steps(self._folder)
+        self._keep([each for each in steps if each in (*steps[-KEPT:], best)])
+
+    def drop_after(self, step: int) -> list[int]:
+        """Removes the checkpoints past `step`, on the worker that writes; returns their steps."""
+        steps = checkpoint_steps(self._folder)
+        dropped = [each for each in steps if each > step]
+        if not self._writer or not dropped:
+            return []
+        self._keep([each for each in steps if each <= step])
+        return dropped
+
+    def _keep(self, steps: Collection[int]) -> None:
+        """Removes the files of all other checkpoints, and of halves of one."""
+        found = {name: match for name in files.list_dir(self._folder) if (match := _FILE.fullmatch(name))}
+        others = {name: match for name, match in found.items() if int(match[1] or match[3]) not in steps}
+        # The index first: without it the rest is no checkpoint, so a kill leaves none that only looks whole.
+        for name in sorted(others, key=lambda name: others[name][2] != "index"):
+            files.remove(files.join(self._folder, name))
+        _list_again(self._folder)
 
     def notes(self, step):
         """What was saved with the checkpoint of `step`; empty if nothing was, or it cannot be read."""
@@ -80,11 +95,14 @@ class Checkpoints:
         except (OSError, ValueError):
             return {}  # the variables are what counts
 
+    def _path(self, step: int) -> str:
+        return files.join(self._folder, f"ckpt-{step}")
+
     def _notes_path(self, step):
         return files.join(self._folder, f"notes-{step}.json")
 
-    def restore(self):
-        """Restores the newest checkpoint.
+    def restore(self, step: int | None = None) -> int:
+        """Restores the checkpoint of `step`, or the newest one.
 
         Returns:
           The number of steps taken, 0 where there is no checkpoint.
@@ -92,23 +110,23 @@ class Checkpoints:
         Raises:
           UserError: if it holds other variables than this network's, or is damaged.
         """
-        latest = self.latest
-        if latest is None:
+        path = self.latest if step is None else self._path(step)
+        if path is None:
             return 0
         try:
             # Not tf.train.load_checkpoint, which asks whether this is a folder: ram:// says so of any name's beginning.
-            saved = tf.compat.v1.train.NewCheckpointReader(latest)
+            saved = tf.compat.v1.train.NewCheckpointReader(path)
             layout = saved.get_tensor("layout/.ATTRIBUTES/VARIABLE_VALUE").decode()
             if layout != _layout(self._variables):
                 raise UserError(
-                    f"{latest} holds another network: {_difference(layout, _layout(self._variables))}; "
+                    f"{path} holds another network: {_difference(layout, _layout(self._variables))}; "
                     "continue with the flags it was trained with, or give another --logs_dir."
                 )
-            self._checkpoint.restore(latest).assert_consumed()
+            self._checkpoint.restore(path).assert_consumed()
         except (tf.errors.OpError, LookupError, RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"{latest} cannot be read ({reason}); remove {latest}.* to continue from the checkpoint before it, if "
+                f"{path} cannot be read ({reason}); remove {path}.* to continue from the checkpoint before it, if "
                 "there is one."
             ) from None
         return int(self._step.numpy())
@@ -132,28 +150,23 @@ def sweep(folder: str) -> None:
             files.remove(path)
 
 
-def _steps(folder):
-    """The steps of the complete checkpoints, in order: TensorFlow writes the index last."""
-    names = files.list_dir(folder) if files.is_dir(folder) else []
-    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"ckpt-(\d+)\.index", name)))
+def not_finite(variables: Iterable[keras.Variable]) -> str | None:
+    """The path of the first variable that holds a NaN or an infinity, or None."""
+    for variable in variables:
+        if variable.dtype.startswith(("float", "bfloat")):
+            if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
+                return variable.path
+    return None
 
 
-def _list_again(folder):
-    """Makes TensorFlow's list of checkpoints say which are there: it may be lost, or name what a user removed."""
-    found, path = [files.join(folder, f"ckpt-{step}") for step in _steps(folder)], files.join(folder, "checkpoint")
-    if not found:
-        if files.exists(path):
-            tf.io.gfile.remove(path)
-        return
-    now = time.time()
-    state = tf.compat.v1.train.generate_checkpoint_state_proto(
-        folder,
-        found[-1],
-        all_model_checkpoint_paths=found,
-        all_model_checkpoint_timestamps=[now] * len(found),
-        last_preserved_timestamp=now - 1,  # older than all of them: none is exempt from deletion
-    )
-    files.write_bytes(path, str(state).encode())
+def _list_again(folder: str) -> None:
+    """Makes TensorFlow's list of checkpoints, the file `checkpoint`, name those that are there."""
+    names, path = [f"ckpt-{step}" for step in checkpoint_steps(folder)], files.join(folder, "checkpoint")
+    if names:
+        lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
+        files.write_bytes(path, ("\n".join(lines) + "\n").encode())
+    elif files.exists(path):
+        files.remove(path)
 
 
 def _layout(variables):

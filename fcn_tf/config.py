@@ -18,6 +18,7 @@ RESIZES = ("area", "nearest")
 ON_BAD_EXAMPLE = ("fail", "skip")
 LOSSES = ("cross_entropy", "focal", "dice")
 REFINEMENTS = ("none", "guided")
+RESUME_FROM = ("latest", "best")
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of the trunk
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
@@ -32,8 +33,9 @@ _BY_DATASET = {
     "ade20k": {"image_size": 224, "batch_size": 2, "max_steps": 100_000, "eval_every": 10_000, "save_every": 1_000},
 }
 
-# A resumed run may be given others of these; everything else decides what is learned.
-RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "accumulate", "recompute", "debug")
+# A resumed run may be given others of these; history.csv tells the learning rate, everything else that decides what is
+# learned stays.
+RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "learning_rate", "accumulate", "recompute", "debug")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Config:
     freeze: str = ""
     accumulate: int = 1
     recompute: bool = False
+    resume_from: str = "latest"
     seed: int = 0
     ignore_label: str = "auto"
     num_classes: int = 0
@@ -104,6 +107,7 @@ class Config:
             ("resize", RESIZES),
             ("on_bad_example", ON_BAD_EXAMPLE),
             ("refine", REFINEMENTS),
+            ("resume_from", RESUME_FROM),
         ):
             _one_of(name, getattr(self, name), choices)
         for name, value in _BY_DATASET[self.dataset].items():
@@ -169,7 +173,7 @@ class Config:
 _DATA_FLAGS = ("num_classes", "ignore_label", "mask_values", "mask_colors", "seed", "on_bad_example")
 _THIS_TIME = (
     "mode", "logs_dir", "split", "input", "output_dir", "predictions", "tta", "sliding_window", "refine", "boundary",
-    "compare", "profile",
+    "compare", "profile", "resume_from",
 )  # fmt: skip
 _OF_THE_MODEL = ("arch", "precision")  # a trained one is what it is
 

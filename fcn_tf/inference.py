@@ -15,7 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf import files, layers, metrics, pipeline  # noqa: F401  (layers registers what model.keras is made of)
+from fcn_tf import checkpoints, files, metrics, pipeline
+from fcn_tf import layers as _layers  # noqa: F401  (registers what model.keras is made of)
 from fcn_tf.datasets.base import Dataset, DatasetSpec
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
@@ -71,18 +72,24 @@ def load_model(source: Run | str) -> keras.Model:
       source: a run, or the path of a `.keras` file.
 
     Raises:
-      UserError: if there is none, or the file is damaged.
+      UserError: if there is none, the file is damaged, or its weights are not finite.
     """
     path = source.model if isinstance(source, Run) else source
     if not files.exists(path):
         raise UserError(f"{path} does not exist: there is no trained model; train one first with --mode=train.")
     try:
-        return keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, compile=False)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} is not a model this version can load ({reason}); train again, or restore it."
         ) from error
+    if (variable := checkpoints.not_finite(model.variables)) is not None:
+        raise UserError(
+            f"{path} labels nothing: {variable} holds NaN or infinity, expected finite weights: its training diverged; "
+            "train again with a lower --learning_rate, or restore it."
+        )
+    return model
 
 
 class Predictor:

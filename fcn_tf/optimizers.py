@@ -62,4 +62,5 @@ def build_adam(
       scale_loss: whether to scale losses dynamically, which float16's short range of exponents needs.
     """
     optimizer = FusedAdam(learning_rate, factors=factors, name="adam")
-    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
+    # Named, as Keras would name only the first one of a process: a checkpoint knows variables by their path.
+    return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer") if scale_loss else optimizer

@@ -8,7 +8,9 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,8 +117,22 @@ class Run:
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to continue from."""
-        names = files.list_dir(self.checkpoints) if files.is_dir(self.checkpoints) else []
-        return any(name.endswith(".index") for name in names)
+        return bool(checkpoint_steps(self.checkpoints))
+
+    def best_validation(self, steps: Collection[int] | None = None) -> dict[str, Any] | None:
+        """The row of history.csv with the highest mean IoU, the earliest of equals, or None.
+
+        Args:
+          steps: look at the validations after these only; None for all of them.
+        """
+        rows = [row for row in self.read_history() if steps is None or row["step"] in steps]
+        # A network that diverged labels pixels too; its loss gives it away.
+        rows = [row for row in rows if all(map(_finite, (row["val_loss"], row["val_mean_iou"])))]
+        return max(rows, key=lambda row: row["val_mean_iou"], default=None)
+
+    def best_checkpoint(self, *saving: int) -> dict[str, Any] | None:
+        """The row of the best validation of which there is a checkpoint, or None; `saving` counts as saved."""
+        return self.best_validation([*checkpoint_steps(self.checkpoints), *saving])
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -201,12 +217,13 @@ class Run:
                 f"{', '.join(HISTORY_COLUMNS)}: mend the row or remove the file."
             ) from None
 
-    def truncate_history(self, step: int) -> None:
-        """Drops the rows past `step`, the one training resumes from."""
+    def truncate_history(self, step: int) -> int:
+        """Drops the rows past `step`, the one training resumes from; returns how many."""
         rows = self.read_history()
         kept = [row for row in rows if row["step"] <= step]
         if len(kept) < len(rows):
             self._write_history(kept)
+        return len(rows) - len(kept)
 
     def _write_history(self, rows: list[dict[str, Any]]) -> None:
         text = io.StringIO()
@@ -215,3 +232,13 @@ class Run:
         writer.writerows(rows)
         files.makedirs(self.logs_dir)
         files.write_bytes(self.history, text.getvalue().encode())
+
+
+def checkpoint_steps(folder: str) -> list[int]:
+    """The steps of the complete checkpoints in `folder`, in order: the index is written last and removed first."""
+    names = files.list_dir(folder) if files.is_dir(folder) else []
+    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"ckpt-(\d+)\.index", name)))
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

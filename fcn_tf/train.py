@@ -15,11 +15,11 @@ from fcn_tf.datasets import coding, screening
 from fcn_tf.datasets.base import Dataset
 from fcn_tf.datasets.facts import Facts
 from fcn_tf.errors import UserError
-from fcn_tf.runs import Run
+from fcn_tf.runs import Run, checkpoint_steps
 
 
 def run(config: Config) -> int:
-    """Trains to --max_steps, from the newest checkpoint under --logs_dir where there is one.
+    """Trains to --max_steps, from the newest checkpoint under --logs_dir where there is one, or from the best.
 
     Returns:
       The exit status: 0, or 130 / 143 after SIGINT / SIGTERM.
@@ -28,6 +28,7 @@ def run(config: Config) -> int:
       UserError: when something about the flags, the data or the weights must be mended first.
     """
     target = Run(config.logs_dir)
+    checkpoint = _best_checkpoint(target) if config.resume_from == "best" else None
     said = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
     if said:
         config = dataclasses.replace(config, **said)
@@ -53,6 +54,7 @@ def run(config: Config) -> int:
         return _train(
             config,
             target,
+            checkpoint=checkpoint,
             strategy=strategy,
             train=train,
             validation=validation,
@@ -61,7 +63,19 @@ def run(config: Config) -> int:
         )
 
 
-def _train(config, target, *, strategy, train, validation, weights_of_classes, weights_file) -> int:
+def _best_checkpoint(target: Run) -> int:
+    best = target.best_checkpoint()
+    if best is None:
+        steps = checkpoint_steps(target.checkpoints)
+        raise UserError(
+            f"--resume_from=best: {target.checkpoints} holds no checkpoint of a validation, found "
+            f"{', '.join(f'ckpt-{step}' for step in steps) or 'none'}; leave the flag out to continue from the newest, "
+            "or to start."
+        )
+    return best["step"]
+
+
+def _train(config, target, *, checkpoint, strategy, train, validation, weights_of_classes, weights_file) -> int:
     """Puts the parts together and runs the loop; see `run`."""
     import keras
 
@@ -107,15 +121,22 @@ def _train(config, target, *, strategy, train, validation, weights_of_classes, w
         profile=config.profile,
         debug=config.debug,
     )
-    start = loop.restore()
+    start = loop.restore(checkpoint)
     if start:
         print(f"resumed at step {start}")
     schedule = trainer.Schedule(config.max_steps, config.eval_every, config.save_every, config.log_every)
     if start >= config.max_steps and not loop.owes_validation(schedule, start):
         print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
         return 0
+    if start and (was := loop.change_learning_rate(config.learning_rate)) is not None:
+        print(f"learning rate now {config.learning_rate:g} (was {was:g})")
     if distribution.is_chief(strategy):
-        target.truncate_history(start)
+        # In this order: the history never lacks a row of what would be continued from after a kill.
+        dropped = loop.drop_after(start)
+        rows = target.truncate_history(start)
+        if dropped:
+            names = ", ".join(f"ckpt-{step}" for step in dropped)
+            print(f"dropped what came after the best validation: {names}, {rows} row(s) of {target.history}")
         target.write_config(_describe(config, spec))
     trained = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     print(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from fcn_tf import distribution, histograms, losses, pipeline
@@ -84,6 +85,7 @@ class Trainer:
         self._train, self._run = train, run
         self._batch_size, self._batches, self._accumulate, self._debug = batch_size, batches, accumulate, debug
         self._loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=train.spec.ignore_label)
+        self._again = ""  # how the command that continues differs from the one that was given
         chief = distribution.is_chief(strategy)
         self._profile = functools.partial(Profile, run.train_events, run.profile, enabled=profile and chief)
         with strategy.scope():
@@ -105,19 +107,32 @@ class Trainer:
             recompute=recompute,
         )
 
-    def restore(self) -> int:
-        """Continues from the newest checkpoint, where there is one, and returns its step.
+    def restore(self, step: int | None = None) -> int:
+        """Continues from the checkpoint of `step`, or the newest one, where there is one, and returns its step.
 
         Raises:
           UserError: if it cannot be used, or other workers see another one.
         """
-        start = self._checkpoints.restore()
+        self._again = " without --resume_from" if step is not None else ""
+        start = self._checkpoints.restore(step)
         if self._sum_over_replicas(start) != start * self._strategy.num_replicas_in_sync:
             raise UserError(
                 f"this worker would resume at step {start}, another one elsewhere; "
                 f"--logs_dir={self._run.logs_dir} must be one folder that all workers share."
             )
         return start
+
+    def drop_after(self, step: int) -> list[int]:
+        """Removes the checkpoints past `step`, and returns their steps."""
+        return self._checkpoints.drop_after(step)
+
+    def change_learning_rate(self, rate: float) -> float | None:
+        """Makes the rate, which a checkpoint brings along, another one; returns what it was, None if it was that."""
+        was = self._rate()
+        if was == np.float32(rate):
+            return None
+        self._optimizer.learning_rate.assign(rate)
+        return was
 
     def _sum_over_replicas(self, number: int) -> int:
         @tf.function
@@ -187,14 +202,15 @@ class Trainer:
                         step,
                     )
                     window = Window(self._train.spec)
-                if step % schedule.eval_every == 0 or last:
+                validated = step % schedule.eval_every == 0 or last
+                if validated:
                     so_far = elapsed + time.perf_counter() - clock
                     if not self._evaluate(step, since_evaluation, so_far, batch, interrupts, bar):
                         return self._stop(step, since_evaluation, interrupts, bar)
                     since_evaluation = Window(self._train.spec)
                 if interrupts.signal:
                     return self._stop(step, since_evaluation, interrupts, bar)
-                if step % schedule.save_every == 0 or last:
+                if step % schedule.save_every == 0 or last or (validated and self._is_best(step)):
                     self._save(step, since_evaluation)
                 began = time.perf_counter()  # validating and saving are not training
         return 0
@@ -242,9 +258,15 @@ class Trainer:
         bar.write(line)
         return True
 
+    def _is_best(self, step: int) -> bool:
+        best = self._run.best_validation()
+        return best is not None and best["step"] == step
+
     def _save(self, step, since_evaluation):
         try:
-            self._checkpoints.save(step, {"window": since_evaluation.state()})
+            notes = {"window": since_evaluation.state()}
+            best = self._run.best_checkpoint(step)
+            self._checkpoints.save(step, notes, best=best and best["step"])
         except FloatingPointError as error:
             raise self._diverged(step, f"finite, but {error} is not") from None
 
@@ -252,14 +274,25 @@ class Trainer:
         bar.close()
         self._save(step, since_evaluation)
         self._summaries.flush()
-        print(f"stopped by {interrupts.signal.name} after step {step}, saved; the same command continues there")
+        print(
+            f"stopped by {interrupts.signal.name} after step {step}, saved; "
+            f"the same command{self._again} continues there"
+        )
         return 128 + interrupts.signal.value
 
     def _diverged(self, step, loss) -> UserError:
-        kept = self._checkpoints.latest
+        rate, best = self._rate(), self._run.best_checkpoint()
+        if best is None:
+            return UserError(
+                f"training diverged: the loss of step {step} is {loss}; the last checkpoint is "
+                f"{self._checkpoints.latest or 'none yet'}. Try a lower --learning_rate than {rate:g} in another "
+                "--logs_dir, or --precision=float32."
+            )
+        lower = min(rate / 10, best["learning_rate"] or rate)
         return UserError(
-            f"training diverged: the loss of step {step} is {loss}; the last good checkpoint is {kept or 'none yet'}. "
-            f"Try a lower --learning_rate than {self._rate():g} in another --logs_dir, or --precision=float32."
+            f"training diverged: the loss of step {step} is {loss}; the best validation was at step {best['step']}. "
+            f"Continue from its checkpoint with --resume_from=best --learning_rate={lower:g}, or try "
+            "--precision=float32 in another --logs_dir."
         )
 
     def _rate(self) -> float:

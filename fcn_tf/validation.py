@@ -75,7 +75,7 @@ class Validation:
         self._summaries.classes(evaluation.counts, step)
         self._summaries.flush()
         if self._chief:
-            self._keep_if_best(evaluation.mean_iou)
+            self._keep_if_best(evaluation)
             self._run.append_history(
                 {
                     "step": step,
@@ -95,9 +95,15 @@ class Validation:
             f"pixel accuracy {evaluation.pixel_accuracy:.4f}, mean IoU {evaluation.mean_iou:.4f}"
         )
 
-    def _keep_if_best(self, mean_iou):
-        best = max((row["val_mean_iou"] or 0.0 for row in self._run.read_history()), default=-1.0)
-        if mean_iou > best or not files.exists(self._run.model):
+    def _keep_if_best(self, evaluation: inference.Evaluation) -> None:
+        best = self._run.best_validation()
+        if math.isnan(evaluation.mean_iou):  # nothing to measure by: a model is better than none
+            better = False
+        elif not math.isfinite(evaluation.loss):  # diverged, whatever it scores
+            return
+        else:
+            better = best is None or evaluation.mean_iou > best["val_mean_iou"]
+        if better or not files.exists(self._run.model):
             save_model(self._model, self._run.model)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fcn_tf import files
 from fcn_tf.checkpoints import Checkpoints, sweep
 from fcn_tf.errors import UserError
 from fcn_tf.layers import StepDropout
@@ -84,6 +85,70 @@ def test_the_newest_two_are_kept_by_the_name_of_their_step(tmp_path):
     checkpoints.save(40)
     indices = [name for name in os.listdir(tmp_path) if name.endswith(".index")]
     assert sorted(indices) == ["ckpt-30.index", "ckpt-40.index"]
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+def test_the_best_is_kept_beside_the_newest_two(tmp_path):
+    network = saved(tmp_path, 10)
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    for step, best in ((20, 10), (30, 10), (40, 10), (50, 40), (60, 40), (70, 40), (80, 999)):
+        checkpoints.save(step, best=best)
+        kept = {60, 70, 40} if step == 70 else {10, 30, 40} if step == 40 else {step - 10, step, best}
+        kept &= set(range(0, step + 1, 10))
+        assert {int(path.stem[5:]) for path in tmp_path.glob("*.index")} == kept
+        assert {int(path.name[6:-5]) for path in tmp_path.glob("notes-*.json")} == kept
+        assert len(names(tmp_path)) == 3 * len(kept) + 1  # an index, data and notes each, and the list
+        listed = tf.train.get_checkpoint_state(str(tmp_path)).all_model_checkpoint_paths
+        assert [int(path.rpartition("-")[2]) for path in listed] == sorted(kept)
+
+
+def test_an_older_one_is_restored_and_what_came_after_is_dropped(tmp_path):
+    network = saved(tmp_path, 10)
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    for step in (20, 30):
+        checkpoints.save(step, best=10)
+    network = model()
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    assert checkpoints.restore(10) == 10 and (network.get_layer("dense").bias.numpy() == 10).all()
+    assert Checkpoints(str(tmp_path), network.variables, writer=False).drop_after(10) == []
+    assert checkpoints.drop_after(10) == [20, 30] and checkpoints.drop_after(10) == []
+    assert names(tmp_path) == ["checkpoint", "ckpt-10.data-00000-of-00001", "ckpt-10.index", "notes-10.json"]
+    with pytest.raises(UserError, match="ckpt-30 cannot be read"):
+        checkpoints.restore(30)
+
+
+@pytest.mark.parametrize("drop", [False, True], ids=["save", "drop"])
+@pytest.mark.parametrize("after", range(4))
+def test_a_kill_while_removing_leaves_no_half_that_looks_whole(tmp_path, monkeypatch, after, drop):
+    network = saved(tmp_path, 10)
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    checkpoints.save(20, best=10)
+    checkpoints.save(30, best=10)
+    left, remove = [after], files.remove
+
+    def killed(path):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        remove(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "remove", killed)
+        try:
+            checkpoints.drop_after(10) if drop else checkpoints.save(40, best=40)
+        except KeyboardInterrupt:
+            pass
+    for path in tmp_path.glob("*.index"):
+        assert path.with_suffix(".data-00000-of-00001").exists()
+        assert (tmp_path / f"notes-{path.stem[5:]}.json").exists()
+    step, network = restored(tmp_path)
+    assert step in (10, 20, 30, 40)
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    checkpoints.save(50)
+    assert len(names(tmp_path)) == 3 * len(list(tmp_path.glob("*.index"))) + 1, "the halves are gone"
 
 
 def test_notes_stay_beside_their_checkpoint(tmp_path):

@@ -64,6 +64,7 @@ def test_test_is_another_name_of_evaluate():
         ("log_every", 0),
         ("accumulate", 0),
         ("accumulate", 3),
+        ("resume_from", "newest"),
         ("learning_rate", 0.0),
         ("learning_rate", -1e-4),
         ("learning_rate", float("nan")),
@@ -114,7 +115,7 @@ def test_predict_needs_an_input():
 def test_config_json_holds_the_run_but_not_the_request():
     flags = saved(mode="train", logs_dir="elsewhere", arch="original", seed=3)
     assert flags["arch"] == "original" and flags["seed"] == 3 and flags["batch_size"] == 8
-    assert not {"mode", "logs_dir", "split", "input", "output_dir", "predictions"} & set(flags)
+    assert not {"mode", "logs_dir", "split", "input", "output_dir", "predictions", "resume_from"} & set(flags)
 
 
 def test_without_a_run_only_what_was_given_counts():

@@ -136,6 +136,18 @@ def test_load_model_that_is_damaged_names_the_file(tmp_path, content):
         inference.load_model(str(path))
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_load_model_whose_weights_are_not_finite_is_refused(tmp_path, value):
+    run = tiny_run.write_run(tmp_path)
+    model = tiny_run.color_model()
+    kernel, bias = model.get_weights()
+    kernel[0, 0, 1, 1] = value
+    model.set_weights([kernel, bias])
+    model.save(run.model)
+    with pytest.raises(UserError, match=r"^\S*model.keras labels nothing: pick/kernel holds NaN.*--learning_rate.*\.$"):
+        inference.load_model(run)
+
+
 def test_load_model_that_is_missing_says_to_train(tmp_path):
     with pytest.raises(UserError, match="no trained model; train one first with --mode=train"):
         inference.load_model(str(tmp_path / "model.keras"))

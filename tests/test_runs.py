@@ -6,7 +6,7 @@ import pytest
 
 from fcn_tf import files
 from fcn_tf.errors import UserError
-from fcn_tf.runs import HISTORY_COLUMNS, Run
+from fcn_tf.runs import HISTORY_COLUMNS, Run, checkpoint_steps
 
 
 def row(step, **changes):
@@ -74,13 +74,31 @@ def test_a_history_without_the_later_columns_is_continued(tmp_path):
 
 def test_history_drops_the_rows_past_the_step_resumed_from(tmp_path):
     run = Run(str(tmp_path))
-    run.truncate_history(5)
+    assert run.truncate_history(5) == 0
     for step in (10, 20, 30):
         run.append_history(row(step))
-    run.truncate_history(20)
+    assert run.truncate_history(20) == 1
     assert [each["step"] for each in run.read_history()] == [10, 20]
     run.append_history(row(25))
     assert [each["step"] for each in run.read_history()] == [10, 20, 25]
+
+
+def test_the_best_validation_is_the_earliest_of_the_highest_with_a_finite_loss(tmp_path):
+    run = Run(str(tmp_path))
+    assert run.best_validation() is None and run.best_checkpoint() is None
+    run.append_history(row(5, val_loss=None, val_mean_iou=0.9))
+    run.append_history(row(6, val_loss=float("inf"), val_mean_iou=0.9))
+    run.append_history(row(7, val_mean_iou=None))
+    assert run.best_validation() is None
+    for step, score in ((10, 0.2), (20, 0.4), (30, 0.4), (40, 0.1)):
+        run.append_history(row(step, val_mean_iou=score))
+    assert run.best_validation() == row(20, val_mean_iou=0.4)
+    assert run.best_validation([40, 10])["step"] == 10 and run.best_validation([6]) is None
+    assert run.best_checkpoint() is None and run.best_checkpoint(30)["step"] == 30
+    for name in ("ckpt-40.index", "ckpt-20.data-00000-of-00001", "ckpt-best.index", "my.index"):
+        files.write_bytes(files.join(run.checkpoints, name), b"")
+    assert run.best_checkpoint()["step"] == 40 and run.best_checkpoint(20)["step"] == 20
+    assert checkpoint_steps(run.checkpoints) == [40] and checkpoint_steps(str(tmp_path / "none")) == []
 
 
 def test_history_refuses_other_columns(tmp_path):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf import datasets, files, inference, profiling, train
+from fcn_tf import datasets, files, inference, profiling, runs, train
+from fcn_tf.checkpoints import Checkpoints
 from fcn_tf.errors import UserError
 from fcn_tf.runs import HISTORY_COLUMNS, Run
 from fcn_tf.windows import Window
@@ -51,6 +52,10 @@ def saved_state(folder, step):
     """{name: array} of a checkpoint."""
     reader = tf.train.load_checkpoint(os.path.join(run_of(folder).checkpoints, f"ckpt-{step}"))
     return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
+
+
+def checkpoint_steps(folder):
+    return runs.checkpoint_steps(run_of(folder).checkpoints)
 
 
 def same_state(one, other, step):
@@ -168,9 +173,9 @@ def test_the_model_kept_is_the_best_on_validation(finished):
     assert inference.evaluate_dataset(model, validation).mean_iou == pytest.approx(best)
 
 
-def test_two_checkpoints_are_kept(finished):
-    names = [name for name in os.listdir(run_of(finished).checkpoints) if name.endswith(".index")]
-    assert sorted(names) == ["ckpt-12.index", "ckpt-16.index"]
+def test_the_newest_two_checkpoints_are_kept_and_the_best(finished):
+    best = run_of(finished).best_validation()["step"]
+    assert checkpoint_steps(finished) == sorted({12, 16, best})
 
 
 def test_a_finished_run_has_nothing_left_to_do(finished, capsys):
@@ -231,9 +236,110 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folder):
     message = str(caught.value)
     step = int(re.search(r"step (\d+)", message)[1])
     assert 2 <= step <= 4 and "--learning_rate" in message and "\n" not in message
-    kept = [int(name[5:-6]) for name in os.listdir(run_of(folder).checkpoints) if name.endswith(".index")]
+    kept = checkpoint_steps(folder)
     assert kept and f"ckpt-{max(kept)};" in message.replace(". ", "; ") and max(kept) < step
     assert all(np.isfinite(a).all() for a in saved_state(folder, max(kept)).values() if a.dtype.kind == "f")
+
+
+def train_to_the_best(folder, step, **changes):
+    """Trains up to `step`, whose validation then counts as one that nothing will surpass."""
+    assert train.run(tiny_training.config(folder, max_steps=step, **changes)) == 0
+    rows = run_of(folder).read_history()
+    run_of(folder).truncate_history(step - 1)
+    run_of(folder).append_history({**rows[-1], "val_mean_iou": 1.0})
+
+
+def test_a_new_best_is_saved_at_its_step(folder):
+    assert train.run(tiny_training.config(folder, max_steps=5, eval_every=2, save_every=100)) == 0
+    rows = run_of(folder).read_history()
+    assert [row["step"] for row in rows] == [2, 4, 5]
+    best, saved = -1.0, []
+    for row in rows:
+        if row["val_mean_iou"] > best or row["step"] == 5:  # the last step is saved as it is
+            saved.append(row["step"])
+        best = max(best, row["val_mean_iou"])
+    assert checkpoint_steps(folder) == sorted({*saved[-2:], run_of(folder).best_validation()["step"]})
+
+
+def test_what_diverged_goes_on_from_the_best_as_if_nothing_had_been(finished, folder, capsys):
+    train_to_the_best(folder, 8)
+    # It ruins the weights, at a finite loss.
+    assert train.run(tiny_training.config(folder, learning_rate=1.0, max_steps=14, eval_every=5, save_every=2)) == 0
+    assert "learning rate now 1 (was 0.003)\n" in capsys.readouterr().out
+    assert [row["step"] for row in run_of(folder).read_history()] == [8, 10, 14]
+    assert checkpoint_steps(folder) == [8, 12, 14]
+    with pytest.raises(UserError, match="diverged") as caught:
+        train.run(tiny_training.config(folder, learning_rate=1e30))
+    message = str(caught.value)
+    assert "the best validation was at step 8. " in message and "\n" not in message
+    assert "--resume_from=best --learning_rate=0.003," in message, "the rate that was good"
+    assert checkpoint_steps(folder) == [8, 12, 14]
+    capsys.readouterr()
+    assert train.run(tiny_training.config(folder, resume_from="best")) == 0
+    printed = capsys.readouterr().out
+    assert "resumed at step 8\n" in printed and "ckpt-12, ckpt-14, 2 row(s) of " in printed
+    assert [row["step"] for row in run_of(folder).read_history()] == [8, 16]
+    assert same_state(finished, folder, 16)
+    assert checkpoint_steps(folder) == [8, 12, 16]
+
+
+def test_another_learning_rate_holds_after_resuming(folder, capsys):
+    assert train.run(tiny_training.config(folder, max_steps=2, precision="float16")) == 0
+    assert train.run(tiny_training.config(folder, max_steps=3, precision="float16", learning_rate=5e-4)) == 0
+    assert "learning rate now 0.0005 (was 0.003)\n" in capsys.readouterr().out
+    assert [row["learning_rate"] for row in run_of(folder).read_history()] == pytest.approx([3e-3, 5e-4])
+    assert tiny_training.events(run_of(folder).train_events)["learning_rate"][3] == np.float32(5e-4)
+    assert run_of(folder).read_config()["flags"]["learning_rate"] == 5e-4
+    assert train.run(tiny_training.config(folder, max_steps=4, precision="float16", learning_rate=5e-4)) == 0
+    assert "learning rate now" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["drop_after", "truncate_history"])
+def test_the_same_command_makes_up_for_a_kill_while_dropping(folder, monkeypatch, capsys, name):
+    train_to_the_best(folder, 2)
+    assert train.run(tiny_training.config(folder, max_steps=4, save_every=1)) == 0
+    assert checkpoint_steps(folder) == [2, 3, 4]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    settings = tiny_training.config(folder, max_steps=4, resume_from="best")
+    with monkeypatch.context() as patch:
+        patch.setattr({"drop_after": Checkpoints, "truncate_history": Run}[name], name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(settings)
+    assert [row["step"] for row in run_of(folder).read_history()] == [2, 4]
+    assert checkpoint_steps(folder) == ([2, 3, 4] if name == "drop_after" else [2])
+    capsys.readouterr()
+    assert train.run(settings) == 0
+    assert "resumed at step 2\n" in capsys.readouterr().out
+    assert [row["step"] for row in run_of(folder).read_history()] == [2, 4] and checkpoint_steps(folder) == [2, 4]
+
+
+def test_stopped_after_resuming_from_the_best_it_says_how_to_go_on(folder, monkeypatch, capsys):
+    train_to_the_best(folder, 2)
+
+    def load(name, data_dir, split, **_):
+        def stop(index):
+            if index == 0 and not os.path.exists(f"{folder}/stopped"):  # a second signal would end this process
+                os.mkdir(f"{folder}/stopped")
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        return tiny_training.dataset(8) if split == "train" else tiny_training.dataset(3, split, on_read=stop)
+
+    monkeypatch.setattr(datasets, "load", load)
+    assert train.run(tiny_training.config(folder, max_steps=4, eval_every=3, resume_from="best")) == 143
+    said = "stopped by SIGTERM after step 3, saved; the same command without --resume_from continues there"
+    assert said in capsys.readouterr().out
+
+
+def test_there_must_be_a_best_to_go_on_from(folder, monkeypatch):
+    monkeypatch.setattr(train.startup, "load_tensorflow", lambda: pytest.fail("it takes seconds"))
+    with pytest.raises(UserError, match="--resume_from=best: .*checkpoints holds no checkpoint.*found none; leave"):
+        train.run(tiny_training.config(folder, resume_from="best"))
+    files.write_bytes(os.path.join(run_of(folder).checkpoints, "ckpt-4.index"), b"")
+    with pytest.raises(UserError, match="found ckpt-4; leave the flag out"):
+        train.run(tiny_training.config(folder, resume_from="best"))
 
 
 def test_an_example_that_cannot_be_read_is_one_line(folder, monkeypatch):
@@ -340,12 +446,6 @@ def start_main(folder, *arguments, **environment):
     common = ["--mode=train", "--dataset=camvid", f"--data_dir={folder}/data", f"--weights={folder}/narrow.mat"]
     common += [f"--logs_dir={folder}/run", "--image_size=32", "--batch_size=4", "--log_every=1"]
     return processes.start("main.py", *common, *arguments, **environment)
-
-
-def checkpoint_steps(folder):
-    checkpoints = run_of(folder).checkpoints
-    names = os.listdir(checkpoints) if os.path.isdir(checkpoints) else []
-    return [int(name[5:-6]) for name in names if name.endswith(".index")]
 
 
 def test_signals_save_and_the_same_command_continues(folder):
