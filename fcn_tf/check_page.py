@@ -13,7 +13,6 @@ from fcn_tf.datasets import pairs, stored
 from fcn_tf.datasets.base import Dataset, Example
 from fcn_tf.errors import UserError
 from fcn_tf.findings import Finding, some
-from fcn_tf.mending import TURNS
 
 _SIDE = 320  # pixels, of the pictures on the page
 _TURNED_SHOWN = 2  # masks of which both readings are shown; two make a row
@@ -126,7 +125,7 @@ def _both_readings(example: Example, orientation: int) -> dict[str, np.ndarray]:
     if len(shown) < 2:
         return shown
     mask = Image.fromarray(shown["mask"])
-    turned = np.asarray(mask.transpose(Image.Transpose[TURNS[orientation]]))
+    turned = np.asarray(mask.transpose(Image.Transpose[images.TURNS[orientation]]))
     halves = {"as it is": shown["mask"], "turned": turned}
     return {
         f"{example.name}: mask {reading}": (shown["photo"] // 2 + pixels // 2).astype(np.uint8)

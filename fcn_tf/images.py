@@ -1,22 +1,30 @@
 """Bytes to pixels and back, through Pillow: every photo becomes RGB, every label map class ids."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fcn_tf.errors import UserError
 
 # Pillow knows dozens of formats; these are the ones photos and label maps come in.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 IMAGE_PATTERNS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.tif", "*.tiff", "*.gif", "*.ppm", "*.pgm")
+_ORIENTATION = 0x0112  # EXIF's tag
+# EXIF's orientation -> the Pillow transposition that turns a picture upright; 1 needs none.
+TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # fmt: skip
 
 
 def decode_image(data: bytes, *, name: str) -> np.ndarray:
     """Decodes a photo.
 
-    The turn noted in its EXIF data is applied; greyscale, palette, CMYK and 16-bit pictures become 8-bit RGB;
-    an alpha channel is dropped.
+    The turn noted in its EXIF data is applied, where these can be read; greyscale, palette, CMYK and 16-bit pictures
+    become 8-bit RGB; an alpha channel is dropped.
 
     Args:
       data: a whole image file.
@@ -28,10 +36,12 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
     Raises:
       UserError: if it cannot be decoded.
     """
-    picture = _open(data, name, turn=True)
-    if picture.mode in ("F", "I") or picture.mode.startswith("I;"):
-        picture = Image.fromarray(_eight_bits(np.asarray(picture), name))
-    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    with _reading(data, name) as picture:
+        turn = TURNS.get(_orientation(picture))
+        if turn:
+            picture = picture.transpose(Image.Transpose[turn])
+        picture = _eight_bits(picture, name)
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def probe_image(data: bytes, *, name: str) -> tuple[tuple[int, int], int, np.ndarray]:
@@ -44,13 +54,10 @@ def probe_image(data: bytes, *, name: str) -> tuple[tuple[int, int], int, np.nda
     Raises:
       UserError: if it cannot be decoded.
     """
-    picture = _open(data, name, draft=True)
-    size, picture = picture.info["size"], picture.copy()
-    orientation = picture.getexif().get(0x0112, 1)
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = Image.fromarray(_eight_bits(np.asarray(picture), name))
-    thumbnail = np.asarray(picture.convert("L").resize((17, 16), Image.Resampling.BOX))
-    return size, orientation if orientation in range(1, 9) else 1, thumbnail
+    with _reading(data, name, draft=True) as picture:
+        size = picture.info["size"]
+        thumbnail = _eight_bits(picture, name).convert("L").resize((17, 16), Image.Resampling.BOX)
+        return size, _orientation(picture), np.asarray(thumbnail)
 
 
 def decode_label(data: bytes, *, name: str) -> np.ndarray:
@@ -69,10 +76,9 @@ def decode_label(data: bytes, *, name: str) -> np.ndarray:
     Raises:
       UserError: if it cannot be decoded, or is coded in colours.
     """
-    pixels = np.asarray(_open(data, name))
-    if pixels.ndim == 3:
-        pixels = _grey(pixels, name)
-    return _whole(pixels, name)
+    with _reading(data, name) as picture:
+        pixels = np.asarray(picture)
+    return _whole(_grey(pixels, name) if pixels.ndim == 3 else pixels, name)
 
 
 def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
@@ -87,17 +93,14 @@ def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
     Raises:
       UserError: if it cannot be decoded.
     """
-    picture = _open(data, name)
-    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        form, picture = picture.format, picture.convert("RGB")
-    else:
-        form = picture.format
-    pixels = np.asarray(picture)
+    with _reading(data, name) as picture:
+        form = picture.format or ""
+        pixels = np.asarray(picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else picture)
     if pixels.ndim == 3:
         if pixels.shape[-1] >= 3 and (pixels[..., 1:3] != pixels[..., :1]).any():
-            return np.ascontiguousarray(pixels[..., :3]), form or ""
+            return np.ascontiguousarray(pixels[..., :3]), form
         pixels = pixels[..., 0]
-    return pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form or ""
+    return pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form
 
 
 def encode_png(pixels: np.ndarray, level: int = 6) -> bytes:
@@ -128,7 +131,15 @@ def _encode(pixels: np.ndarray, form: str, **options) -> bytes:
     return file.getvalue()
 
 
-def _open(data: bytes, name: str, *, turn: bool = False, draft: bool = False) -> Image.Image:
+@contextlib.contextmanager
+def _reading(data: bytes, name: str, *, draft: bool = False) -> Iterator[Image.Image]:
+    """Opens and decodes a picture. All that Pillow does with it belongs inside: what it raises becomes a UserError.
+
+    Args:
+      data: a whole image file.
+      name: what to call it in errors.
+      draft: whether an eighth of the size will do; the full one is `info["size"]`.
+    """
     if not data:
         raise UserError(f"{name}: the file is empty; expected an image. Copy it again.")
     try:
@@ -138,8 +149,9 @@ def _open(data: bytes, name: str, *, turn: bool = False, draft: bool = False) ->
             # A JPEG is then read to its end, but computed at an eighth of its size.
             picture.draft("L", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
         picture.load()
-        if turn:
-            ImageOps.exif_transpose(picture, in_place=True)
+        yield picture
+    except UserError:
+        raise
     except Exception as error:  # malformed bytes make Pillow's readers raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         if "cannot identify" in reason:
@@ -148,7 +160,15 @@ def _open(data: bytes, name: str, *, turn: bool = False, draft: bool = False) ->
             f"{name}: not a readable image ({reason}); expected a whole JPEG, PNG, WebP, BMP, TIFF or GIF. "
             "Copy it again, or remove it."
         ) from None
-    return picture
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF's, 1 to 8; 1 where it is damaged, for the pixels may be sound all the same."""
+    try:
+        found = picture.getexif().get(_ORIENTATION, 1)
+        return int(found) if found in range(1, 9) else 1
+    except Exception:  # Pillow reads these data only when asked, and raises nearly anything here too
+        return 1
 
 
 def _whole(pixels: np.ndarray, name: str) -> np.ndarray:
@@ -158,15 +178,18 @@ def _whole(pixels: np.ndarray, name: str) -> np.ndarray:
     return pixels.astype(np.int32)
 
 
-def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray:
-    """Grey levels of 16 (or 32) bits -> uint8."""
+def _eight_bits(picture: Image.Image, name: str) -> Image.Image:
+    """Grey levels of 16 (or 32) bits -> 8; other pictures as they are."""
+    if picture.mode != "F" and not picture.mode.startswith("I"):
+        return picture
+    pixels = np.asarray(picture)
     if pixels.dtype.kind == "f":
         raise UserError(f"{name}: a picture of floating point numbers; expected 8 or 16 bits. Convert it to PNG.")
     if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
         raise UserError(
             f"{name}: grey levels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits. Convert it to PNG."
         )
-    return (pixels.astype(np.int32) >> 8).astype(np.uint8)
+    return Image.fromarray((pixels.astype(np.int32) >> 8).astype(np.uint8))
 
 
 def _grey(pixels: np.ndarray, name: str) -> np.ndarray:

@@ -3,14 +3,9 @@
 import shlex
 from collections.abc import Sequence
 
-from fcn_tf import files, parts
+from fcn_tf import files, images, parts
 
 _FEW = 4  # files that a command names itself
-# EXIF's orientation -> the Pillow transposition that turns a mask as its photo is turned.
-TURNS = {
-    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
-    8: "ROTATE_90",
-}  # fmt: skip
 
 
 class Commands:
@@ -35,7 +30,7 @@ class Commands:
         """The command that turns masks as photos of this EXIF orientation, 2 to 8, are turned; see `over`."""
         program = (
             "import sys; from PIL import Image; [Image.open(path).transpose(Image.Transpose."
-            f"{TURNS[orientation]}).save(path) for path in sys.argv[1:]]"
+            f"{images.TURNS[orientation]}).save(path) for path in sys.argv[1:]]"
         )
         return self.over(("python", "-c", program), masks, name=f"{name}_{orientation}")
 

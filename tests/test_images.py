@@ -151,3 +151,51 @@ def test_any_bytes_decode_or_get_the_clear_error(junk, position, of_png):
         except UserError:
             continue
         assert pixels.shape[2:] == channels
+
+
+def _turned(orientation, form="JPEG"):
+    """A picture, twice as wide as high, whose EXIF data say how to turn it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "a maker whose name does not fit into the four bytes of an entry"
+    pixels = np.add.outer(np.arange(8) * 8, np.arange(16) * 4).astype(np.uint8)
+    return _bytes(Image.fromarray(pixels), form, exif=exif)
+
+
+def test_damaged_exif_costs_the_turn_and_not_the_photo():
+    data = _turned(6)
+    assert images.decode_image(data, name="x").shape[:2] == (16, 8)
+    assert images.probe_image(data, name="x")[:2] == ((16, 8), 6)
+    place = data.index(b"Exif\0\0") + 6
+    damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    assert images.decode_image(damaged, name="x").shape[:2] == (8, 16)
+    assert images.probe_image(damaged, name="x")[:2] == ((16, 8), 1)
+
+
+def _outcome(decode, data):
+    try:
+        return decode(data, name="folder/bad.jpg")
+    except UserError as error:
+        assert str(error).startswith("folder/bad.jpg: ") and "\n" not in str(error)
+        return None
+
+
+# Pillow warns of some damage, which is not what is tested here.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_one_wrong_byte_anywhere_gives_a_picture_or_the_clear_error(form):
+    data = _turned(6, form)
+    for place in sorted({*range(min(len(data), 256)), *range(0, len(data), 7)}):
+        for flip in (1, 0x80, 0xFF):
+            damaged = data[:place] + bytes([data[place] ^ flip]) + data[place + 1 :]
+            pixels, label, mask = (
+                _outcome(decode, damaged) for decode in (images.decode_image, images.decode_label, images.decode_mask)
+            )
+            assert pixels is None or (pixels.dtype == np.uint8 and pixels.shape[2:] == (3,))
+            assert label is None or (label.dtype == np.int32 and label.ndim == 2)
+            assert mask is None or mask[0].ndim in (2, 3)
+            probed = _outcome(images.probe_image, damaged)
+            if probed is not None and pixels is not None:
+                (width, height), orientation, thumbnail = probed
+                assert pixels.shape[:2] == ((width, height) if orientation >= 5 else (height, width))
+                assert thumbnail.shape == (16, 17)
