@@ -6,10 +6,11 @@ import signal
 import sys
 
 import flags
+from fcn_tf import files
 from fcn_tf.errors import UserError
 
 # What a disk, its owner or a wrong path causes; other errors of files are faults of ours.
-_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR)
 
 
 def main(argv: list[str]) -> int:
@@ -25,12 +26,12 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in _NOT_OURS:
+        if error.errno not in _NOT_OURS and not isinstance(error, files.NotRegularFile):
             raise
         where = "" if error.filename is None else f"{error.filename}: "
         print(
-            f"error: {where}{error.strerror}; give folders that can be read and written (--logs_dir, --data_dir, "
-            "--output_dir), or make room.",
+            f"error: {where}{error.strerror}; give files and folders that can be read and written (--logs_dir, "
+            "--data_dir, --output_dir), or make room.",
             file=sys.stderr,
         )
         return 2

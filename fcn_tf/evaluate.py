@@ -16,6 +16,7 @@ import tqdm
 
 from fcn_tf import bootstrap, datasets, files, images, metrics, report, startup, tally
 from fcn_tf.config import Config
+from fcn_tf.datasets import pairs
 from fcn_tf.datasets.base import Dataset
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
@@ -101,7 +102,7 @@ def score_files(
         example = dataset.examples[index]
         picture, truth = dataset.read(example)
         path = paths[example.name]
-        predictions = images.decode_label(files.read_bytes(path), name=path)
+        predictions = images.decode_label(pairs.read_bytes(path, mend="save it again"), name=path)
         if predictions.shape != truth.shape:
             raise UserError(
                 f"{path}: {_size(predictions)}, but the label map of {example.name} is {_size(truth)}; save "

@@ -7,10 +7,11 @@ import glob as local_glob
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from fcn_tf.errors import UserError
 
@@ -20,6 +21,15 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\.keras)?")  # the names that `replacing` makes
+
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+
+
+class NotRegularFile(OSError):
+    """A named pipe, a device or a socket where a file is expected: reading one may block, or never end."""
 
 
 @contextlib.contextmanager
@@ -126,16 +136,47 @@ def makedirs(path: str) -> None:
         os.makedirs(path, exist_ok=True)
 
 
+def open_regular(path: str, *, buffering: int = -1) -> BinaryIO:
+    """Opens a local file for reading; never waits for what is none.
+
+    Args:
+      path: of a file, or of a link to one.
+      buffering: as for `open`.
+
+    Raises:
+      NotRegularFile: if there is something else.
+      OSError: if it cannot be opened.
+    """
+    _require_regular(os.stat(path), path)  # before it is opened: opening is enough to make some devices act
+    # Something else may have come in its place since, and opening a named pipe waits for its writer.
+    file = open(path, "rb", buffering=buffering, opener=lambda name, how: os.open(name, how | _NO_WAIT))
+    try:
+        _require_regular(os.fstat(file.fileno()), path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has none, and no named pipes among files
+
+
+def _require_regular(facts: os.stat_result, path: str) -> None:
+    kind = _KINDS.get(stat.S_IFMT(facts.st_mode))
+    if kind:
+        raise NotRegularFile(errno.EINVAL, f"is {kind}; expected a regular file", path)
+
+
 def read_bytes(path: str) -> bytes:
     """The whole content of a file.
 
     Raises:
-      OSError: if it cannot be read.
+      OSError: if it cannot be read, or is no regular file.
     """
     if is_remote(path):
         with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
             return file.read()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return file.read()
 
 
@@ -143,13 +184,13 @@ def read_range(path: str, start: int, length: int) -> bytes:
     """A piece of a file: `length` bytes from byte `start` on, fewer where the file ends before.
 
     Raises:
-      OSError: if it cannot be read.
+      OSError: if it cannot be read, or is no regular file.
     """
     if is_remote(path):
         with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
             file.seek(start)
             return file.read(length)
-    with open(path, "rb", buffering=0) as file:  # a read-ahead would be thrown away
+    with open_regular(path, buffering=0) as file:  # a read-ahead would be thrown away
         file.seek(start)
         pieces = []
         while length and (piece := file.read(length)):  # one read may give less than was asked for

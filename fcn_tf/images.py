@@ -2,16 +2,24 @@
 
 import contextlib
 import io
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
+from fcn_tf import machine
 from fcn_tf.errors import UserError
 
 # Pillow knows dozens of formats; these are the ones photos and label maps come in.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 IMAGE_PATTERNS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.tif", "*.tiff", "*.gif", "*.ppm", "*.pgm")
+# Pillow's limit is a number of pixels, whatever the memory: `_room` asks for that instead.
+Image.MAX_IMAGE_PIXELS = None
+_PHOTO_BYTES = 14  # a pixel, measured: Pillow's copies and ours of a turned photo in colour, the most there is
+_MASK_BYTES = 32  # a pixel: those of a mask, and counting its colours (see datasets/stored.py)
+_ASKED = 256_000_000  # bytes; pictures that take less are decoded without asking how much memory there is
+_one_at_a_time = threading.Lock()  # large pictures: each may have all the memory that is free
 _ORIENTATION = 0x0112  # EXIF's tag
 # EXIF's orientation -> the Pillow transposition that turns a picture upright; 1 needs none.
 TURNS = {
@@ -34,7 +42,7 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
       uint8 (H, W, 3), RGB.
 
     Raises:
-      UserError: if it cannot be decoded.
+      UserError: if it cannot be decoded, or not within the memory that is free.
     """
     with _reading(data, name) as picture:
         turn = TURNS.get(_orientation(picture))
@@ -93,7 +101,7 @@ def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
     Raises:
       UserError: if it cannot be decoded.
     """
-    with _reading(data, name) as picture:
+    with _reading(data, name, pixel_bytes=_MASK_BYTES) as picture:
         form = picture.format or ""
         pixels = np.asarray(picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else picture)
     if pixels.ndim == 3:
@@ -132,26 +140,30 @@ def _encode(pixels: np.ndarray, form: str, **options) -> bytes:
 
 
 @contextlib.contextmanager
-def _reading(data: bytes, name: str, *, draft: bool = False) -> Iterator[Image.Image]:
+def _reading(data: bytes, name: str, *, draft: bool = False, pixel_bytes: int = _PHOTO_BYTES) -> Iterator[Image.Image]:
     """Opens and decodes a picture. All that Pillow does with it belongs inside: what it raises becomes a UserError.
 
     Args:
       data: a whole image file.
       name: what to call it in errors.
       draft: whether an eighth of the size will do; the full one is `info["size"]`.
+      pixel_bytes: what decoding takes.
     """
     if not data:
         raise UserError(f"{name}: the file is empty; expected an image. Copy it again.")
     try:
         picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if draft:
-            picture.info["size"] = picture.size
-            # A JPEG is then read to its end, but computed at an eighth of its size.
-            picture.draft("L", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
-        picture.load()
-        yield picture
+        with _room(picture, pixel_bytes, name):  # the file's header says the size, nothing else is read before
+            if draft:
+                picture.info["size"] = picture.size
+                # A JPEG is then read to its end, but computed at an eighth of its size.
+                picture.draft("L", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
+            picture.load()
+            yield picture
     except UserError:
         raise
+    except MemoryError:
+        raise UserError(f"{name}: there is not enough memory left to decode it; {_MORE_MEMORY}.") from None
     except Exception as error:  # malformed bytes make Pillow's readers raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         if "cannot identify" in reason:
@@ -160,6 +172,30 @@ def _reading(data: bytes, name: str, *, draft: bool = False) -> Iterator[Image.I
             f"{name}: not a readable image ({reason}); expected a whole JPEG, PNG, WebP, BMP, TIFF or GIF. "
             "Copy it again, or remove it."
         ) from None
+
+
+_MORE_MEMORY = "make it smaller, or let the program have more memory"
+
+
+@contextlib.contextmanager
+def _room(picture: Image.Image, pixel_bytes: int, name: str) -> Iterator[None]:
+    """Keeps pictures that would not fit into memory from being decoded.
+
+    Raises:
+      UserError: if this one would not.
+    """
+    need = picture.width * picture.height * pixel_bytes
+    if need < _ASKED:
+        yield
+        return
+    with _one_at_a_time:
+        left = machine.memory_left()
+        if left is not None and need > left:
+            raise UserError(
+                f"{name}: decoding {picture.width}x{picture.height} pixels takes about {need / 1e9:.1f} GB, "
+                f"{left / 1e9:.1f} GB are free; {_MORE_MEMORY}."
+            )
+        yield
 
 
 def _orientation(picture: Image.Image) -> int:

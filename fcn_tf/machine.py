@@ -8,10 +8,7 @@ from fcn_tf import files
 
 
 def memory_for_us(root: str = "/") -> int | None:
-    """How many bytes this process may come to hold before memory runs out.
-
-    That is what is free or can be made free, and what the process holds already, on the machine and within the limits
-    of its control groups (a container's).
+    """How many bytes this process may come to hold before memory runs out: `memory_left`, and what it holds already.
 
     Args:
       root: where /proc and /sys are.
@@ -19,11 +16,46 @@ def memory_for_us(root: str = "/") -> int | None:
     Returns:
       Bytes, or None where nobody says.
     """
-    free = _kibibytes(_text(root, "proc/meminfo"), "MemAvailable")
-    own = _kibibytes(_text(root, "proc/self/status"), "VmRSS")
+    left, own = memory_left(root), _kibibytes(_text(root, "proc/self/status"), "VmRSS")
+    return None if left is None or own is None else left + own
+
+
+def memory_left(root: str = "/") -> int | None:
+    """How many bytes this process may take in addition before memory runs out.
+
+    That is what is free or can be made free on the machine, within the limits of the process's control groups (a
+    container's) and of its own address space (`ulimit -v`).
+
+    Args:
+      root: where /proc and /sys are.
+
+    Returns:
+      Bytes, at least 0, or None where nobody says.
+    """
+    status = _text(root, "proc/self/status")
+    free, own = _kibibytes(_text(root, "proc/meminfo"), "MemAvailable"), _kibibytes(status, "VmRSS")
     if free is None or own is None:
         return None
-    return min([free + own, *(left + own for left in _left(root, own))])
+    return max(0, min([free, *_left(root, own), *_unmapped(root, status)]))
+
+
+def reservable(root: str = "/") -> int | None:
+    """How many bytes this process may reserve at once, whether it comes to touch them or not.
+
+    Linux refuses what is more than all memory and swap together, however much is free, and what is beyond the limit of
+    the address space.
+
+    Args:
+      root: where /proc is.
+
+    Returns:
+      Bytes, or None where nobody says.
+    """
+    text = _text(root, "proc/meminfo")
+    memory, swap = _kibibytes(text, "MemTotal"), _kibibytes(text, "SwapTotal")
+    if memory is None:
+        return None
+    return max(0, min([memory + (swap or 0), *_unmapped(root, _text(root, "proc/self/status"))]))
 
 
 _INSTRUCTIONS = {
@@ -64,6 +96,14 @@ def _left(root: str, own: int) -> Iterator[int]:
                 cached = re.search(r"^(?:total_)?inactive_file (\d+)$", statistics, re.MULTILINE)
                 used = int(usage) - (int(cached[1]) if cached else 0) if usage.isdecimal() else own
                 yield int(limit) - used
+
+
+def _unmapped(root: str, status: str) -> Iterator[int]:
+    """What the process has not used of the limit of its address space, if there is one."""
+    limit = re.search(r"^Max address space +(\d+) ", _text(root, "proc/self/limits"), re.MULTILINE)
+    mapped = _kibibytes(status, "VmSize")
+    if limit and mapped is not None:
+        yield int(limit[1]) - mapped
 
 
 def _kibibytes(text: str, name: str) -> int | None:

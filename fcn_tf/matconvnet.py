@@ -131,7 +131,7 @@ def _reject(path: str, found: str) -> NoReturn:
 def _load(path: str) -> dict[str, np.ndarray]:
     """The variables that matter of a .mat file; what cannot be one is told apart first."""
     try:
-        stream = io.BytesIO(files.read_bytes(path)) if files.is_remote(path) else open(path, "rb")
+        stream = io.BytesIO(files.read_bytes(path)) if files.is_remote(path) else files.open_regular(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Download it from {VGG19.url} and put it there.") from None
     except IsADirectoryError:

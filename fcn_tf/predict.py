@@ -12,8 +12,9 @@ import sys
 import numpy as np
 import tqdm
 
-from fcn_tf import files, images, palette, startup
+from fcn_tf import files, images, machine, palette, startup
 from fcn_tf.config import Config
+from fcn_tf.datasets import pairs
 from fcn_tf.errors import UserError
 from fcn_tf.runs import Run
 
@@ -29,8 +30,8 @@ def run(config: Config) -> int:
       config: uses input, output_dir, logs_dir, tta, sliding_window and refine.
 
     Returns:
-      The exit status: 0, or 2 if a picture could not be read or its results not be written; the others are done
-      all the same.
+      The exit status: 0, or 2 if a picture could not be read, not be labelled in the memory there is, or its results
+      not be written; the others are done all the same.
 
     Raises:
       UserError: without a trained model or pictures.
@@ -44,20 +45,41 @@ def run(config: Config) -> int:
     names = output_names(find_pictures(config.input))
     # Here, because it takes seconds and mistakes should show at once.
     startup.load_tensorflow()
-    from fcn_tf import inference, scoring
+    import tensorflow as tf
 
-    looks = scoring.Scoring(tta=config.tta, window=config.sliding_window, refine=config.refine)
-    predictor = inference.Predictor(inference.load_model(source), looks)
+    from fcn_tf import inference, preflight, scoring
+
+    window = config.sliding_window
+    looks = scoring.Scoring(tta=config.tta, window=window, refine=config.refine)
+    model = inference.load_model(source)
+    predictor = inference.Predictor(model, looks)
+    memory = preflight.Labelling(model, scales=looks.scales if looks.tta else (), filtered=looks.refine != "none")
+    # Of a GPU's memory only TensorFlow's allocator knows.
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+
+    def label(path: str) -> tuple[np.ndarray, np.ndarray]:
+        picture = images.decode_image(pairs.read_bytes(path, mend="give another picture"), name=path)
+        height, width = picture.shape[:2]
+        left = (None, None) if on_gpu else (machine.memory_left(), machine.reservable())
+        memory.require(height, width, window=window, left=left, name=path)
+        try:
+            return picture, predictor.labels(picture[None])[0]
+        except tf.errors.ResourceExhaustedError:
+            smaller = f"less than {window}" if window else "SIZE"
+            raise UserError(
+                f"{path}: there is not enough memory to label {width}x{height} pixels; "
+                f"label it piece by piece with --sliding_window={smaller}."
+            ) from None
+
     files.makedirs(output_dir)
     failed = 0
     for path, name in tqdm.tqdm(names.items(), unit="image", desc="predict", disable=None):
         try:
-            picture = images.decode_image(files.read_bytes(path), name=path)
-        except (UserError, OSError) as error:
+            picture, labels = label(path)
+        except UserError as error:
             failed += 1
             tqdm.tqdm.write(f"skipped: {error}", file=sys.stderr)
             continue
-        labels = predictor.labels(picture[None])[0]
         overlay = explained(picture, labels, class_names, colors)
         try:
             files.write_bytes(files.join(output_dir, name + _LABEL), images.encode_png(labels))

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -203,6 +204,25 @@ def test_a_folder_that_cannot_be_is_one_line_and_status_2(tmp_path):
     done = launch("--mode=check", "--dataset=folder", f"--data_dir={tmp_path}", f"--logs_dir={tmp_path}/file/logs")
     assert done.returncode == 2
     assert "file" in done.stderr.splitlines()[-1] and "Not a directory" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes among files here")
+@pytest.mark.parametrize(
+    ("name", "mode", "status"),
+    [("data/images/0.png", "check", 1), ("data/classes.txt", "check", 1), ("logs/config.json", "predict", 2)],
+)
+def test_a_named_pipe_in_place_of_a_file_is_named_and_not_waited_for(name, mode, status, tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / f"data/{kind}/{number}.png").write_bytes(images.encode_png(np.full((4, 4), number, np.uint8)))
+    (tmp_path / "logs").mkdir()
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    settings = ["--dataset=folder", f"--data_dir={tmp_path}/data", f"--logs_dir={tmp_path}/logs", "--input=x"]
+    done = launch(f"--mode={mode}", *settings)
+    assert done.returncode == status
+    assert re.search(rf"{name}.*is a named pipe; expected a regular file", done.stderr or done.stdout)
 
 
 @pytest.mark.parametrize("mode", [mode for mode in config.MODES if mode not in ("train", "check", "prepare")])

@@ -114,3 +114,39 @@ def test_data_rooms_do_not_import_tensorflow():
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """The path of a named pipe that nobody writes to: opening it plainly would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.png")
+    return str(tmp_path / "pipe.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes among files here")
+def test_only_regular_files_are_read(tmp_path, pipe):
+    os.symlink(pipe, tmp_path / "link")
+    os.symlink("/dev/zero", tmp_path / "zeros")
+    for path, kind in ((pipe, "named pipe"), (tmp_path / "link", "named pipe"), (tmp_path / "zeros", "device")):
+        for read in (files.read_bytes, lambda path: files.read_range(path, 0, 4)):
+            with pytest.raises(files.NotRegularFile, match=f"is a {kind}; expected a regular file") as caught:
+                read(str(path))
+            assert caught.value.filename == str(path)
+    with pytest.raises(IsADirectoryError):
+        files.read_bytes(str(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes among files here")
+def test_a_pipe_that_took_the_place_of_a_file_does_not_block(tmp_path, pipe, monkeypatch):
+    (tmp_path / "file").write_bytes(b"x")
+    regular = os.stat(tmp_path / "file")
+    monkeypatch.setattr(os, "stat", lambda path: regular)
+    with pytest.raises(files.NotRegularFile):
+        files.read_bytes(pipe)
+
+
+def test_links_to_regular_files_are_followed(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    os.symlink(tmp_path / "file", tmp_path / "link")
+    assert files.read_bytes(str(tmp_path / "link")) == b"content"
+    assert files.read_range(str(tmp_path / "link"), 3, 2) == b"te"

@@ -1,6 +1,10 @@
 """images: every kind of file in, RGB or class ids out, or one clear line."""
 
 import io
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -170,6 +174,52 @@ def test_damaged_exif_costs_the_turn_and_not_the_photo():
     damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
     assert images.decode_image(damaged, name="x").shape[:2] == (8, 16)
     assert images.probe_image(damaged, name="x")[:2] == ((16, 8), 1)
+
+
+def test_a_large_picture_is_read_where_memory_allows():
+    data = _bytes(Image.new("L", (16000, 12000)), compress_level=1)  # beyond Pillow's own limit
+    assert images.decode_label(data, name="x").shape == (12000, 16000)
+
+
+def test_a_picture_beyond_the_memory_is_refused_before_it_is_decoded(monkeypatch):
+    data = _bytes(Image.new("L", (5000, 4000)), compress_level=1)
+    left = {"bytes": 100_000_000}
+    monkeypatch.setattr(images.machine, "memory_left", lambda: left["bytes"])
+    with pytest.raises(UserError, match=r"^x: decoding 5000x4000 pixels takes about 0.3 GB, 0.1 GB are free; .*"):
+        images.decode_image(data, name="x")
+    for left["bytes"] in (300_000_000, None):
+        assert images.decode_image(data, name="x").shape == (4000, 5000, 3)
+
+
+def test_memory_that_runs_out_all_the_same_is_no_damage(monkeypatch):
+    def fails(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "asarray", fails)
+    with pytest.raises(UserError, match="^x: there is not enough memory left to decode it; make it smaller"):
+        images.decode_label(_PNG, name="x")
+
+
+LIMITED = """
+import resource, sys
+from fcn_tf import files, images
+data = files.read_bytes(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (700_000_000, 700_000_000))
+for decode in (images.decode_image, images.decode_label, images.decode_mask, images.probe_image):
+    try:
+        decode(data, name="large.png")
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory there is")
+def test_a_process_with_little_memory_says_so_in_one_line(tmp_path):
+    (tmp_path / "large.png").write_bytes(_bytes(Image.new("RGB", (9700, 9700)), compress_level=1))
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "large.png")]
+    done = subprocess.run(command, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(large\.png: decoding 9700x9700 pixels takes about \d\.\d GB, .*\n){4}", done.stdout)
 
 
 def _outcome(decode, data):

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from fcn_tf.machine import has_instructions, memory_for_us
+from fcn_tf.machine import has_instructions, memory_for_us, memory_left, reservable
 
 GIB = 2**30
-PROC = {"proc/meminfo": f"MemTotal: 99 kB\nMemAvailable: {8 * 2**20} kB\n", "proc/self/status": "VmRSS:\t1048576 kB\n"}
+PROC = {"proc/meminfo": f"MemAvailable: {8 * 2**20} kB\n", "proc/self/status": "VmRSS:\t1048576 kB\n"}
 
 
 def machine(folder, **files):
@@ -55,8 +55,26 @@ def test_control_groups_limit_it(tmp_path, files, gibibytes):
     assert memory_for_us(machine(tmp_path, **files)) == gibibytes * GIB
 
 
+def test_the_address_space_limits_it(tmp_path):
+    limits = "Limit                     Soft Limit           Hard Limit           Units     \n"
+    limited = f"{limits}Max address space         {6 * GIB}           unlimited            bytes     \n"
+    status = f"VmSize:\t{4 * 2**20} kB\nVmRSS:\t{2**20} kB\n"
+    meminfo = PROC["proc/meminfo"] + f"MemTotal: {16 * 2**20} kB\nSwapTotal: {2**20} kB\n"
+    root = machine(tmp_path, **{"proc/self/limits": limited, "proc/self/status": status, "proc/meminfo": meminfo})
+    assert memory_left(root) == 2 * GIB and memory_for_us(root) == 3 * GIB and reservable(root) == 2 * GIB
+    unlimited = f"{limits}Max address space         unlimited            unlimited            bytes     \n"
+    root = machine(tmp_path, **{"proc/self/limits": unlimited, "proc/self/status": status, "proc/meminfo": meminfo})
+    assert memory_left(root) == 8 * GIB and reservable(root) == 17 * GIB
+
+
+def test_what_is_left_is_never_less_than_nothing(tmp_path):
+    group = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "1\n", "sys/fs/cgroup/memory.current": "9\n"}
+    assert memory_left(machine(tmp_path, **group)) == 0
+
+
 def test_elsewhere_nothing_is_known(tmp_path):
     assert memory_for_us(str(tmp_path)) is None
+    assert memory_left(str(tmp_path)) is None and reservable(str(tmp_path)) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")

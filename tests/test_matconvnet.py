@@ -142,6 +142,12 @@ def test_folder(tmp_path):
     assert "is a folder" in error_of(str(tmp_path))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes among files here")
+def test_named_pipe(tmp_path):
+    os.mkfifo(tmp_path / "vgg.mat")
+    assert "cannot be read: is a named pipe" in error_of(str(tmp_path / "vgg.mat"))
+
+
 HDF5 = (
     b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan 01 00:00:00 2024 HDF5 schema 1.00 .".ljust(116)
     + bytes(8)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 import numpy as np
 import pytest
@@ -107,6 +108,44 @@ def test_a_disk_that_takes_nothing_ends_it(tmp_path, logs, monkeypatch, reason):
     with pytest.raises(OSError) as caught:
         predict.run(tiny_run.config(logs, input=str(tmp_path / "in")))
     assert caught.value.errno == reason and len(tried) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes among files here")
+def test_a_pipe_is_named_and_not_waited_for(tmp_path, logs, capsys):
+    save(tmp_path / "in/b.png", [[0]])
+    os.mkfifo(tmp_path / "in/a.png")
+    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "in"))) == 2
+    captured = capsys.readouterr()
+    assert "a.png: cannot be read (is a named pipe; expected a regular file)" in captured.err
+    assert "1 of 2 pictures labelled" in captured.out
+
+
+def test_a_picture_beyond_the_memory_is_named_and_the_others_are_done(tmp_path, logs, capsys, monkeypatch):
+    save(tmp_path / "in/large.png", [[0] * 400] * 300)
+    save(tmp_path / "in/small.png", [[0] * 40] * 30)
+    config = tiny_run.config(logs, input=str(tmp_path / "in"))
+    monkeypatch.setattr(predict.machine, "memory_left", lambda: 5_000_000)
+    assert predict.run(config) == 2
+    captured = capsys.readouterr()
+    assert "large.png: labelling 400x300 pixels at once takes about 0.0 GB" in captured.err
+    assert "1 of 2 pictures labelled" in captured.out
+    advice = re.search(r"add --sliding_window=(\d+)\.$", captured.err, re.MULTILINE)
+    config.sliding_window = int(advice[1])
+    assert predict.run(config) == 0
+
+
+def test_memory_that_runs_out_all_the_same_is_one_line(tmp_path, logs, capsys, monkeypatch):
+    import tensorflow as tf
+
+    from fcn_tf import inference
+
+    def fails(self, images):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    save(tmp_path / "a.png", [[0]])
+    monkeypatch.setattr(inference.Predictor, "labels", fails)
+    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "a.png"))) == 2
+    assert "a.png: there is not enough memory to label 1x1 pixels; " in capsys.readouterr().err
 
 
 def test_labelling_a_folder_into_itself_twice_finds_the_same_pictures(tmp_path, logs):

@@ -105,7 +105,8 @@ class Facts:
                         part, pool.map(functools.partial(_look_into, kind), [path for path, _ in part]), strict=True
                     ):
                         found[path] = fact
-                        if stamp is not None:
+                        # An error may pass, of memory and permissions for two, and leave the stamp as it was.
+                        if stamp is not None and "error" not in fact:
                             self._known[f"{kind} {path}"] = [stamp, fact]
                         bar.update()
         if new and self._cache:

@@ -6,7 +6,7 @@ import functools
 import io
 
 from fcn_tf import files, palette
-from fcn_tf.datasets import coding, layouts, masks, notation
+from fcn_tf.datasets import coding, layouts, masks, notation, pairs
 from fcn_tf.datasets.base import Dataset, DatasetSpec, Options
 from fcn_tf.datasets.facts import Facts
 from fcn_tf.errors import MissingSplit, UserError
@@ -100,7 +100,7 @@ def read_classes(data_dir: str) -> tuple[tuple[str, ...], tuple[notation.Color, 
     for name in ("classes.csv", "classes.txt"):
         path = files.join(data_dir, name)
         if files.exists(path):
-            return _parse_classes(files.read_bytes(path).decode("utf-8-sig", "replace"), path)
+            return _parse_classes(pairs.read_bytes(path, mend="mend or remove it").decode("utf-8-sig", "replace"), path)
     return (), ()
 
 

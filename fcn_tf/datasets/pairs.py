@@ -101,12 +101,12 @@ def read_pair(spec: DatasetSpec, example: Example) -> tuple[np.ndarray, np.ndarr
     return image, label
 
 
-def read_bytes(path: str) -> bytes:
-    """The bytes of a file of the data set, or of one in a shard; a missing or locked one is the user's to mend."""
+def read_bytes(path: str, *, mend: str = "restore it or remove its pair") -> bytes:
+    """The bytes of a file of the data set, or of one in a shard; a missing or locked one is the user's to `mend`."""
     try:
         return parts.read_bytes(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); restore it or remove its pair.") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {mend}.") from None
 
 
 def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:
