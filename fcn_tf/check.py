@@ -33,13 +33,14 @@ def run(config: Config) -> int:
       The exit status: 1 if there are errors, in any split or in the one asked for, else 0.
 
     Raises:
-      UserError: if there is no data set, or no such split, to look at.
+      UserError: if there is no data set, or no such split, to look at, or no folder that can be written.
     """
     if config.dataset == "shapes":
         raise UserError(
             "--mode=check looks at files; shapes are generated. Give --dataset=folder --data_dir=DIR, for one."
         )
     target = Run(config.logs_dir)
+    files.require_writable(target.check, flag="--logs_dir")
     look = _look_at_folders if config.dataset == "folder" else _look_at_known
     found, parts, loaded, config, reseed = look(config, target.facts)
     splits = checks.look(parts, Facts(target.facts))
@@ -64,13 +65,15 @@ def run(config: Config) -> int:
         "verdict": _verdict(config.split, failed),
         "command": _command(config, target) if whole else None,
     }
+    written = dict(commands.lists)
     if spec:
         weights = class_weights.balanced(shares["train"].values(), spec) if "train" in shares else None
         summary["classes"] = _classes(shares, spec, weights)
         if weights:
             rows = "".join(f"{name},{weight:g}\n" for name, weight in zip(spec.class_names, weights, strict=True))
-            files.write_bytes(files.join(target.check, "class_weights.csv"), rows.encode())
-    for path, content in commands.lists.items():
+            written[files.join(target.check, "class_weights.csv")] = rows.encode()
+    _print(summary, found)  # before anything is written: the disk may be full by now
+    for path, content in written.items():
         files.write_bytes(path, content)
     files.write_bytes(files.join(target.check, "check.json"), (json.dumps(summary, indent=2) + "\n").encode())
     page = check_page.write(
@@ -82,7 +85,6 @@ def run(config: Config) -> int:
         shares=shares,
         dataset=loaded,
     )
-    _print(summary, found)
     print(f"written to {target.check}; open {page}")
     print(summary["verdict"] + ("" if failed or not whole else f" Train with:\n{summary['command']}"))
     return 1 if failed else 0

@@ -37,7 +37,8 @@ def run(config: Config) -> int:
       The exit status, 0.
 
     Raises:
-      UserError: without a trained model, a data set, or with label PNGs that are missing or of another size.
+      UserError: without a trained model, a data set, or a folder that can be written, or with label PNGs that are
+        missing or of another size.
     """
     target = Run(config.logs_dir)
     if not config.predictions:
@@ -46,14 +47,13 @@ def run(config: Config) -> int:
     spec = dataset.spec
     # Read before the pass: it takes long, and mistakes should show at once.
     others = tally.read_areas(Run(config.compare), dataset) if config.compare else None
+    files.require_writable(target.evaluation, flag="--logs_dir")
     total = Tally(dataset, boundary=config.boundary)
     with tqdm.tqdm(total=len(dataset), unit="image", desc="evaluate", disable=None) as bar:
         if config.predictions:
             facts = score_files(dataset, config.predictions, total, on_images=bar.update)
         else:
             facts = _score_model(dataset, target, total, config, on_images=bar.update)
-    _write(target, "confusion.npz", _npz(total.counts, spec.class_names, spec.ignore_label))
-    _write(target, tally.PER_IMAGE, tally.pack(dataset, total.areas))
     summary = {
         "dataset": spec.name,
         "split": dataset.split,
@@ -67,12 +67,14 @@ def run(config: Config) -> int:
         summary["boundary"] = total.boundary()
     if others is not None:
         summary["comparison"] = _compare(total.areas, others, config.compare, config.seed)
+    print(table(summary))  # before anything is written: the disk may be full by now
+    _write(target, "confusion.npz", _npz(total.counts, spec.class_names, spec.ignore_label))
+    _write(target, tally.PER_IMAGE, tally.pack(dataset, total.areas))
     _write(target, "metrics.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     _write(target, "per_class.csv", _csv(summary["per_class"]))
     flags = target.read_config().get("flags") if target.exists() else None
     page = report.build(summary, total.counts, spec, best=total.best, worst=total.worst, flags=flags)
     _write(target, "report.html", page)
-    print(table(summary))
     path = files.join(target.evaluation, "report.html")
     print(f"{len(dataset)} images of {spec.name} {dataset.split}; written to {target.evaluation}; open {path}")
     return 0

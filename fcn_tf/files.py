@@ -257,6 +257,25 @@ def sweep(folder: str, *, idle_seconds: float = 0) -> None:
                     remove(path)
 
 
+def require_writable(folder: str, *, flag: str) -> None:
+    """Makes a folder and tries to write into it: before long work, of which nothing should be lost.
+
+    Args:
+      folder: where files will be written.
+      flag: what names another one, such as --logs_dir.
+
+    Raises:
+      UserError: if they cannot be.
+    """
+    trial = join(folder, f".{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        write_bytes(trial, b"trial")
+        remove(trial)
+    except OSError as error:
+        reason = "it is no folder" if isinstance(error, FileExistsError) else error.strerror or error
+        raise UserError(f"{folder} cannot be written ({reason}); give another {flag}, or make room.") from None
+
+
 @contextlib.contextmanager
 def locked(folder: str) -> Iterator[bool]:
     """Keeps a folder to this process, as far as others ask for the same; the system lets go when the process ends.

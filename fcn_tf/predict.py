@@ -34,8 +34,8 @@ def run(config: Config) -> int:
       not be written; the others are done all the same.
 
     Raises:
-      UserError: without a trained model or pictures.
-      OSError: if nothing can be written to the folder of the results.
+      UserError: without a trained model, pictures, or a folder that can be written.
+      OSError: if nothing more can be written to that folder.
     """
     source = Run(config.logs_dir)
     facts = source.read_config()
@@ -43,6 +43,7 @@ def run(config: Config) -> int:
     class_names, colors = facts["class_names"], [tuple(color) for color in facts["colors"]]
     output_dir = config.output_dir or source.predict
     names = output_names(find_pictures(config.input))
+    files.require_writable(output_dir, flag="--output_dir")
     # Here, because it takes seconds and mistakes should show at once.
     startup.load_tensorflow()
     import tensorflow as tf
@@ -71,7 +72,6 @@ def run(config: Config) -> int:
                 f"label it piece by piece with --sliding_window={smaller}."
             ) from None
 
-    files.makedirs(output_dir)
     failed = 0
     for path, name in tqdm.tqdm(names.items(), unit="image", desc="predict", disable=None):
         try:

@@ -24,13 +24,14 @@ def run(config: Config) -> int:
       The exit status, 0.
 
     Raises:
-      UserError: without a trained model or a data set.
+      UserError: without a trained model, a data set, or a folder that can be written.
     """
     source = Run(config.logs_dir)
     source.require_model()
     dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags(), cache=source.facts)
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
+    files.require_writable(source.visualize, flag="--logs_dir")
     count = min(config.batch_size, len(dataset))
     chosen = np.random.default_rng(config.seed).choice(len(dataset), count, replace=False).tolist()
 

@@ -1,6 +1,8 @@
 """check: each bad input is made here, found, named, and mended by what is printed."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_tf import check, class_weights
+from fcn_tf import check, class_weights, files
 from fcn_tf.config import Config
 from fcn_tf.datasets.base import DatasetSpec
 from fcn_tf.errors import UserError
@@ -51,6 +53,29 @@ def test_sound_data_says_how_to_train(data, capsys):
     assert (data.parent / "logs/check/class_weights.csv").read_text() == "0,1\n1,1\n"
     assert list((data.parent / "logs/check").glob("class_1_mask.png"))
     assert run(data)[0] == 0  # from the cache
+
+
+def test_a_folder_that_cannot_be_written_is_found_first(data, monkeypatch):
+    (data.parent / "logs").mkdir()
+    (data.parent / "logs/check").touch()
+    monkeypatch.setattr(check.checks, "look", None)  # calling it would fail
+    with pytest.raises(UserError, match=r"logs/check cannot be written \(it is no folder\); give another --logs_dir"):
+        run(data)
+
+
+def test_a_disk_that_fills_up_meanwhile_costs_no_finding(data, monkeypatch, capsys):
+    whole = files.write_bytes
+
+    def fails(path, content):
+        if content != b"trial":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        whole(path, content)
+
+    monkeypatch.setattr(files, "write_bytes", fails)
+    with pytest.raises(OSError, match="No space left"):
+        run(data)
+    out = capsys.readouterr().out
+    assert "train: 5 pairs" in out and "zero_255" in out
 
 
 def shell(command):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -71,6 +72,29 @@ def test_run_writes_every_number(tmp_path, capsys):
 def test_run_without_a_model_says_to_train(tmp_path):
     with pytest.raises(UserError, match="no trained model"):
         evaluate.run(tiny_run.config(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_costs_no_pass(tmp_path, monkeypatch):
+    folder = save_labels(tmp_path / "theirs", {f"image{i}.png": seen for i, (seen, _) in enumerate(PAIRS)})
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/evaluation").touch()
+    monkeypatch.setattr(evaluate, "score_files", None)  # calling it would fail
+    with pytest.raises(
+        UserError, match=r"logs/evaluation cannot be written \(it is no folder\); give another --logs_dir"
+    ):
+        evaluate.run(tiny_run.config(tmp_path / "logs", predictions=folder))
+
+
+def test_a_disk_that_fills_up_meanwhile_costs_no_number(tmp_path, monkeypatch, capsys):
+    folder = save_labels(tmp_path / "theirs", {f"image{i}.png": seen for i, (seen, _) in enumerate(PAIRS)})
+
+    def fails(target, name, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+
+    monkeypatch.setattr(evaluate, "_write", fails)
+    with pytest.raises(OSError, match="No space left"):
+        evaluate.run(tiny_run.config(tmp_path / "logs", predictions=folder))
+    assert "mean IoU                 50.00" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", [".png", "_label.png"])

@@ -1,5 +1,6 @@
 """files: the one place that opens files."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import types
 import pytest
 
 from fcn_tf import files
+from fcn_tf.errors import UserError
 
 
 def test_write_makes_folders_and_replaces(tmp_path):
@@ -150,3 +152,19 @@ def test_links_to_regular_files_are_followed(tmp_path):
     os.symlink(tmp_path / "file", tmp_path / "link")
     assert files.read_bytes(str(tmp_path / "link")) == b"content"
     assert files.read_range(str(tmp_path / "link"), 3, 2) == b"te"
+
+
+def test_whether_a_folder_can_be_written(tmp_path, monkeypatch):
+    files.require_writable(str(tmp_path / "a/b"), flag="--logs_dir")
+    assert os.listdir(tmp_path / "a/b") == []
+    (tmp_path / "file").touch()
+    for name, reason in (("file", "it is no folder"), ("file/b", "Not a directory")):
+        with pytest.raises(UserError, match=rf"{name} cannot be written \({reason}\); give another --output_dir"):
+            files.require_writable(str(tmp_path / name), flag="--output_dir")
+
+    def fails(path, data):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(files, "write_bytes", fails)
+    with pytest.raises(UserError, match="Read-only file system"):
+        files.require_writable(str(tmp_path), flag="--logs_dir")

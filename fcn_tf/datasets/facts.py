@@ -3,6 +3,7 @@
 Facts are raw: they know no classes, so they stay true whatever flags are given.
 """
 
+import contextlib
 import functools
 import gzip
 import json
@@ -111,7 +112,8 @@ class Facts:
                         bar.update()
         if new and self._cache:
             content = {"version": _VERSION, "files": self._known}
-            files.write_bytes(self._cache, gzip.compress(json.dumps(content).encode(), compresslevel=1))
+            with contextlib.suppress(OSError):  # what cannot be remembered is looked at again
+                files.write_bytes(self._cache, gzip.compress(json.dumps(content).encode(), compresslevel=1))
         return {path: found[path] for path in paths}
 
 
