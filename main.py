@@ -1,6 +1,5 @@
 """Fully convolutional networks: `python main.py --mode=train`, `--mode=visualize`, ... (see --help)."""
 
-import errno
 import importlib
 import signal
 import sys
@@ -8,9 +7,6 @@ import sys
 import flags
 from fcn_tf import files
 from fcn_tf.errors import UserError
-
-# What a disk, its owner or a wrong path causes; other errors of files are faults of ours.
-_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR)
 
 
 def main(argv: list[str]) -> int:
@@ -24,13 +20,13 @@ def main(argv: list[str]) -> int:
         return verb.run(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except OSError as error:
-        if error.errno not in _NOT_OURS and not isinstance(error, files.NotRegularFile):
-            raise
+        if (reason := files.refusal(error)) is None:
+            raise  # a fault of ours
         where = "" if error.filename is None else f"{error.filename}: "
         print(
-            f"error: {where}{error.strerror}; give files and folders that can be read and written (--logs_dir, "
+            f"error: {where}{reason}; give files and folders that can be read and written (--logs_dir, "
             "--data_dir, --output_dir), or make room.",
             file=sys.stderr,
         )

@@ -1,5 +1,6 @@
 """Exact resume: every variable of a training, saved so that a kill at any moment loses nothing older."""
 
+import contextlib
 import json
 import re
 from collections.abc import Collection, Iterable
@@ -57,17 +58,34 @@ class Checkpoints:
 
         Raises:
           FloatingPointError: if a variable is not finite; what was saved before is kept.
+          UserError: if the disk is full or refuses it; then nothing of it is left, and what was saved before is kept.
         """
         if not self._writer:
             return
         if (path := not_finite(self._variables)) is not None:
             raise FloatingPointError(path)
         self._step.assign(step)
-        # First: a checkpoint that is there has its notes. Notes alone go with the next save.
-        files.write_bytes(self._notes_path(step), json.dumps(notes or {}).encode())
-        self._checkpoint.write(self._path(step))
-        steps = checkpoint_steps(self._folder)
-        self._keep([each for each in steps if each in (*steps[-KEPT:], best)])
+        try:
+            # First: a checkpoint that is there has its notes. Notes alone go with the next save.
+            files.write_bytes(self._notes_path(step), json.dumps(notes or {}).encode())
+            self._checkpoint.write(self._path(step))
+        except (OSError, tf.errors.OpError) as error:
+            reason = files.refusal(error)
+            if reason is None:
+                raise
+            self._discard(step)
+            rest = f"continue from {self.latest}" if self.latest else "start again: no checkpoint was saved before"
+            raise UserError(
+                f"the checkpoint of step {step} cannot be saved in {self._folder} ({reason}); mend that, as by making "
+                f"room, and run the same command to {rest}."
+            ) from None
+        self.prune(best=best)
+
+    def prune(self, *, best: int | None = None) -> None:
+        """Removes, on the worker that writes, all checkpoints but the newest two and that of step `best`."""
+        if self._writer:
+            steps = checkpoint_steps(self._folder)
+            self._keep([each for each in steps if each in (*steps[-KEPT:], best)])
 
     def drop_after(self, step: int) -> list[int]:
         """Removes the checkpoints past `step`, on the worker that writes; returns their steps."""
@@ -86,6 +104,14 @@ class Checkpoints:
         for name in sorted(others, key=lambda name: others[name][2] != "index"):
             files.remove(files.join(self._folder, name))
         _list_again(self._folder)
+
+    def _discard(self, step):
+        """Removes what there is of a save that failed: it may look whole, and it fills the disk."""
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            for name in files.list_dir(self._folder):
+                if name.startswith(f"ckpt-{step}.") or name == f"notes-{step}.json":
+                    files.remove(files.join(self._folder, name))
+            sweep(self._folder)
 
     def notes(self, step):
         """What was saved with the checkpoint of `step`; empty if nothing was, or it cannot be read."""

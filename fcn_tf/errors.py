@@ -5,11 +5,14 @@ class UserError(ValueError):
     """A mistake in a flag, a file or a data set.
 
     The message says what is wrong, what was found, what was expected and how to mend it, in one line.
-    `main.py` prints it without a traceback and exits with status 2.
+    `main.py` prints it without a traceback and exits with its status.
 
     Attributes:
       flags: each mends it, with its value, as it is to be typed; () where no flag does.
+      status: the exit status.
     """
+
+    status = 2
 
     def __init__(self, message: str, *, flags: tuple[str, ...] = ()):
         super().__init__(message)
@@ -26,3 +29,9 @@ class MissingSplit(UserError):
     def __init__(self, message: str, *, lacks: str = ""):
         super().__init__(message)
         self.lacks = lacks
+
+
+class WorkerLost(UserError):
+    """Another worker of the same training never came, or is gone: nothing is wrong here, and starting again helps."""
+
+    status = 75  # EX_TEMPFAIL of sysexits.h

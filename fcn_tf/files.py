@@ -32,6 +32,35 @@ class NotRegularFile(OSError):
     """A named pipe, a device or a socket where a file is expected: reading one may block, or never end."""
 
 
+# What a disk, its owner or a wrong path causes.
+_REFUSALS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+)
+
+
+def refusal(error: Exception) -> str | None:
+    """Why a file could not be opened or written, as far as a user can mend it, such as "No space left on device".
+
+    Args:
+      error: an OSError, or an error of another library that says in its text what the system said.
+
+    Returns:
+      None where the disk, its owner and the path are not to blame.
+    """
+    if isinstance(error, NotRegularFile):
+        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno in _REFUSALS else None
+    return next((reason for reason in map(os.strerror, _REFUSALS) if reason in str(error)), None)
+
+
 @contextlib.contextmanager
 def _remote(path: str) -> Iterator[Any]:
     """TensorFlow's file layer (gs://, s3://, ...), imported on first use because it takes seconds.

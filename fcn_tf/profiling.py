@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from fcn_tf import files
+from fcn_tf.progress import BestEffort
 
 STEP = "train"  # what a step is called in the trace
 _SHOWN = 20  # types of operations in the table
@@ -33,6 +34,7 @@ class Profile:
         self._first = start + max(min(_FIRST, end - start - _STEPS + 1), min(2, end - start))
         self._last = min(self._first + _STEPS - 1, end)
         self._running = False
+        self._effort = BestEffort(f"the trace in {folder}", tf.errors.OpError, OSError)
 
     def __enter__(self) -> "Profile":
         return self
@@ -44,8 +46,9 @@ class Profile:
     def step(self, number: int) -> Iterator[None]:
         """Surrounds step `number`."""
         if number == self._first and self._enabled:
-            tf.profiler.experimental.start(self._folder)
-            self._running = True
+            with self._effort:
+                tf.profiler.experimental.start(self._folder)
+                self._running = True
         if not self._running:
             yield
             return
@@ -56,8 +59,10 @@ class Profile:
             self._stop()
 
     def _stop(self):
-        if self._running:
-            self._running = False
+        if not self._running:
+            return
+        self._running = False
+        with self._effort:
             tf.profiler.experimental.stop()
             space = read(self._folder)
             if space is None:

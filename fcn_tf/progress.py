@@ -1,8 +1,11 @@
 """How far a training is: a bar on a terminal, a line now and then in a log file."""
 
+import sys
 import time
 
 import tqdm
+
+from fcn_tf import files
 
 _SECONDS_A_LINE = 30.0
 _STEPS_TO_JUDGE = 10  # after the first, which takes as long as many others
@@ -59,3 +62,30 @@ class Progress:
     def close(self) -> None:
         """Leaves the bar as it is."""
         self._bar.close()
+
+
+class BestEffort:
+    """Surrounds the writing of what training can do without: the first failure is told, and training goes on.
+
+    Args:
+      what: is written, and where.
+      errors: what counts as a failure to write.
+
+    Attributes:
+      failed: whether it ever failed.
+    """
+
+    def __init__(self, what: str, *errors: type[Exception]):
+        self._what, self._errors, self.failed = what, errors, False
+
+    def __enter__(self) -> "BestEffort":
+        return self
+
+    def __exit__(self, _kind: type | None, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, self._errors):
+            return False
+        if not self.failed:
+            self.failed = True
+            reason = files.refusal(error) or " ".join(str(error).split())
+            tqdm.tqdm.write(f"warning: {self._what} cannot be written ({reason}); training goes on without", sys.stderr)
+        return True

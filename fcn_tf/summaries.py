@@ -1,12 +1,16 @@
-"""What TensorBoard shows: curves, pictures in colour, the graph, and with --debug histograms."""
+"""What TensorBoard shows: curves, pictures in colour, the graph, and with --debug histograms.
 
-import functools
+None of it is worth a training: where it cannot be written, for a full disk or another reason, a warning says so once.
+"""
+
+import contextlib
 
 import numpy as np
 import tensorflow as tf
 
 from fcn_tf import charts, metrics, palette
 from fcn_tf.datasets.base import DatasetSpec
+from fcn_tf.progress import BestEffort
 from fcn_tf.runs import Run
 
 _TALLEST = 240  # pixels: an events file is kept for ever, and a page shows dozens of these
@@ -22,19 +26,10 @@ class Summaries:
     """
 
     def __init__(self, run: Run, spec: DatasetSpec, *, enabled: bool = True):
-        self._run, self._spec, self._enabled = run, spec, enabled
-
-    # On first use: a writer makes a file, even if nothing is ever written.
-    @functools.cached_property
-    def _train(self):
-        return self._writer(self._run.train_events)
-
-    @functools.cached_property
-    def _validation(self):
-        return self._writer(self._run.validation_events)
-
-    def _writer(self, folder):
-        return tf.summary.create_file_writer(folder) if self._enabled else tf.summary.create_noop_writer()
+        self._spec = spec
+        self._train, self._validation = (
+            _Events(folder, enabled=enabled) for folder in (run.train_events, run.validation_events)
+        )
 
     def train_scalars(self, values: dict[str, float], step: int) -> None:
         """Adds a point to each training curve."""
@@ -51,7 +46,7 @@ class Summaries:
           samples: (uint8 (H, W, 3) photo, truth (H, W), prediction (H, W)) each.
           step: of the evaluation.
         """
-        with self._validation.as_default():
+        with self._validation.open():
             for number, (photo, truth, prediction) in enumerate(samples):
                 strip = self._strip(photo, truth, prediction)[None]
                 tf.summary.image(f"photo, truth, prediction, errors/{number}", strip, step=step)
@@ -66,12 +61,12 @@ class Summaries:
         names = self._spec.class_names
         ious = zip(names, metrics.iou(counts, self._spec.ignore_label), strict=True)
         _scalars(self._validation, {f"iou/{name}": value for name, value in ious if not np.isnan(value)}, step)
-        with self._validation.as_default():
+        with self._validation.open():
             tf.summary.image("confusion (rows: truth)", charts.confusion_image(counts, names)[None], step=step)
 
     def graph(self, function_graph: tf.Graph) -> None:
         """Shows the graph of the training step."""
-        with self._train.as_default():
+        with self._train.open():
             tf.summary.graph(function_graph)
 
     def histograms(self, groups: dict[str, dict[str, tf.Tensor]], step: int) -> None:
@@ -81,7 +76,7 @@ class Summaries:
           groups: {"weights" | "gradients" | "activations": {name: tensor}}.
           step: of the training.
         """
-        with self._train.as_default():
+        with self._train.open():
             for group, tensors in groups.items():
                 for name, tensor in tensors.items():
                     values = tf.cast(tensor, tf.float32)
@@ -91,9 +86,8 @@ class Summaries:
 
     def flush(self) -> None:
         """Makes everything written so far visible."""
-        for writer in ("_train", "_validation"):
-            if writer in self.__dict__:
-                getattr(self, writer).flush()
+        for events in (self._train, self._validation):
+            events.flush()
 
     def _strip(self, photo, truth, prediction):
         colors, ignore = self._spec.colors, self._spec.ignore_label
@@ -109,7 +103,33 @@ class Summaries:
         return tf.cast(tf.image.resize(strip, (height, width), method="area"), tf.uint8)
 
 
-def _scalars(writer, values, step):
-    with writer.as_default():
+class _Events:
+    """The events of one folder; once they cannot be written, none are, for what follows half an event is lost."""
+
+    def __init__(self, folder, *, enabled):
+        self._folder, self._silent = folder, tf.summary.create_noop_writer()
+        self._writer = None if enabled else self._silent
+        self._effort = BestEffort(f"TensorBoard's events in {folder}", tf.errors.OpError, OSError)
+
+    @contextlib.contextmanager
+    def open(self):
+        """Makes them the default writer; leaving flushes."""
+        if (
+            self._writer is None and not self._effort.failed
+        ):  # only now: a writer makes a file, even if nothing is ever written
+            with self._effort:
+                self._writer = tf.summary.create_file_writer(self._folder)
+        writer = self._silent if self._effort.failed else self._writer
+        with self._effort, writer.as_default():
+            yield
+
+    def flush(self):
+        if self._writer and not self._effort.failed:
+            with self._effort:
+                self._writer.flush()
+
+
+def _scalars(events, values, step):
+    with events.open():
         for name, value in values.items():
             tf.summary.scalar(name, value, step=step)

@@ -7,6 +7,7 @@ import keras
 
 from fcn_tf import charts, files, inference
 from fcn_tf.datasets.base import Dataset
+from fcn_tf.progress import BestEffort
 from fcn_tf.runs import Run
 from fcn_tf.summaries import Summaries
 from fcn_tf.windows import Window
@@ -29,6 +30,7 @@ class Validation:
         self._model, self._dataset, self._run = model, dataset, run
         self._summaries, self._chief = summaries, chief
         self._evaluator = inference.Evaluator(model, dataset.spec)
+        self._curves = BestEffort(run.curves, OSError)
 
     def __call__(
         self,
@@ -52,6 +54,9 @@ class Validation:
 
         Returns:
           A line that says how it went, or None if it was given up, and nothing written.
+
+        Raises:
+          OSError: if the model or the history cannot be written.
         """
         samples: list[tuple] = []
 
@@ -87,7 +92,8 @@ class Validation:
                     "elapsed_seconds": elapsed,
                 }
             )
-            charts.write_curves(self._run)
+            with self._curves:
+                charts.write_curves(self._run)
         # Right after resuming there is nothing to average.
         before = "" if math.isnan(trained.loss) else f"train loss {trained.loss:.4f}, "
         return (

@@ -11,6 +11,7 @@ from fcn_tf import files
 from fcn_tf.checkpoints import Checkpoints, sweep
 from fcn_tf.errors import UserError
 from fcn_tf.layers import StepDropout
+from tests import disks
 
 
 def model(units=2, name="dense"):
@@ -295,3 +296,51 @@ def test_the_list_of_checkpoints_is_made_again_where_it_is_lost(tmp_path, damage
     assert checkpoints.restore() == 10
     checkpoints.save(11)
     assert sorted(path.stem for path in tmp_path.glob("*.index")) == ["ckpt-10", "ckpt-11"]
+
+
+def test_a_full_disk_is_one_line_and_the_save_before_stays(tmp_path):
+    network = saved(tmp_path, 3)
+    before = sorted(os.listdir(tmp_path))
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    with disks.no_file_larger_than(100), pytest.raises(UserError) as caught:
+        checkpoints.save(4)
+    message = str(caught.value)
+    assert "step 4" in message and "(File too large)" in message and "\n" not in message
+    assert message.endswith(f"continue from {tmp_path}/ckpt-3.")
+    assert sorted(os.listdir(tmp_path)) == before
+    checkpoints.save(4)  # there is room again
+    assert restored(tmp_path)[0] == 4
+
+
+def test_a_full_disk_at_the_first_save_leaves_nothing(tmp_path):
+    checkpoints = Checkpoints(str(tmp_path), model().variables)
+    with disks.no_file_larger_than(100), pytest.raises(UserError, match="no checkpoint was saved before"):
+        checkpoints.save(4)
+    assert not os.listdir(tmp_path)
+
+
+def test_half_a_checkpoint_that_looks_whole_is_removed(tmp_path, monkeypatch):
+    """TensorFlow writes the index in place, so it may be there and cut short."""
+    checkpoints = Checkpoints(str(tmp_path), saved(tmp_path, 3).variables)
+
+    def fail(*_, **__):
+        for name in ("ckpt-30.index", "ckpt-30.data-00000-of-00001"):
+            (tmp_path / name).write_bytes(b"half")
+        (tmp_path / "ckpt-30_temp").mkdir()
+        raise tf.errors.ResourceExhaustedError(None, None, "ckpt-30.index; No space left on device")
+
+    monkeypatch.setattr(checkpoints._checkpoint, "write", fail)
+    with pytest.raises(UserError, match=r"\(No space left on device\).* continue from .*ckpt-3\.$"):
+        checkpoints.save(30)
+    assert not list(tmp_path.glob("*30*")) and restored(tmp_path)[0] == 3
+
+
+def test_another_error_while_saving_stays_as_it_is(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(str(tmp_path), model().variables)
+
+    def fail(*_, **__):
+        raise tf.errors.InternalError(None, None, "a fault of ours")
+
+    monkeypatch.setattr(checkpoints._checkpoint, "write", fail)
+    with pytest.raises(tf.errors.InternalError):
+        checkpoints.save(4)

@@ -168,3 +168,18 @@ def test_whether_a_folder_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "write_bytes", fails)
     with pytest.raises(UserError, match="Read-only file system"):
         files.require_writable(str(tmp_path), flag="--logs_dir")
+
+
+@pytest.mark.parametrize(
+    "error, reason",
+    [
+        (OSError(errno.ENOSPC, "no space"), "No space left on device"),
+        (PermissionError(errno.EACCES, "denied"), "Permission denied"),
+        (FileNotFoundError(errno.ENOENT, "No space left on device"), None),
+        (RuntimeError("train/events.v2; Read-only file system\n\tFailed to flush"), "Read-only file system"),
+        (OSError("Unable to write (errno = 28, error message = 'No space left on device')"), "No space left on device"),
+        (ValueError("something else"), None),
+    ],
+)
+def test_what_a_disk_or_its_owner_refuses_is_known_from_other_errors(error, reason):
+    assert files.refusal(error) == reason
