@@ -82,7 +82,7 @@ class Product(Stepper):
             self._done += 1
             log = self._done % _LOG_EVERY == 0
             # The trainer's own, because the public `fit` also validates and saves, which no step is to be charged for.
-            loss, _, _ = self._trainer._step(self._images, self._labels, number=self._done - 1, log=log)
+            loss, *_ = self._trainer._step(self._images, self._labels, number=self._done - 1, log=log)
             found.append(loss)  # a number: the step is over
         return found
 

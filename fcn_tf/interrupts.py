@@ -1,10 +1,18 @@
 """SIGINT and SIGTERM as a request to stop at the next good moment."""
 
+import contextlib
 import signal
+import threading
+from collections.abc import Iterator, Sequence
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NO_VOTES = (0,) * len(SIGNALS)
 
 
 class Interrupts:
     """While the context lasts, remembers the first SIGINT or SIGTERM; a second one acts as usual.
+
+    Outside the main thread, which alone receives signals, nothing is ever remembered.
 
     Attributes:
       signal: the signal received, or None.
@@ -15,12 +23,18 @@ class Interrupts:
         self._former: dict[signal.Signals, object] = {}
 
     def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._former[number] = signal.signal(number, self._remember)
+        if _in_main_thread():
+            for number in SIGNALS:
+                self._former[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *_):
         self._restore()
+
+    @property
+    def votes(self) -> list[int]:
+        """For each of `SIGNALS`, 1 if it is the one received, else 0: to be summed over workers, see `decide`."""
+        return [int(number is self.signal) for number in SIGNALS]
 
     def _remember(self, number, _frame):
         self.signal = signal.Signals(number)
@@ -29,3 +43,29 @@ class Interrupts:
     def _restore(self):
         for number, former in self._former.items():
             signal.signal(number, former)
+
+
+def decide(votes: Sequence[int]) -> signal.Signals | None:
+    """The signal to stop for, from a sum of `Interrupts.votes`: the same wherever the sum is the same."""
+    return next((number for number, count in zip(SIGNALS, votes, strict=True) if count), None)
+
+
+@contextlib.contextmanager
+def default_signals() -> Iterator[None]:
+    """Lets SIGINT and SIGTERM end the process, also in the middle of native code; afterwards, all is as it was.
+
+    Handlers that native code installs meanwhile are replaced, too. Does nothing outside the main thread.
+    """
+    if not _in_main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _in_main_thread():
+    return threading.current_thread() is threading.main_thread()

@@ -4,6 +4,7 @@ Which activations a step drops follows from the seed and its number (see layers.
 """
 
 import functools
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from fcn_tf import inference, layers, losses
 from fcn_tf.datasets.base import DatasetSpec
+from fcn_tf.interrupts import NO_VOTES
 from fcn_tf.model import is_trunk
 from fcn_tf.recompute import forgetful
 
@@ -48,7 +50,7 @@ class TrainingStep:
         self._parts = _parts(model)
         self._function = tf.function(self._distributed)
 
-    def __call__(self, images, labels, *, number: int, log: bool):
+    def __call__(self, images, labels, *, number: int, log: bool, votes: Sequence[int] = NO_VOTES):
         """Takes one step.
 
         Args:
@@ -56,17 +58,20 @@ class TrainingStep:
           labels: int32 (B, H, W).
           number: steps taken before.
           log: whether the norms of the gradients are asked for.
+          votes: as of `Interrupts.votes`. They travel with the cells: no worker waits for others once more.
 
         Returns:
           (loss of the whole batch, {name of a curve: norm of the gradient}, int64 cells as of
-          `inference.confusion_cells`); the norms are 0 unless `log`.
+          `inference.confusion_cells`, int64 votes summed over replicas); the norms are 0 unless `log`.
         """
-        loss, squares, cells = self._function(images, labels, tf.constant(number, tf.int32), tf.constant(log))
-        return float(loss), dict(zip(self._parts, np.sqrt(squares), strict=True)), cells
+        rest = tf.constant(number, tf.int32), tf.constant(log), tf.constant(votes, tf.int64)
+        loss, squares, cells, summed = self._function(images, labels, *rest)
+        return float(loss), dict(zip(self._parts, np.sqrt(squares), strict=True)), cells, summed.numpy()
 
     def graph(self, images, labels) -> tf.Graph:
         """The graph of a step on such a batch."""
-        return self._function.get_concrete_function(images, labels, tf.constant(0, tf.int32), tf.constant(True)).graph
+        rest = tf.constant(0, tf.int32), tf.constant(True), tf.constant(NO_VOTES, tf.int64)
+        return self._function.get_concrete_function(images, labels, *rest).graph
 
     def gradients(self, images, labels, number):
         """This replica's share of the loss, its scaled gradient by trainable variable, and the confusion cells."""
@@ -110,12 +115,12 @@ class TrainingStep:
         gradients = tape.gradient(scaled, self._model.trainable_variables)
         return loss, gradients, inference.confusion_cells(logits, labels, self._spec)
 
-    def _distributed(self, images, labels, number, log):
-        results = self._strategy.run(self._on_replica, args=(images, labels, number, log))
+    def _distributed(self, images, labels, number, log, votes):
+        results = self._strategy.run(self._on_replica, args=(images, labels, number, log, votes))
         # Already summed over the replicas: each holds the same.
         return [self._strategy.experimental_local_results(result)[0] for result in results]
 
-    def _on_replica(self, images, labels, number, log):
+    def _on_replica(self, images, labels, number, log, votes):
         context = tf.distribute.get_replica_context()
         loss, shares, cells = self.gradients(images, labels, number)
         # Sums and no means: the loss was divided by the pixels of all replicas.
@@ -123,8 +128,9 @@ class TrainingStep:
         squares = tf.cond(log, lambda: self._squared_norms(gradients), lambda: tf.zeros(len(self._parts)))
         self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
         # One by one: replicas cannot sum tensors of different types together.
-        loss, cells = (context.all_reduce(tf.distribute.ReduceOp.SUM, part) for part in (loss, cells))
-        return loss, squares, cells
+        counts = tf.concat([cells, votes], 0)
+        loss, counts = (context.all_reduce(tf.distribute.ReduceOp.SUM, part) for part in (loss, counts))
+        return loss, squares, *tf.split(counts, [-1, votes.shape[0]])
 
     def _squared_norms(self, gradients):
         """Of the trunk's and of the new layers' gradient."""

@@ -50,7 +50,8 @@ def run(config: Config) -> int:
     distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
     _note_precision(config.precision)
     # Before a run in the folder is touched. Workers share it, so one of them keeps others out.
-    with target.claimed() if distribution.is_chief(strategy) else contextlib.nullcontext():
+    claim = target.claimed() if distribution.is_chief(strategy) else contextlib.nullcontext()
+    with claim, distribution.several_workers(strategy, lambda: max(checkpoint_steps(target.checkpoints), default=0)):
         return _train(
             config,
             target,

@@ -6,6 +6,7 @@ so a checkpoint needs no more than the variables, that number, and the sums sinc
 
 import functools
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf import distribution, histograms, losses, pipeline
+from fcn_tf import distribution, files, histograms, interrupts, losses, pipeline
 from fcn_tf.checkpoints import Checkpoints
 from fcn_tf.datasets.base import Dataset
 from fcn_tf.errors import UserError
@@ -86,7 +87,8 @@ class Trainer:
         self._batch_size, self._batches, self._accumulate, self._debug = batch_size, batches, accumulate, debug
         self._loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=train.spec.ignore_label)
         self._again = ""  # how the command that continues differs from the one that was given
-        chief = distribution.is_chief(strategy)
+        self._chief = chief = distribution.is_chief(strategy)
+        self._several, self._total = distribution.others(strategy) != [], distribution.summing(strategy)
         self._profile = functools.partial(Profile, run.train_events, run.profile, enabled=profile and chief)
         with strategy.scope():
             optimizer.build(model.trainable_variables)
@@ -95,6 +97,7 @@ class Trainer:
         self._checkpoints = Checkpoints(run.checkpoints, variables, writer=chief)
         self._summaries = Summaries(run, train.spec, enabled=chief)
         self._to_validate = len(validation)
+        self._saved: int | None = None  # the step of the newest checkpoint
         self._validate = Validation(model, validation, run=run, summaries=self._summaries, chief=chief)
         self._step = TrainingStep(
             model,
@@ -115,11 +118,12 @@ class Trainer:
         """
         self._again = " without --resume_from" if step is not None else ""
         start = self._checkpoints.restore(step)
-        if self._sum_over_replicas(start) != start * self._strategy.num_replicas_in_sync:
+        if self._total([start]) != [start * self._strategy.num_replicas_in_sync]:
             raise UserError(
                 f"this worker would resume at step {start}, another one elsewhere; "
                 f"--logs_dir={self._run.logs_dir} must be one folder that all workers share."
             )
+        self._saved = start
         return start
 
     def drop_after(self, step: int) -> list[int]:
@@ -133,14 +137,6 @@ class Trainer:
             return None
         self._optimizer.learning_rate.assign(rate)
         return was
-
-    def _sum_over_replicas(self, number: int) -> int:
-        @tf.function
-        def total():
-            numbers = self._strategy.run(lambda: tf.constant(number, tf.int64))
-            return self._strategy.reduce(tf.distribute.ReduceOp.SUM, numbers, axis=None)
-
-        return int(total())
 
     def owes_validation(self, schedule: Schedule, step: int) -> bool:
         """Whether the validation due after `step` is missing: a signal that cuts one short still saves the step."""
@@ -164,13 +160,13 @@ class Trainer:
         elapsed = _last_elapsed(self._run)
         clock = began = time.perf_counter()
         with (
-            Interrupts() as interrupts,
+            Interrupts() as received,
             Progress(start, schedule.max_steps) as bar,
             self._profile(start, schedule.max_steps, say=bar.write) as profile,
         ):
             if self.owes_validation(schedule, start):
-                if not self._evaluate(start, since_evaluation, elapsed, None, interrupts, bar):
-                    return self._stop(start, since_evaluation, interrupts, bar)
+                if number := self._evaluate(start, since_evaluation, elapsed, None, received, bar):
+                    return self._stop(start, since_evaluation, number, bar)
                 since_evaluation = Window(self._train.spec)
             for step, batch in self._numbered_batches(start, schedule.max_steps):
                 last = step == schedule.max_steps
@@ -178,7 +174,7 @@ class Trainer:
                 waited = time.perf_counter() - began  # for the batch
                 with profile.step(step):
                     began = time.perf_counter()  # starting and writing a trace are not training
-                    loss, norms, cells = self._step(*batch, number=step - 1, log=log)
+                    loss, norms, cells, votes = self._step(*batch, number=step - 1, log=log, votes=received.votes)
                     spent = waited + time.perf_counter() - began
                 if not math.isfinite(loss):
                     raise self._diverged(step, loss)
@@ -202,16 +198,18 @@ class Trainer:
                         step,
                     )
                     window = Window(self._train.spec)
-                validated = step % schedule.eval_every == 0 or last
-                if validated:
-                    so_far = elapsed + time.perf_counter() - clock
-                    if not self._evaluate(step, since_evaluation, so_far, batch, interrupts, bar):
-                        return self._stop(step, since_evaluation, interrupts, bar)
-                    since_evaluation = Window(self._train.spec)
-                if interrupts.signal:
-                    return self._stop(step, since_evaluation, interrupts, bar)
-                if step % schedule.save_every == 0 or last or (validated and self._is_best(step)):
+                # Several workers stop after the same step: the first whose votes hold what one of them received.
+                if number := interrupts.decide(votes) if self._several else received.signal:
+                    return self._stop(step, since_evaluation, number, bar)
+                if step % schedule.save_every == 0 or last:
                     self._save(step, since_evaluation)
+                if step % schedule.eval_every == 0 or last:
+                    so_far = elapsed + time.perf_counter() - clock
+                    if number := self._evaluate(step, since_evaluation, so_far, batch, received, bar):
+                        return self._stop(step, since_evaluation, number, bar)
+                    since_evaluation = Window(self._train.spec)
+                    if self._is_best(step):
+                        self._save(step, since_evaluation)
                 began = time.perf_counter()  # validating and saving are not training
         return 0
 
@@ -237,48 +235,71 @@ class Trainer:
                     raise
                 raise mistake from None
 
-    def _evaluate(self, step, since_evaluation, elapsed, batch, interrupts, bar) -> bool:
-        """Validates; False if a signal cut it short."""
+    def _evaluate(self, step, since_evaluation, elapsed, batch, received, bar) -> signal.Signals | None:
+        """Validates; the signal that cut it short, if one did, on all workers at the same picture."""
         if self._debug and batch is not None:
             # Of the batch just trained on, what the first replica held at a time.
             images, labels = (self._strategy.experimental_local_results(part)[0] for part in batch)
             images, labels = (part[: len(part) // self._accumulate] for part in (images, labels))
             self._summaries.histograms(histograms.collect(self._model, self._loss, images, labels), step)
         bar.wait(f"validating step {step} on {self._to_validate} examples")
-        line = self._validate(
-            step,
-            since_evaluation,
-            epoch=step * self._batch_size / len(self._train),
-            learning_rate=self._rate(),
-            elapsed=elapsed,
-            stopped=lambda: interrupts.signal,
-        )
+        number = None
+
+        def stopped():
+            nonlocal number
+            number = interrupts.decide(self._total(received.votes)) if self._several else received.signal
+            return number
+
+        try:
+            line = self._validate(
+                step,
+                since_evaluation,
+                epoch=step * self._batch_size / len(self._train),
+                learning_rate=self._rate(),
+                elapsed=elapsed,
+                stopped=stopped,
+            )
+        except OSError as error:
+            raise self._unwritten(error, step, since_evaluation) from None
         if line is None:
-            return False
+            return number
         bar.write(line)
-        return True
+        return None
+
+    def _unwritten(self, error, step, since_evaluation) -> Exception:
+        """What to raise where the model or the history could not be written after `step`, which is saved first."""
+        self._save(step, since_evaluation)
+        if (reason := files.refusal(error)) is None:
+            return error
+        return UserError(
+            f"the validation of step {step} cannot be written in {self._run.logs_dir} ({reason}); that step is saved "
+            f"in {self._checkpoints.latest}: mend that, as by making room, and run the same command to validate "
+            "it again and go on."
+        )
 
     def _is_best(self, step: int) -> bool:
         best = self._run.best_validation()
         return best is not None and best["step"] == step
 
     def _save(self, step, since_evaluation):
+        best = self._run.best_checkpoint(step)
+        best_step = best and best["step"]
+        if step == self._saved:
+            self._checkpoints.prune(best=best_step)  # a validation since then may have found another best one
+            return
         try:
-            notes = {"window": since_evaluation.state()}
-            best = self._run.best_checkpoint(step)
-            self._checkpoints.save(step, notes, best=best and best["step"])
+            self._checkpoints.save(step, {"window": since_evaluation.state()}, best=best_step)
         except FloatingPointError as error:
             raise self._diverged(step, f"finite, but {error} is not") from None
+        self._saved = step
 
-    def _stop(self, step, since_evaluation, interrupts, bar) -> int:
+    def _stop(self, step, since_evaluation, number, bar) -> int:
         bar.close()
         self._save(step, since_evaluation)
         self._summaries.flush()
-        print(
-            f"stopped by {interrupts.signal.name} after step {step}, saved; "
-            f"the same command{self._again} continues there"
-        )
-        return 128 + interrupts.signal.value
+        saved = f", saved; the same command{self._again} continues there" if self._chief else "; the chief saves"
+        print(f"stopped by {number.name} after step {step}{saved}")
+        return 128 + number.value
 
     def _diverged(self, step, loss) -> UserError:
         rate, best = self._rate(), self._run.best_checkpoint()

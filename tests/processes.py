@@ -47,6 +47,13 @@ def two_devices():
             return json.load(file)
 
 
+def workers(count):
+    """The environment of each of `count` workers on this machine that train together."""
+    cluster = {"worker": [f"localhost:{free_port()}" for _ in range(count)]}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(count)]
+    return [{"TF_CONFIG": json.dumps(task)} for task in tasks] if count > 1 else [{}]
+
+
 def free_port():
     """A TCP port that nothing listens on."""
     with socket.socket() as server:

@@ -1,5 +1,6 @@
 """The training loop learns, resumes exactly, stops cleanly and writes what it should; on one and many devices."""
 
+import errno
 import json
 import math
 import os
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf import datasets, files, inference, profiling, runs, train
+from fcn_tf import datasets, files, inference, profiling, runs, train, validation
 from fcn_tf.checkpoints import Checkpoints
 from fcn_tf.errors import UserError
 from fcn_tf.runs import HISTORY_COLUMNS, Run
 from fcn_tf.windows import Window
-from tests import processes, tiny_training
+from tests import disks, processes, tiny_training
 
 
 @pytest.fixture(autouse=True)
@@ -228,6 +229,50 @@ def test_a_signal_during_validation_saves_and_the_validation_is_made_up_for(fold
     assert first["train_loss"] == pytest.approx(np.mean([losses[step] for step in (1, 2, 3, 4)]))
     # What the made-up validation told of is not told again.
     assert second["train_loss"] == pytest.approx(np.mean([losses[step] for step in (5, 6, 7, 8)]))
+
+
+@pytest.mark.parametrize("save_every", [4, 1000])
+def test_a_validation_that_cannot_be_written_costs_no_step(folder, monkeypatch, save_every):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings = {"max_steps": 8, "eval_every": 4, "save_every": save_every}
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        patch.setattr(Run, "append_history", full)
+        train.run(tiny_training.config(folder, **settings))
+    message = str(caught.value)
+    assert "step 4" in message and "(No space left on device)" in message and "\n" not in message
+    assert checkpoint_steps(folder) == [4] and not run_of(folder).read_history()
+    assert train.run(tiny_training.config(folder, **settings)) == 0
+    first, second = run_of(folder).read_history()
+    losses = tiny_training.events(run_of(folder).train_events)["loss"]
+    assert first["step"] == 4 and first["train_loss"] == pytest.approx(np.mean([losses[i] for i in (1, 2, 3, 4)]))
+    assert second["step"] == 8 and second["train_loss"] == pytest.approx(np.mean([losses[i] for i in (5, 6, 7, 8)]))
+
+
+def test_training_goes_on_without_what_it_can_do_without(folder, capsys):
+    run = run_of(folder)
+    for path in (run.curves, run.profile):
+        os.makedirs(path)  # where a file should go
+    for path in (run.train_events, run.validation_events):
+        with open(path, "w"):  # where a folder should go
+            pass
+    assert train.run(tiny_training.config(folder, profile=True, debug=True)) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 4 and all(line.endswith("; training goes on without") for line in told)
+    for path in (run.curves, run.train_events, run.validation_events):
+        assert any(path in line for line in told)
+    assert [row["step"] for row in run.read_history()] == [8, 16] and checkpoint_steps(folder)
+
+
+def test_half_a_model_is_not_left(finished, tmp_path):
+    model = inference.load_model(run_of(finished))
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"the one before")
+    with disks.no_file_larger_than(5000), pytest.raises(OSError) as caught:
+        validation.save_model(model, str(path))
+    assert files.refusal(caught.value) == "File too large"
+    assert os.listdir(tmp_path) == ["model.keras"] and path.read_bytes() == b"the one before"
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folder):
@@ -477,15 +522,10 @@ def test_two_workers_learn_as_one_device_does(folder):
     def learn(name, max_steps, workers):
         shutil.copytree(f"{folder}/data", f"{folder}/{name}/data", dirs_exist_ok=True)
         shutil.copy(f"{folder}/narrow.mat", f"{folder}/{name}")
-        ports = [processes.free_port() for _ in range(workers)]
-        cluster = {"worker": [f"localhost:{port}" for port in ports]}
-
-        def environment(i):
-            task = {"cluster": cluster, "task": {"type": "worker", "index": i}}
-            return {"TF_CONFIG": json.dumps(task)} if workers > 1 else {}
-
         here = f"{folder}/{name}"
-        started = [start_main(here, f"--max_steps={max_steps}", *arguments, **environment(i)) for i in range(workers)]
+        started = [
+            start_main(here, f"--max_steps={max_steps}", *arguments, **each) for each in processes.workers(workers)
+        ]
         outputs = [process.communicate(timeout=300)[0] for process in started]
         for process, output in zip(started, outputs, strict=True):
             assert process.returncode == 0, output
@@ -502,3 +542,48 @@ def test_two_workers_learn_as_one_device_does(folder):
     assert [row["step"] for row in two.read_history()] == [3, 6]
     assert sorted(os.listdir(two.logs_dir)) == sorted(os.listdir(one.logs_dir))
     assert sorted(os.listdir(two.checkpoints)) == sorted(os.listdir(one.checkpoints))
+
+
+def test_a_worker_alone_says_whom_it_waits_for_and_a_signal_ends_it(folder):
+    tiny_training.write_camvid(os.path.join(folder, "data"))
+    here, absent = processes.workers(2)
+    process = start_main(folder, **here)
+    address = json.loads(absent["TF_CONFIG"])["cluster"]["worker"][1]
+    assert process.stdout.readline() == f"waiting for the other workers: {address}\n"
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM and not output
+
+
+@pytest.mark.slow
+def test_workers_stop_together_and_notice_that_one_is_lost(folder):
+    """SIGTERM to one while it trains, SIGINT to one in a validation, then kill -9; each time the same command."""
+    tiny_training.write_camvid(os.path.join(folder, "data"), validation=300)
+    arguments = ["--max_steps=1000000", "--save_every=5"]
+    done = 0
+
+    def interrupt(number, to, eval_every):
+        started = [
+            start_main(folder, *arguments, f"--eval_every={eval_every}", **each) for each in processes.workers(2)
+        ]
+        processes.wait_for(lambda: max(checkpoint_steps(folder), default=0) > done, started[to])
+        started[to].send_signal(number)
+        outputs = [process.communicate(timeout=300)[0] for process in started]
+        assert not any("Traceback" in output for output in outputs), outputs
+        return [process.returncode for process in started], outputs
+
+    # At a step for both, the checkpoint comes first: the signal arrives in a validation of 300 pictures.
+    for number, to, eval_every in ((signal.SIGTERM, 1, 1000000), (signal.SIGINT, 0, 5)):
+        statuses, outputs = interrupt(number, to, eval_every)
+        assert statuses == [128 + number] * 2, outputs
+        found = [re.search(rf"^stopped by {number.name} after step (\d+)(.*)$", output, re.M) for output in outputs]
+        assert found[0][1] == found[1][1], outputs
+        assert found[0][2] == ", saved; the same command continues there" and found[1][2] == "; the chief saves"
+        assert all((f"resumed at step {done}\n" in output) == (done > 0) for output in outputs)
+        done = int(found[0][1])
+        assert done == max(checkpoint_steps(folder))
+    assert done % 5 == 0 and not run_of(folder).read_history()
+    statuses, outputs = interrupt(signal.SIGKILL, 1, 1000000)
+    assert statuses == [75, -signal.SIGKILL], outputs
+    resumes = max(checkpoint_steps(folder))
+    assert re.search(rf"^error: lost another worker \(localhost:\d+\); .* at step {resumes}\.$", outputs[0], re.M)
