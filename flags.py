@@ -9,7 +9,7 @@ from absl import flags
 from fcn_tf import config as configs
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
-from fcn_tf.runs import Run
+from fcn_tf.io.run_dir import Run
 
 # A set of our own: what other packages define (--log_dir and forty more) is none of our users' business.
 FLAGS = flags.FlagValues()

@@ -5,8 +5,8 @@ import signal
 import sys
 
 import flags
-from fcn_tf import files
 from fcn_tf.errors import UserError
+from fcn_tf.io import files
 
 
 def main(argv: list[str]) -> int:

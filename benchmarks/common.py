@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import network
-from fcn_tf import __version__, files, weights
+from fcn_tf import __version__
 from fcn_tf.errors import UserError
-from fcn_tf.machine import has_instructions
+from fcn_tf.io import files
+from fcn_tf.io.system import has_instructions
+from fcn_tf.models import pretrained
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -134,7 +136,7 @@ def size_of(args: argparse.Namespace) -> dict[str, Any]:
 def weights_file(wanted: str, folder: str) -> str:
     """The path of a MatConvNet file; an untrained one is written into `folder`."""
     if wanted != "random":
-        return os.path.abspath(weights.find(wanted))
+        return os.path.abspath(pretrained.find(wanted))
     path = os.path.join(os.path.abspath(folder), "random-vgg19.mat")
     network.write_random_vgg19(path)
     return path

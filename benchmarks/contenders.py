@@ -6,7 +6,7 @@ import tempfile
 import time
 import weakref
 
-from fcn_tf import startup
+from fcn_tf.io import startup
 
 startup.load_tensorflow()
 
@@ -15,10 +15,11 @@ import tensorflow as tf  # noqa: E402
 
 from benchmarks.stepper import Stepper  # noqa: E402
 from benchmarks.twin import Twin  # noqa: E402
-from fcn_tf import distribution, losses, matconvnet, model, optimizers, trainer  # noqa: E402
-from fcn_tf.datasets.base import Dataset, DatasetSpec, Example  # noqa: E402
-from fcn_tf.palette import distinct_colors  # noqa: E402
-from fcn_tf.runs import Run  # noqa: E402
+from fcn_tf.data.base import Dataset, DatasetSpec, Example  # noqa: E402
+from fcn_tf.data.palette import distinct_colors  # noqa: E402
+from fcn_tf.io.run_dir import Run  # noqa: E402
+from fcn_tf.models import build, matconvnet  # noqa: E402
+from fcn_tf.training import distribution, loop, losses, optimizers  # noqa: E402
 
 _LOG_EVERY = 10  # steps; the default of --log_every: these also compute gradient norms
 
@@ -54,13 +55,13 @@ class Product(Stepper):
         spec = _spec(num_classes)
         strategy = distribution.choose_strategy()
         with strategy.scope():
-            self.model = model.build_model(
+            self.model = build.build_model(
                 arch, num_classes=num_classes, weights=weights, dropout_rate=dropout, dtype=precision
             )
             optimizer = optimizers.build_adam(
-                learning_rate, factors=model.learning_rate_factors(self.model, arch, pretrained=True)
+                learning_rate, factors=build.learning_rate_factors(self.model, arch, pretrained=True)
             )
-        self._trainer = trainer.Trainer(
+        self._trainer = loop.Trainer(
             self.model,
             optimizer,
             strategy=strategy,
@@ -97,7 +98,7 @@ class Product(Stepper):
           When the loop asked for each batch, by `time.perf_counter`: what lies between is one turn of the loop.
         """
         start, self._done, self._asked = self._done, self._done + count, []
-        schedule = trainer.Schedule(self._done, eval_every=self._done, save_every=self._done, log_every=log_every)
+        schedule = loop.Schedule(self._done, eval_every=self._done, save_every=self._done, log_every=log_every)
         self._trainer.fit(schedule, start=start)
         return self._asked[:count]
 

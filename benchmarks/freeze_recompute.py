@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, scenes, turns
-from fcn_tf.runs import Run
+from fcn_tf.io.run_dir import Run
 
 VARIANTS = {"neither": (), "freeze": ("--freeze=conv1,conv2",), "recompute": ("--recompute",)}
 

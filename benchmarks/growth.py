@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, turns
-from fcn_tf import files
+from fcn_tf.io import files
 
 _CENTRE = {"batch_size": 2, "image_size": 224, "num_classes": 151}
 _SWEEPS = {

@@ -19,8 +19,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, scenes, turns
-from fcn_tf import datasets, files, predict, runs, startup
+from fcn_tf import predict
 from fcn_tf.config import Config
+from fcn_tf.data import datasets
+from fcn_tf.io import files, run_dir, startup
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -82,13 +84,13 @@ class Untrained:
 
     def __init__(self, *, logs_dir: str, arch: str, precision: str, weights: str):
         startup.load_tensorflow()
-        from fcn_tf import model
-        from fcn_tf.datasets import camvid
+        from fcn_tf.data.datasets import camvid
+        from fcn_tf.models import build
 
         spec = camvid.SPEC
-        run = runs.Run(logs_dir)
+        run = run_dir.Run(logs_dir)
         run.write_config({"class_names": spec.class_names, "colors": spec.colors, "ignore_label": spec.ignore_label})
-        network = model.build_model(arch, num_classes=spec.num_classes, weights=weights, dtype=precision)
+        network = build.build_model(arch, num_classes=spec.num_classes, weights=weights, dtype=precision)
         network.save(run.model)
 
 
@@ -99,11 +101,11 @@ class Bare:
         startup.load_tensorflow()
         import tensorflow as tf
 
-        from fcn_tf import inference
+        from fcn_tf.inference import evaluator
 
         data = datasets.load("camvid", data_dir, "validation")
         self._pictures = [tf.constant(data.read(example)[0][None]) for example in data.examples]
-        network = inference.load_model(runs.Run(logs_dir))
+        network = evaluator.load_model(run_dir.Run(logs_dir))
         # One signature for all sizes, as the product has: the same graph is what makes this a fair rod.
         signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
         self._forward = tf.function(
@@ -123,14 +125,14 @@ class Evaluate:
 
     def __init__(self, *, logs_dir: str, data_dir: str):
         startup.load_tensorflow()
-        from fcn_tf import inference
+        from fcn_tf.inference import evaluator
 
         self._data = datasets.load("camvid", data_dir, "validation")
-        self._evaluator = inference.Evaluator(inference.load_model(runs.Run(logs_dir)), self._data.spec)
+        self._evaluator = evaluator.Evaluator(evaluator.load_model(run_dir.Run(logs_dir)), self._data.spec)
 
     def turn(self) -> float:
         """Seconds an image."""
-        from fcn_tf.tally import Tally
+        from fcn_tf.metrics.per_image import Tally
 
         total = Tally(self._data)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, scenes
-from fcn_tf import files, startup
-from fcn_tf.datasets import camvid
+from fcn_tf.data.datasets import camvid
+from fcn_tf.io import files, startup
 
 _WARM_UP = 4  # batches: threads start, and tf.data finds out how many to use
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def measure(args: argparse.Namespace) -> dict:
     """Times batches of the training pipeline; see `main` for the arguments."""
     startup.load_tensorflow()
-    from fcn_tf import pipeline
+    from fcn_tf.data import pipeline
 
     with tempfile.TemporaryDirectory() as folder:
         data_dir = args.data_dir or scenes.write_camvid(folder, train=args.images, validation=0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fcn_tf import matconvnet
+from fcn_tf.models import matconvnet
 
 _STAGES = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # VGG19: (convolutions, filters)
 

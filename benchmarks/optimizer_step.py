@@ -15,7 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, network, turns
-from fcn_tf import matconvnet, startup
+from fcn_tf.io import startup
+from fcn_tf.models import matconvnet
 
 _COMPARED_AFTER = 10  # steps
 _DIFFERENCE = 1e-5  # of any number after them, at most
@@ -35,7 +36,7 @@ class Update:
         import numpy as np
         import tensorflow as tf
 
-        from fcn_tf.optimizers import FusedAdam
+        from fcn_tf.training.optimizers import FusedAdam
 
         rng = np.random.default_rng(0)
         self._variables = [

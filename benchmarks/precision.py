@@ -17,8 +17,8 @@ from statistics import mean
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, turns
-from fcn_tf import files
-from fcn_tf.runs import Run
+from fcn_tf.io import files
+from fcn_tf.io.run_dir import Run
 
 _CAMVID = common.ROOT.parent / "shared" / "data" / "camvid"
 _TYPES = ("float32", "bfloat16")

@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common
-from fcn_tf import files
+from fcn_tf.io import files
 
 BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
 

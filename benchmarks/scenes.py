@@ -5,8 +5,8 @@ import os
 import cv2
 import numpy as np
 
-from fcn_tf import files, images
-from fcn_tf.datasets import camvid
+from fcn_tf.data.datasets import camvid
+from fcn_tf.io import files, images
 
 
 def write_camvid(folder: str, *, train: int, validation: int, width: int = 480, height: int = 360) -> str:

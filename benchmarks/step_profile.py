@@ -32,7 +32,7 @@ class Traced:
         """As `fcn_tf.profiling.costs`, of so many steps after two that are spent on other things."""
         import tensorflow as tf
 
-        from fcn_tf import profiling
+        from fcn_tf.training import profiling
 
         self._product.losses(2)
         with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, network, turns
-from fcn_tf import machine, matconvnet
+from fcn_tf.io import system
+from fcn_tf.models import matconvnet
 
 _TYPES = ("float32", "bfloat16")
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> dict:
     """Runs all contenders and derives the numbers; see `main` for the arguments."""
-    multiplied = [dtype for dtype in _TYPES if dtype == "float32" or machine.has_instructions(dtype)]
+    multiplied = [dtype for dtype in _TYPES if dtype == "float32" or system.has_instructions(dtype)]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         weights = common.weights_file(args.weights, folder)
         layers = network.original_layers(network.trunk_widths(matconvnet.read(weights)), args.num_classes)

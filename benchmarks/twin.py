@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import network
-from fcn_tf import matconvnet
+from fcn_tf.models import matconvnet
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8  # the defaults of TensorFlow 1's AdamOptimizer
 

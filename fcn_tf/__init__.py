@@ -5,7 +5,7 @@ Public names load on first use (PEP 562), so `import fcn_tf` costs no TensorFlow
 
 import importlib
 
-_HOMES = {"build_model": "fcn_tf.model", "UserError": "fcn_tf.errors"}
+_HOMES = {"build_model": "fcn_tf.models.build", "UserError": "fcn_tf.errors"}
 
 __all__ = list(_HOMES)
 __version__ = "0.1.0"

@@ -5,16 +5,19 @@ import json
 import shlex
 from typing import Any
 
-from fcn_tf import check_page, checks, class_weights, datasets, files, findings
-from fcn_tf.checks import Split
 from fcn_tf.config import Config
-from fcn_tf.datasets import folder, layouts, screening
-from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
-from fcn_tf.datasets.facts import Facts
+from fcn_tf.data import class_weights, datasets
+from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.data.datasets import folder, layouts
+from fcn_tf.data.quality import checks, findings, screening
+from fcn_tf.data.quality.checks import Split
+from fcn_tf.data.quality.findings import Finding
+from fcn_tf.data.quality.fixes import Commands
+from fcn_tf.data.quality.scan import Facts
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.findings import Finding
-from fcn_tf.mending import Commands
-from fcn_tf.runs import Run
+from fcn_tf.io import files
+from fcn_tf.io.run_dir import Run
+from fcn_tf.reports import check_page
 
 _NEEDED = {"train": "to learn from", "validation": "to choose the best model by"}
 _SPLITS = (*_NEEDED, "test")

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from fcn_tf import bootstrap, datasets, files, images, metrics, report, startup, tally
 from fcn_tf.config import Config
-from fcn_tf.datasets import pairs
-from fcn_tf.datasets.base import Dataset
+from fcn_tf.data import datasets
+from fcn_tf.data.base import Dataset
+from fcn_tf.data.datasets import pairs
 from fcn_tf.errors import UserError
-from fcn_tf.runs import Run
-from fcn_tf.tally import Tally
+from fcn_tf.io import files, images, startup
+from fcn_tf.io.run_dir import Run
+from fcn_tf.metrics import bootstrap, confusion, per_image
+from fcn_tf.metrics.per_image import Tally
+from fcn_tf.reports import evaluation_page
 
 _LABEL_PATTERNS = ("*.png", "*.bmp", "*.tif", "*.tiff")
 _CHUNK = 16  # examples in flight when scoring files: bounds the memory
@@ -46,7 +49,7 @@ def run(config: Config) -> int:
     dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags(), cache=target.facts)
     spec = dataset.spec
     # Read before the pass: it takes long, and mistakes should show at once.
-    others = tally.read_areas(Run(config.compare), dataset) if config.compare else None
+    others = per_image.read_areas(Run(config.compare), dataset) if config.compare else None
     files.require_writable(target.evaluation, flag="--logs_dir")
     total = Tally(dataset, boundary=config.boundary)
     with tqdm.tqdm(total=len(dataset), unit="image", desc="evaluate", disable=None) as bar:
@@ -60,7 +63,7 @@ def run(config: Config) -> int:
         "images": len(dataset),
         **facts,
         "resolution": total.resolution(),
-        **metrics.summarize(total.counts, spec.class_names, spec.ignore_label),
+        **confusion.summarize(total.counts, spec.class_names, spec.ignore_label),
         "intervals": {**bootstrap.intervals(total.areas, seed=config.seed), "rules": bootstrap.RULES},
     }
     if config.boundary:
@@ -69,11 +72,11 @@ def run(config: Config) -> int:
         summary["comparison"] = _compare(total.areas, others, config.compare, config.seed)
     print(table(summary))  # before anything is written: the disk may be full by now
     _write(target, "confusion.npz", _npz(total.counts, spec.class_names, spec.ignore_label))
-    _write(target, tally.PER_IMAGE, tally.pack(dataset, total.areas))
+    _write(target, per_image.PER_IMAGE, per_image.pack(dataset, total.areas))
     _write(target, "metrics.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     _write(target, "per_class.csv", _csv(summary["per_class"]))
     flags = target.read_config().get("flags") if target.exists() else None
-    page = report.build(summary, total.counts, spec, best=total.best, worst=total.worst, flags=flags)
+    page = evaluation_page.build(summary, total.counts, spec, best=total.best, worst=total.worst, flags=flags)
     _write(target, "report.html", page)
     path = files.join(target.evaluation, "report.html")
     print(f"{len(dataset)} images of {spec.name} {dataset.split}; written to {target.evaluation}; open {path}")
@@ -110,7 +113,7 @@ def score_files(
                 f"{path}: {_size(predictions)}, but the label map of {example.name} is {_size(truth)}; save "
                 "predictions at the original size (label maps are never resized here)."
             )
-        counts = metrics.confusion(truth, predictions, num_classes=spec.num_classes, ignore_label=spec.ignore_label)
+        counts = confusion.confusion(truth, predictions, num_classes=spec.num_classes, ignore_label=spec.ignore_label)
         return index, picture, truth, predictions, counts
 
     with ThreadPoolExecutor() as pool:
@@ -131,7 +134,7 @@ def table(summary: dict[str, Any]) -> str:
         values = (row["iou"], row["accuracy"], row["dice"], row["pixels"] / pixels)
         lines.append(f"{row['name']:<{width}}  " + "  ".join(map(_percent, values)))
     lines.append("")
-    rules = metrics.in_short(summary)
+    rules = confusion.in_short(summary)
     for name, key in (
         ("mean IoU", "mean_iou"),
         ("mean accuracy", "mean_accuracy"),
@@ -160,17 +163,17 @@ def _score_model(
 ) -> dict[str, Any]:
     # Here, because it takes seconds and scoring files does without TensorFlow.
     startup.load_tensorflow()
-    from fcn_tf import inference, scoring
+    from fcn_tf.inference import evaluator, views
 
     def on_batch(indices, pictures, labels, predictions, counts):
         for each in zip(indices.tolist(), pictures, labels, predictions, counts, strict=True):
             total.add(*each)
         on_images(len(indices))
 
-    result = inference.evaluate_dataset(
-        inference.load_model(target),
+    result = evaluator.evaluate_dataset(
+        evaluator.load_model(target),
         dataset,
-        scoring=scoring.Scoring(tta=config.tta, window=config.sliding_window, refine=config.refine),
+        scoring=views.Scoring(tta=config.tta, window=config.sliding_window, refine=config.refine),
         batch_size=config.batch_size,
         on_batch=on_batch,
     )

@@ -12,11 +12,12 @@ import sys
 import numpy as np
 import tqdm
 
-from fcn_tf import files, images, machine, palette, startup
 from fcn_tf.config import Config
-from fcn_tf.datasets import pairs
+from fcn_tf.data import palette
+from fcn_tf.data.datasets import pairs
 from fcn_tf.errors import UserError
-from fcn_tf.runs import Run
+from fcn_tf.io import files, images, startup, system
+from fcn_tf.io.run_dir import Run
 
 _LABEL, _OVERLAY = "_label.png", "_overlay.png"
 _LONGEST_STEM = 255 - len(_OVERLAY)  # bytes: what file systems take, and room for the longer ending
@@ -48,12 +49,13 @@ def run(config: Config) -> int:
     startup.load_tensorflow()
     import tensorflow as tf
 
-    from fcn_tf import inference, preflight, scoring
+    from fcn_tf.inference import evaluator, views
+    from fcn_tf.training import memory as preflight
 
     window = config.sliding_window
-    looks = scoring.Scoring(tta=config.tta, window=window, refine=config.refine)
-    model = inference.load_model(source)
-    predictor = inference.Predictor(model, looks)
+    looks = views.Scoring(tta=config.tta, window=window, refine=config.refine)
+    model = evaluator.load_model(source)
+    predictor = evaluator.Predictor(model, looks)
     memory = preflight.Labelling(model, scales=looks.scales if looks.tta else (), filtered=looks.refine != "none")
     # Of a GPU's memory only TensorFlow's allocator knows.
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -61,7 +63,7 @@ def run(config: Config) -> int:
     def label(path: str) -> tuple[np.ndarray, np.ndarray]:
         picture = images.decode_image(pairs.read_bytes(path, mend="give another picture"), name=path)
         height, width = picture.shape[:2]
-        left = (None, None) if on_gpu else (machine.memory_left(), machine.reservable())
+        left = (None, None) if on_gpu else (system.memory_left(), system.reservable())
         memory.require(height, width, window=window, left=left, name=path)
         try:
             return picture, predictor.labels(picture[None])[0]

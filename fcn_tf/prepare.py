@@ -16,12 +16,15 @@ from typing import Any
 
 import tqdm
 
-from fcn_tf import datasets, files, parts, startup
 from fcn_tf.config import Config
-from fcn_tf.datasets import facts, masks, pairs, records, screening
-from fcn_tf.datasets.base import Dataset, Example
+from fcn_tf.data import datasets
+from fcn_tf.data.base import Dataset, Example
+from fcn_tf.data.datasets import pairs, records
+from fcn_tf.data.masks import rules as masks
+from fcn_tf.data.quality import scan, screening
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.runs import Run
+from fcn_tf.io import files, shards, startup
+from fcn_tf.io.run_dir import Run
 
 _SHARD_BYTES = 128 << 20  # at most about this much in a shard
 _SHARDS = 16  # the number of shards is a multiple of this, so that 2, 4, 8 or 16 workers get equal shares
@@ -146,8 +149,8 @@ def _packed(pool: ThreadPoolExecutor, dataset: Dataset, indices: range) -> Itera
         example = dataset.examples[index]
         path = example.label or ""
         image, label = pairs.read_bytes(example.image), pairs.read_bytes(path)
-        mask = facts.mask_in(label, name=path)
-        why = screening.why_unusable(example, facts.photo_in(image, name=example.image), mask)
+        mask = scan.mask_in(label, name=path)
+        why = screening.why_unusable(example, scan.photo_in(image, name=example.image), mask)
         if why or mask.histogram is None:
             raise UserError(f"{why.rstrip('.')}. Mend it, or leave such files out: --on_bad_example=skip.")
         return _Packed(example, image, label, screening.class_pixels(mask.histogram, rules, name=path))
@@ -186,12 +189,12 @@ def _row(packed: _Packed, record: bytes, start: int, data_dir: str) -> records.R
 
 def _file_name(path: str, data_dir: str) -> str:
     """What a file is called in the records: its path below the data set's folder."""
-    return parts.name_of(path).removeprefix(data_dir).lstrip("/\\")
+    return shards.name_of(path).removeprefix(data_dir).lstrip("/\\")
 
 
 def _size(path: str) -> int:
     try:
-        return parts.size(path)
+        return shards.size(path)
     except OSError:
         return 0  # reading it will say so
 

@@ -9,13 +9,17 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from fcn_tf import __version__, class_weights, datasets, machine, startup, weights
+from fcn_tf import __version__
 from fcn_tf.config import Config
-from fcn_tf.datasets import coding, screening
-from fcn_tf.datasets.base import Dataset
-from fcn_tf.datasets.facts import Facts
+from fcn_tf.data import class_weights, datasets
+from fcn_tf.data.base import Dataset
+from fcn_tf.data.masks import infer
+from fcn_tf.data.quality import screening
+from fcn_tf.data.quality.scan import Facts
 from fcn_tf.errors import UserError
-from fcn_tf.runs import Run, checkpoint_steps
+from fcn_tf.io import startup, system
+from fcn_tf.io.run_dir import Run, checkpoint_steps
+from fcn_tf.models import pretrained
 
 
 def run(config: Config) -> int:
@@ -40,11 +44,11 @@ def run(config: Config) -> int:
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
     shares = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, shares)
-    weights_file = weights.find(config.weights, config.model_dir)
+    weights_file = pretrained.find(config.weights, config.model_dir)
 
     # Here, because it takes seconds and mistakes should show at once.
     startup.load_tensorflow()
-    from fcn_tf import distribution
+    from fcn_tf.training import distribution
 
     strategy = distribution.choose_strategy()
     distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
@@ -80,22 +84,25 @@ def _train(config, target, *, checkpoint, strategy, train, validation, weights_o
     """Puts the parts together and runs the loop; see `run`."""
     import keras
 
-    from fcn_tf import distribution, losses, model, optimizers, pipeline, trainer
+    from fcn_tf.data import pipeline
+    from fcn_tf.models import build
+    from fcn_tf.training import distribution, losses, optimizers
+    from fcn_tf.training import loop as trainer
 
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
     with strategy.scope():
-        network = model.build_model(
+        network = build.build_model(
             config.arch,
             num_classes=spec.num_classes,
             weights=None if config.weights == "none" else weights_file,
             dropout_rate=config.dropout,
             dtype=config.precision,
         )
-        model.freeze(network, config.freeze.split(","))
+        build.freeze(network, config.freeze.split(","))
         optimizer = optimizers.build_adam(
             config.learning_rate,
-            factors=model.learning_rate_factors(network, config.arch, pretrained=config.weights != "none"),
+            factors=build.learning_rate_factors(network, config.arch, pretrained=config.weights != "none"),
             scale_loss=config.precision == "float16",
         )
     loop = trainer.Trainer(
@@ -159,7 +166,7 @@ def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Ma
         return (dict(enumerate(pixels)) for pixels in counts)
     rules = screening.rules_of(train)
     if train.spec.name == "folder":
-        print(coding.explain(rules))
+        print(infer.explain(rules))
     facts = Facts(cache)
     screening.check_masks(validation, facts)
     return list(screening.check_masks(train, facts).values())
@@ -178,15 +185,15 @@ def _memory(config, network, replicas, *, resumed):
     """A line that says how much memory a step will take."""
     import tensorflow as tf
 
-    from fcn_tf import preflight
+    from fcn_tf.training import memory
 
-    plan = preflight.Plan(config.batch_size // replicas, config.image_size, config.accumulate, config.recompute)
+    plan = memory.Plan(config.batch_size // replicas, config.image_size, config.accumulate, config.recompute)
     # Of a GPU's memory only TensorFlow's allocator knows.
-    available = None if tf.config.list_physical_devices("GPU") else machine.memory_for_us()
+    available = None if tf.config.list_physical_devices("GPU") else system.memory_for_us()
     excluded = ["batch_size", "image_size"] if resumed else []  # a run continues as it was started
     if "dice" in config.loss.split("+"):
         excluded.append("accumulate")
-    return preflight.report(network, plan, available, replicas=replicas, excluded=excluded)
+    return memory.report(network, plan, available, replicas=replicas, excluded=excluded)
 
 
 def _describe(config, spec):
@@ -213,7 +220,7 @@ def _describe(config, spec):
 
 def _note_precision(precision):
     """Says so when a narrow type will save no time."""
-    from fcn_tf import narrow
+    from fcn_tf.models import mixed_precision
 
-    if narrow.emulated(precision):
+    if mixed_precision.emulated(precision):
         print(f"note: no {precision} instructions here: stored in {precision}, computed in float32; saves memory only")

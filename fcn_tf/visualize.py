@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fcn_tf import datasets, files, images, metrics, pages, palette, startup
 from fcn_tf.config import Config
-from fcn_tf.datasets.base import DatasetSpec
+from fcn_tf.data import datasets, palette
+from fcn_tf.data.base import DatasetSpec
 from fcn_tf.errors import UserError
-from fcn_tf.runs import Run
+from fcn_tf.io import files, images, startup
+from fcn_tf.io.run_dir import Run
+from fcn_tf.metrics import confusion
+from fcn_tf.reports import html
 
 _CAPTIONS = {"inp": "input", "gt": "truth", "pred": "prediction", "overlay": "overlay"}
 
@@ -37,7 +40,7 @@ def run(config: Config) -> int:
 
     # Here, because it takes seconds and mistakes should show at once.
     startup.load_tensorflow()
-    from fcn_tf import inference, scoring
+    from fcn_tf.inference import evaluator, views
 
     samples: list[Sample] = []
 
@@ -45,9 +48,9 @@ def run(config: Config) -> int:
         names = [dataset.examples[index].name for index in indices]
         samples.extend(map(Sample, names, pictures, labels, predictions))
 
-    looks = scoring.Scoring(tta=config.tta, window=config.sliding_window, refine=config.refine)
-    evaluation = inference.evaluate_dataset(
-        inference.load_model(source), dataset, scoring=looks, indices=chosen, on_batch=on_batch
+    looks = views.Scoring(tta=config.tta, window=config.sliding_window, refine=config.refine)
+    evaluation = evaluator.evaluate_dataset(
+        evaluator.load_model(source), dataset, scoring=looks, indices=chosen, on_batch=on_batch
     )
     index = write_sheet(
         samples,
@@ -82,7 +85,7 @@ def write_sheet(samples: list[Sample], spec: DatasetSpec, folder: str, *, title:
     for number, sample in enumerate(samples):
         for kind, pixels in draw(sample, spec).items():
             files.write_bytes(files.join(folder, f"{kind}_{number}.png"), images.encode_png(pixels))
-        counts = metrics.confusion(
+        counts = confusion.confusion(
             sample.truth, sample.prediction, num_classes=spec.num_classes, ignore_label=spec.ignore_label
         )
         shares += counts.sum(1) + np.bincount(sample.prediction.ravel(), minlength=spec.num_classes)
@@ -104,7 +107,7 @@ def write_sheet(samples: list[Sample], spec: DatasetSpec, folder: str, *, title:
     files.write_bytes(files.join(folder, "legend.png"), images.encode_png(palette.legend(names, colors)))
     legend = list(zip(names, colors, strict=True))
     index = files.join(folder, "index.html")
-    files.write_bytes(index, pages.contact_sheet(title=title, subtitle=subtitle, legend=legend, cards=cards))
+    files.write_bytes(index, html.contact_sheet(title=title, subtitle=subtitle, legend=legend, cards=cards))
     return index
 
 
@@ -119,10 +122,10 @@ def draw(sample: Sample, spec: DatasetSpec) -> dict[str, np.ndarray]:
 
 
 def _scores(counts: np.ndarray, spec: DatasetSpec) -> str:
-    accuracy = metrics.pixel_accuracy(counts, spec.ignore_label)
+    accuracy = confusion.pixel_accuracy(counts, spec.ignore_label)
     if np.isnan(accuracy):
         return "nothing labelled"
-    return f"pixel accuracy {accuracy:.1%}, mean IoU {metrics.mean_iou(counts, spec.ignore_label):.1%}"
+    return f"pixel accuracy {accuracy:.1%}, mean IoU {confusion.mean_iou(counts, spec.ignore_label):.1%}"
 
 
 def _clear(folder: str) -> None:

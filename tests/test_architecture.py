@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import flags
-from fcn_tf import config, datasets, images
+from fcn_tf import config
+from fcn_tf.data import datasets
+from fcn_tf.io import images
 
 ROOT = Path(__file__).parents[1]
 BACKENDS = {"tensorflow": "tf", "keras": "keras"}
@@ -104,7 +106,7 @@ def test_verbs_never_import_verbs_and_trunk_and_heads_are_strangers():
 def test_data_sets_share_only_what_is_made_for_it():
     for path, room in SOURCES.items():
         if room == "datasets" and path.stem != "__init__":
-            siblings = {name.split(".")[2] for name, _ in IMPORTS[path] if name.startswith("fcn_tf.datasets.")}
+            siblings = {name.split(".")[2] for name, _ in IMPORTS[path] if name.startswith("fcn_tf.data.datasets.")}
             shared = {"base", "pairs", "layouts", "masks", "notation", "stored", "facts", "coding"}
             assert siblings <= ({"base"} if path.stem in ("pairs", "base") else shared), path.stem
 
@@ -129,10 +131,12 @@ def test_backends_stay_where_they_belong(path):
 
 
 def test_tables_agree():
-    from fcn_tf import model, pipeline, refine
+    from fcn_tf.data import pipeline
+    from fcn_tf.inference import refine
+    from fcn_tf.models import build
 
     assert set(config.REFINEMENTS) == set(refine.REFINEMENTS)
-    assert set(config.ARCHS) == set(model.ARCHS)
+    assert set(config.ARCHS) == set(build.ARCHS)
     assert set(config.DATASETS) == set(datasets.DATASETS)
     assert config.CROPS == pipeline.CROPS and config.RESIZES == pipeline.RESIZES
     assert set(config.ALIASES.values()) <= set(config.MODES)

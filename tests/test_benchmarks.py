@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import common, growth, network, report, scenes, startup, step_profile, train_step, turns
-from fcn_tf.datasets import camvid
+from fcn_tf.data.datasets import camvid
 from tests import matfiles
 from tests.conftest import ROOT
 
@@ -330,7 +330,7 @@ def test_train_step_from_end_to_end(tmp_path):
 def test_what_events_cost_is_found_where_it_is_spent(narrow, monkeypatch):
     """Steps that log take longer by what is written in them, and nothing else does."""
     from benchmarks import summaries
-    from fcn_tf.summaries import Summaries
+    from fcn_tf.training.tensorboard import Summaries
 
     def slow(self, values, step):
         time.sleep(0.3)

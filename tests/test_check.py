@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_tf import check, class_weights, files
+from fcn_tf import check
 from fcn_tf.config import Config
-from fcn_tf.datasets.base import DatasetSpec
+from fcn_tf.data import class_weights
+from fcn_tf.data.base import DatasetSpec
 from fcn_tf.errors import UserError
+from fcn_tf.io import files
 
 NAMES = [f"p{number}" for number in range(6)]
 

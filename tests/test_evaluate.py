@@ -12,11 +12,14 @@ import sys
 import numpy as np
 import pytest
 
-from fcn_tf import evaluate, images, metrics
+from fcn_tf import evaluate
 from fcn_tf.config import Config
-from fcn_tf.datasets import DATASETS, facts
+from fcn_tf.data.datasets import DATASETS
+from fcn_tf.data.quality import scan
 from fcn_tf.errors import UserError
-from fcn_tf.tally import Tally
+from fcn_tf.io import images
+from fcn_tf.metrics import confusion
+from fcn_tf.metrics.per_image import Tally
 from tests import tiny_run
 
 PAIRS = [([[0, 1, 2]], [[0, 0, 3]]), ([[1, 1], [2, 2]], [[1, 2], [2, 2]])]
@@ -115,7 +118,7 @@ def test_predictions_equal_to_the_truth_are_perfect(tmp_path):
     folder = save_labels(tmp_path, {f"image{i}.png": label for i, (_, label) in enumerate(PAIRS)})
     total = Tally(data)
     evaluate.score_files(data, folder, total)
-    assert metrics.pixel_accuracy(total.counts, 3) == metrics.mean_iou(total.counts, 3) == 1
+    assert confusion.pixel_accuracy(total.counts, 3) == confusion.mean_iou(total.counts, 3) == 1
 
 
 def test_predictions_that_are_missing_are_named(tmp_path):
@@ -133,7 +136,7 @@ def test_predictions_are_never_resized(tmp_path):
 
 
 def test_table_aligns_and_marks_what_has_no_value():
-    summary = metrics.summarize(np.array([[3, 0], [0, 0]]), ("a", "traffic light"))
+    summary = confusion.summarize(np.array([[3, 0], [0, 0]]), ("a", "traffic light"))
     lines = evaluate.table(summary).splitlines()
     assert lines[1].split() == ["a", "100.00", "100.00", "100.00", "100.00"]
     assert lines[2].split() == ["traffic", "light", "-", "-", "-", "0.00"]
@@ -141,7 +144,7 @@ def test_table_aligns_and_marks_what_has_no_value():
 
 
 def test_each_score_says_its_rule():
-    summary = metrics.summarize(np.array([[3, 0, 0], [1, 2, 0], [0, 0, 0]]), ("a", "b", "c"))
+    summary = confusion.summarize(np.array([[3, 0, 0], [1, 2, 0], [0, 0, 0]]), ("a", "b", "c"))
     summary["boundary"] = {"bf": 0.5, "trimap_iou": {}, "tolerance": 0.0075, "tolerance_pixels": [1.02, 4.5]}
     lines = evaluate.table(summary).splitlines()
     assert lines[-2].startswith("SceneParsing score")
@@ -156,10 +159,8 @@ def test_files_are_looked_at_once(tmp_path, monkeypatch):
         (tmp_path / f"data/images/{number}.png").write_bytes(images.encode_png(np.zeros((4, 4, 3), np.uint8)))
         save_labels(tmp_path / "data/masks", {f"{number}.png": [[0, 1]] * 2 if number == 2 else [[0, 1, 0, 1]] * 4})
     looked = []
-    for kind, look in list(facts._LOOKS.items()):
-        monkeypatch.setitem(
-            facts._LOOKS, kind, lambda data, path, look=look: (looked.append(path), look(data, path))[1]
-        )
+    for kind, look in list(scan._LOOKS.items()):
+        monkeypatch.setitem(scan._LOOKS, kind, lambda data, path, look=look: (looked.append(path), look(data, path))[1])
     config = Config(
         mode="evaluate", dataset="folder", data_dir=str(tmp_path / "data"), split="all", on_bad_example="skip",
         logs_dir=str(tmp_path / "logs"), predictions=str(tmp_path / "data/masks"),

@@ -10,10 +10,10 @@ import pytest
 
 import flags
 import main
-from fcn_tf import files
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
-from fcn_tf.runs import Run
+from fcn_tf.io import files
+from fcn_tf.io.run_dir import Run
 from tests.conftest import ROOT
 
 

@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from fcn_tf import files, images, predict
+from fcn_tf import predict
 from fcn_tf.errors import UserError
+from fcn_tf.io import files, images
 from tests import tiny_run
 
 
@@ -140,13 +141,13 @@ def test_a_picture_beyond_the_memory_is_named_and_the_others_are_done(tmp_path, 
 def test_memory_that_runs_out_all_the_same_is_one_line(tmp_path, logs, capsys, monkeypatch):
     import tensorflow as tf
 
-    from fcn_tf import inference
+    from fcn_tf.inference import evaluator
 
     def fails(self, images):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     save(tmp_path / "a.png", [[0]])
-    monkeypatch.setattr(inference.Predictor, "labels", fails)
+    monkeypatch.setattr(evaluator.Predictor, "labels", fails)
     assert predict.run(tiny_run.config(logs, input=str(tmp_path / "a.png"))) == 2
     assert "a.png: there is not enough memory to label 1x1 pixels; " in capsys.readouterr().err
 

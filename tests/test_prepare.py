@@ -11,11 +11,13 @@ import tensorflow as tf
 
 import flags
 import main
-from fcn_tf import datasets, files, prepare
+from fcn_tf import prepare
 from fcn_tf.config import Config
-from fcn_tf.datasets import records
+from fcn_tf.data import datasets
+from fcn_tf.data.datasets import records
 from fcn_tf.errors import UserError
-from fcn_tf.runs import Run
+from fcn_tf.io import files
+from fcn_tf.io.run_dir import Run
 from tests import prepared, tiny_training
 
 

@@ -7,10 +7,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fcn_tf import images, palette, visualize
-from fcn_tf.datasets import DATASETS
-from fcn_tf.datasets.base import DatasetSpec
+from fcn_tf import visualize
+from fcn_tf.data import palette
+from fcn_tf.data.base import DatasetSpec
+from fcn_tf.data.datasets import DATASETS
 from fcn_tf.errors import UserError
+from fcn_tf.io import images
 from tests import tiny_run
 
 # Ten pictures, each of its own width, so that none can be taken for another.

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
-from fcn_tf.runs import Run
+from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.io.run_dir import Run
 
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 SPEC = DatasetSpec("tiny", ("red", "green", "blue"), COLORS, ignore_label=3)

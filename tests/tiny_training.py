@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_tf.config import Config
-from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
+from fcn_tf.data.base import Dataset, DatasetSpec, Example
 from tests import matfiles
 
 SPEC = DatasetSpec("tiny", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)), ignore_label=255)

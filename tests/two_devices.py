@@ -10,8 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf import model, optimizers, pipeline, trainer
-from fcn_tf.runs import Run
+from fcn_tf.data import pipeline
+from fcn_tf.io.run_dir import Run
+from fcn_tf.models import build
+from fcn_tf.training import loop as trainer
+from fcn_tf.training import optimizers
 from tests import tiny_training
 
 STEPS = 6
@@ -81,7 +84,7 @@ def new_trainer(strategy, folder, name, *, dropout=0.0, dtype="float32", **optio
     """A trainer of equal weights, whatever the strategy."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
-        network = model.build_model(
+        network = build.build_model(
             "fcn8s", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=dropout, dtype=dtype
         )
         optimizer = optimizers.build_adam(0.01)

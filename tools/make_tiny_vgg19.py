@@ -16,9 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from fcn_tf import fcn, matconvnet, pipeline
-from fcn_tf.datasets import shapes
-from fcn_tf.datasets.base import Dataset, DatasetSpec, Example
+from fcn_tf.data import pipeline
+from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.data.datasets import shapes
+from fcn_tf.models import heads, matconvnet
 
 _STAGES = ((2, 16), (2, 32), (4, 48), (4, 64), (4, 96))  # (convolutions, filters)
 _MEAN_RGB = (127.5, 127.5, 127.5)
@@ -63,7 +64,7 @@ def build(num_classes: int) -> keras.Model:
             x = keras.layers.ReLU()(x)
         x = keras.layers.MaxPooling2D(2, padding="same")(x)
         features[f"stride{2**stage}"] = x
-    return keras.Model(images, fcn.fcn8s(features, images, num_classes=num_classes, dropout_rate=0.0))
+    return keras.Model(images, heads.fcn8s(features, images, num_classes=num_classes, dropout_rate=0.0))
 
 
 def folded(model: keras.Model) -> matconvnet.MatConvNet:

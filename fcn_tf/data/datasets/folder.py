@@ -1,0 +1,150 @@
+"""Your own data: photos and masks in folders, and what is known or found out about their classes."""
+
+import csv
+import dataclasses
+import functools
+import io
+
+from fcn_tf.data import palette
+from fcn_tf.data.base import Dataset, DatasetSpec, Options
+from fcn_tf.data.datasets import layouts, pairs
+from fcn_tf.data.masks import infer, notation
+from fcn_tf.data.masks import rules as masks
+from fcn_tf.data.quality.scan import Facts
+from fcn_tf.errors import MissingSplit, UserError
+from fcn_tf.io import files
+
+_SHOWN = 5  # names in an error message
+
+
+def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:  # noqa: B008 (frozen)
+    """Lists one split.
+
+    Args:
+      data_dir: holds the folders, and classes.txt or classes.csv if there is one.
+      split: "train", "validation", "test" or "all".
+      options: what was said about classes; `resolve` fills in the rest, which takes a look at every mask.
+
+    Raises:
+      UserError: if no layout is recognised, files do not pair, or the classes are not clear.
+    """
+    if split not in (*layouts.SPLITS, "all"):
+        raise UserError(
+            f"folder has no split {split!r}; expected one of {', '.join((*layouts.SPLITS, 'all'))} (--split)."
+        )
+    layout = layouts.find(data_dir)
+    if layout.unpaired and options.on_bad_example == "fail":
+        raise UserError(
+            f"{data_dir}: {len(layout.unpaired)} files have no partner of the same name: {_some(layout.unpaired)}; add "
+            "or remove them, or leave them out with --on_bad_example=skip."
+        )
+    options = resolve(data_dir, options, layout)
+    rules = rules_of(options)
+    names, colors = read_classes(data_dir)
+    spec = DatasetSpec(
+        "folder",
+        _class_names(names, rules.num_classes, data_dir),
+        colors if len(colors) == rules.num_classes else rules.colors or palette.distinct_colors(rules.num_classes),
+        rules.ignore_label,
+    )
+    examples = layouts.split_examples(layout, split, options.seed)
+    if not examples:
+        lacks = f"no examples in {data_dir}"
+        raise MissingSplit(f"folder: {lacks} for --split={split}; found {_found(layout)}.", lacks=lacks)
+    return Dataset(spec, split, examples, functools.partial(masks.read_pair, spec, rules), rules)
+
+
+def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = None) -> Options:
+    """Completes what was said about classes by what the masks hold, so that nothing needs to be looked up again.
+
+    Raises:
+      UserError: if the masks allow more than one reading, or contradict what was said.
+    """
+    if (options.mask_values or options.mask_colors) and options.num_classes and options.ignore_label != "auto":
+        return options
+    names, colors = read_classes(data_dir)
+    declared = infer.Declared(
+        options.num_classes or len(names),
+        notation.parse_values(options.mask_values) if options.mask_values else (),
+        notation.parse_colors(options.mask_colors) if options.mask_colors else colors,
+        options.ignore_label,
+    )
+    examples = [e for part in (layout or layouts.find(data_dir)).splits.values() for e in part]
+    facts = Facts(options.cache).masks(examples).values()
+    found = [fact.histogram for fact in facts if fact.histogram is not None]
+    rules = infer.discover(found, declared, name=data_dir)
+    return dataclasses.replace(
+        options,
+        num_classes=rules.num_classes,
+        mask_values=notation.format_values(rules.values),
+        mask_colors="" if rules.values else notation.format_colors(rules.colors),
+        ignore_label="none" if rules.ignore is None else str(rules.ignore),
+    )
+
+
+def rules_of(options: Options) -> masks.MaskRules:
+    """The rules in options that `resolve` has completed."""
+    return masks.MaskRules(
+        notation.parse_values(options.mask_values) if options.mask_values else (),
+        notation.parse_colors(options.mask_colors) if options.mask_colors else (),
+        None if options.ignore_label == "none" else int(options.ignore_label),
+    )
+
+
+def read_classes(data_dir: str) -> tuple[tuple[str, ...], tuple[notation.Color, ...]]:
+    """Names and colours of the classes from classes.csv (name,r,g,b) or classes.txt (a name a line).
+
+    Returns:
+      The names, () if there is no such file; the colours, () if the file gives none.
+
+    Raises:
+      UserError: if a line is neither.
+    """
+    for name in ("classes.csv", "classes.txt"):
+        path = files.join(data_dir, name)
+        if files.exists(path):
+            return _parse_classes(pairs.read_bytes(path, mend="mend or remove it").decode("utf-8-sig", "replace"), path)
+    return (), ()
+
+
+def _parse_classes(text: str, path: str) -> tuple[tuple[str, ...], tuple[notation.Color, ...]]:
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+    if (
+        rows
+        and rows[0][0].lower() in ("name", "class", "class_name", "names")
+        and not any(c.isdecimal() for c in rows[0])
+    ):
+        rows = rows[1:]  # a headline
+    names, colors = [], []
+    for row in rows:
+        if len(row) not in (1, 4) or not row[0]:
+            raise UserError(f"{path}: {','.join(row)!r} is no class; expected NAME or NAME,R,G,B on each line.")
+        names.append(row[0])
+        if len(row) == 4:
+            if not all(cell.isdecimal() and int(cell) <= 255 for cell in row[1:]):
+                raise UserError(f"{path}: {','.join(row)!r} has no colour; expected NAME,R,G,B with 0 to 255.")
+            colors.append((int(row[1]), int(row[2]), int(row[3])))
+    if colors and len(colors) != len(names):
+        raise UserError(f"{path}: {len(colors)} of {len(names)} classes have a colour; give all of them one, or none.")
+    if not names:
+        raise UserError(f"{path} names no class; expected NAME or NAME,R,G,B on each line, or remove it.")
+    return tuple(names), tuple(colors)
+
+
+def _class_names(names: tuple[str, ...], count: int, data_dir: str) -> tuple[str, ...]:
+    if names and len(names) != count:
+        raise UserError(
+            f"{data_dir}: classes.txt or classes.csv names {len(names)} classes, but there are {count}; correct it, or "
+            f"--num_classes.",
+            flags=(f"--num_classes={len(names)}",),
+        )
+    return names or tuple(str(number) for number in range(count))
+
+
+def _found(layout: layouts.Layout) -> str:
+    return ", ".join(f"{len(examples)} in {name}" for name, examples in layout.splits.items())
+
+
+def _some(paths: tuple[str, ...]) -> str:
+    rest = len(paths) - _SHOWN
+    return ", ".join(paths[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,211 @@
+"""Finds photos and masks in folders, in any of the layouts people have, and pairs them.
+
+A folder of masks is known by a word in its path (masks, labels, annotations, ...) or at the end of its name
+(trainannot, NAME_msk); its photos are in the folder that is called the same without that word:
+
+    images/ masks/             images/train/ masks/train/     train/images/ train/masks/
+    train/ trainannot/         NAME/ NAME_msk/                images_prepped_train/ annotations_prepped_train/
+
+Words for train, validation and test name the splits; where there is no validation split, a seeded one is made.
+"""
+
+import dataclasses
+import os
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcn_tf.data.base import Example
+from fcn_tf.errors import UserError
+from fcn_tf.io import files, images
+
+MASK_WORDS = (
+    "masks mask labels label annotations annotation annots annot msk msks gt groundtruth segmentation "
+    "segmentations segmentationclass segs seg targets target"
+).split()
+_IMAGE_WORDS = "images image imgs img photos photo pictures picture pics jpegimages inputs input rgb".split()
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+SPLITS = tuple(_SPLIT_WORDS)
+_DEPTH = 3  # of folders below --data_dir
+_HELD_OUT = 0.2  # share of the examples that a made split keeps for validation
+LAYOUTS = (
+    "images/ + masks/, images/train/ + masks/train/, train/images/ + train/masks/, train/ + trainannot/ or "
+    "NAME/ + NAME_msk/"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What lies where.
+
+    Attributes:
+      splits: {"train" | "validation" | "test": examples}; where the folders name none, all are in "train".
+      unpaired: photos and masks that have no partner.
+    """
+
+    splits: dict[str, tuple[Example, ...]]
+    unpaired: tuple[str, ...]
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the folders name no validation split, so that one is made by --seed."""
+        return "validation" not in self.splits and "train" in self.splits
+
+
+def find(data_dir: str) -> Layout:
+    """Recognises the layout of a folder and pairs its files.
+
+    Raises:
+      UserError: if there are no folders of photos and masks that belong together.
+    """
+    if not files.is_dir(data_dir):
+        raise UserError(
+            f"folder: there is no folder {data_dir}; name the one that holds the photos and masks (--data_dir)."
+        )
+    content = dict(_folders(data_dir))
+    photos: dict[tuple[str, ...], list[str]] = {}
+    labels: dict[tuple[str, ...], list[str]] = {}
+    for folder in content:
+        words, is_mask = _words(folder)
+        (labels if is_mask else photos).setdefault(words, []).append(folder)
+    splits: dict[str, list[Example]] = {}
+    unpaired: list[str] = []
+    chosen = []
+    for words in sorted(photos.keys() & labels.keys()):
+        for kind, candidates in (("photos", photos[words]), ("masks", labels[words])):
+            if len(candidates) > 1:
+                raise UserError(
+                    f"{data_dir}: {' and '.join(candidates)} may both hold the {kind}; move all but one elsewhere."
+                )
+        (photo_dir,), (label_dir,) = photos[words], labels[words]
+        chosen.append((photo_dir, label_dir))
+        pairs, alone = _pair(data_dir, photo_dir, content[photo_dir], label_dir, content[label_dir])
+        splits.setdefault(_split_of(words), []).extend(pairs)
+        unpaired.extend(alone)
+    if not any(splits.values()):
+        shown = ", ".join(content) or ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
+        why = f"no file pairs in {chosen[0][0]} and {chosen[0][1]}" if chosen else f"found {shown}"
+        raise UserError(
+            f"folder: no photos with masks in {data_dir} ({why}); expected {LAYOUTS}, files paired by name; or set "
+            "--data_dir."
+        )
+    several = len(chosen) > len(splits)  # then names may repeat
+    return Layout(
+        {name: tuple(_unique(examples, several)) for name, examples in splits.items() if examples},
+        tuple(unpaired),
+    )
+
+
+def _folders(data_dir: str):
+    """(path relative to data_dir, names of the pictures in it) of every folder that holds some."""
+    todo = [("", 0)]
+    while todo:
+        folder, depth = todo.pop(0)
+        names = files.list_dir(files.join(data_dir, folder))
+        pictures = [name for name in names if files.matches(name, images.IMAGE_PATTERNS)]
+        if pictures and folder:
+            yield folder, pictures
+        if depth < _DEPTH:
+            known = set(pictures)
+            for name in names:
+                path = f"{folder}/{name}" if folder else name
+                if name not in known and files.is_dir(files.join(data_dir, path)):
+                    todo.append((path, depth + 1))
+
+
+def _words(folder: str) -> tuple[tuple[str, ...], bool]:
+    """The words that a folder of photos shares with that of its masks, and whether this is the latter."""
+    words: list[str] = []
+    is_mask = False
+    for word in re.split(r"[/_\-. ]+", folder.lower()):
+        tail = next((t for t in MASK_WORDS if word.endswith(t) and word[: -len(t)] in _split_words()), None)
+        if word in MASK_WORDS:
+            is_mask = True
+        elif tail:
+            is_mask = True
+            words.append(word[: -len(tail)])
+        elif word and word not in _IMAGE_WORDS:
+            words.append(word)
+    return tuple(words), is_mask
+
+
+def _split_words() -> tuple[str, ...]:
+    return tuple(word for words in _SPLIT_WORDS.values() for word in words)
+
+
+def _split_of(words: tuple[str, ...]) -> str:
+    for split, known in _SPLIT_WORDS.items():
+        if any(word in known for word in words):
+            return split
+    return "train"
+
+
+def _pair(
+    data_dir: str, photo_dir: str, photos: list[str], label_dir: str, labels: list[str]
+) -> tuple[list[Example], list[str]]:
+    """Examples of the files of the same stem, and the paths of those that have no partner."""
+    by_stem: dict[str, list[str]] = {}
+    for name in labels:
+        by_stem.setdefault(os.path.splitext(name)[0], []).append(name)
+    if not any(os.path.splitext(name)[0] in by_stem for name in photos):
+        # NAME.jpg with NAME_mask.png
+        suffix = re.compile(rf"[_\-. ]({'|'.join(MASK_WORDS)})$", re.IGNORECASE)
+        bare: dict[str, list[str]] = {}
+        for stem, names in by_stem.items():
+            bare.setdefault(suffix.sub("", stem), []).extend(names)
+        by_stem = bare
+    pairs, alone, used = [], [], set()
+    for name in photos:
+        stem = os.path.splitext(name)[0]
+        partners = by_stem.get(stem, [])
+        if len(partners) > 1 or stem in used:
+            twice = partners if len(partners) > 1 else [n for n in photos if os.path.splitext(n)[0] == stem]
+            where = label_dir if len(partners) > 1 else photo_dir
+            raise UserError(
+                f"{files.join(data_dir, where)}: {' and '.join(twice)} have the same stem; remove one of them."
+            )
+        if partners:
+            used.add(stem)
+            pairs.append(
+                Example(stem, files.join(data_dir, photo_dir, name), files.join(data_dir, label_dir, partners[0]))
+            )
+        else:
+            alone.append(files.join(data_dir, photo_dir, name))
+    for stem, names in by_stem.items():
+        if stem not in used:
+            alone.extend(files.join(data_dir, label_dir, name) for name in names)
+    return pairs, alone
+
+
+def _unique(examples: list[Example], several: bool) -> list[Example]:
+    """The same examples with names that do not repeat where they come from several folders."""
+    if not several:
+        return examples
+    return [dataclasses.replace(e, name=f"{os.path.basename(os.path.dirname(e.image))}_{e.name}") for e in examples]
+
+
+def split_examples(layout: Layout, split: str, seed: int) -> tuple[Example, ...]:
+    """The examples of a split, which is made by `seed` where the folders have no validation split."""
+    splits = dict(layout.splits)
+    if layout.seeded:
+        splits["train"], splits["validation"] = _hold_out(splits["train"], seed)
+    if split == "all":
+        return tuple(example for name in SPLITS for example in splits.get(name, ()))
+    return splits.get(split, ())
+
+
+def _hold_out(examples: tuple[Example, ...], seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """A seeded split: at least one example for validation where there are two."""
+    if len(examples) < 2:
+        return examples, ()
+    count = max(1, round(_HELD_OUT * len(examples)))
+    held = set(np.random.default_rng([seed, len(examples)]).permutation(len(examples))[:count].tolist())
+    return (
+        tuple(example for place, example in enumerate(examples) if place not in held),
+        tuple(example for place, example in enumerate(examples) if place in held),
+    )

@@ -1,0 +1,146 @@
+"""Data sets of photos and label maps in files: pairing them by name, and reading a pair with every check."""
+
+import functools
+import os
+
+import numpy as np
+
+from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.errors import MissingSplit, UserError
+from fcn_tf.io import files, images, shards
+
+_SHOWN = 3  # names in an error message; the rest is counted
+
+
+def load_pairs(spec: DatasetSpec, split: str, folders: tuple[tuple[str, str], ...]) -> Dataset:
+    """A data set of the pairs in these (images, labels) folders, in their order."""
+    examples = tuple(example for images_dir, labels_dir in folders for example in pair(images_dir, labels_dir))
+    return Dataset(spec, split, examples, functools.partial(read_pair, spec))
+
+
+def choose_split(
+    name: str, data_dir: str, split: str, folders: dict[str, tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """The (images, labels) folders of a split that are there; for "all" those of every split that is.
+
+    Args:
+      name: of the data set.
+      data_dir: what the folders are in.
+      split: a key of `folders`, or "all".
+      folders: for each split its two folders, relative to `data_dir`.
+
+    Returns:
+      Full paths, at least one pair.
+
+    Raises:
+      MissingSplit: if the split is unknown or is not there.
+      UserError: if there is no such data set.
+    """
+    if split != "all" and split not in folders:
+        known = ", ".join((*folders, "all"))
+        raise MissingSplit(f"{name} has no split {split!r}; expected one of {known} (--split).", lacks="no such split")
+    if not files.is_dir(data_dir):
+        raise UserError(f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir).")
+    paths = {
+        key: (files.join(data_dir, photos), files.join(data_dir, labels)) for key, (photos, labels) in folders.items()
+    }
+    present = {key: pair for key, pair in paths.items() if all(map(files.is_dir, pair))}
+    chosen = tuple(pair for key, pair in present.items() if split in (key, "all"))
+    if not chosen:
+        wanted = " and ".join(folders[next(iter(folders)) if split == "all" else split])
+        mend = f"use --split={next(iter(present))}" if present else "set --data_dir to the folder that holds them"
+        found = ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
+        lacks = f"no folders {wanted} in {data_dir}"
+        raise MissingSplit(f"{name}: {lacks} for --split={split} (found {found}); {mend}.", lacks=lacks)
+    return chosen
+
+
+def pair(images_dir: str, labels_dir: str) -> tuple[Example, ...]:
+    """Pairs the photos in one folder with the label maps of the same stem in another.
+
+    Raises:
+      UserError: if a folder holds no pictures, a name occurs twice, or a file has no partner.
+    """
+    photos, labels = _by_stem(images_dir), _by_stem(labels_dir)
+    for folder, own, others, kind in (
+        (images_dir, photos, labels, "label map"),
+        (labels_dir, labels, photos, "photo"),
+    ):
+        alone = [own[stem] for stem in own if stem not in others]
+        if alone:
+            raise UserError(
+                f"{folder}: {len(alone)} of {len(own)} files have no {kind} of the same name in "
+                f"{labels_dir if kind == 'label map' else images_dir}: {_some(alone)}; add or remove them."
+            )
+    return tuple(
+        Example(stem, files.join(images_dir, photo), files.join(labels_dir, labels[stem]))
+        for stem, photo in photos.items()
+    )
+
+
+def read_pair(spec: DatasetSpec, example: Example) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a photo and its label map, and checks that they fit each other and the data set.
+
+    Returns:
+      image: uint8 (H, W, 3), RGB.
+      label: int32 (H, W), class ids or `spec.ignore_label`.
+
+    Raises:
+      UserError: naming the file and what is wrong with it.
+    """
+    if example.label is None:
+        raise UserError(f"{example.image}: there is no label map for it; training and evaluation need one.")
+    image = images.decode_image(read_bytes(example.image), name=example.image)
+    label = images.decode_label(read_bytes(example.label), name=example.label)
+    if image.shape[:2] != label.shape:
+        raise UserError(
+            f"{example.label}: the label map is {_size(label)}, but its photo {example.image} is "
+            f"{_size(image)}; expected equal sizes. Make it again at the photo's size, without blending."
+        )
+    check_range(label, spec, name=example.label)
+    return image, label
+
+
+def read_bytes(path: str, *, mend: str = "restore it or remove its pair") -> bytes:
+    """The bytes of a file of the data set, or of one in a shard; a missing or locked one is the user's to `mend`."""
+    try:
+        return shards.read_bytes(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {mend}.") from None
+
+
+def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:
+    """Raises UserError unless every value is a class id of `spec` or its ignore label."""
+    # Seen as unsigned, negative values are huge: one comparison finds all. This runs on every label map read.
+    beyond = label[label.view(np.uint32) >= spec.num_classes]
+    wrong = beyond[beyond != spec.ignore_label]
+    if wrong.size:
+        ignored = "" if spec.ignore_label is None else f" or {spec.ignore_label} (ignored)"
+        raise UserError(
+            f"{name}: the label map holds {_some([str(value) for value in np.unique(wrong)])} "
+            f"in {wrong.size} of {label.size} pixels; expected class ids 0..{spec.num_classes - 1}{ignored}. "
+            f"If that value means 'not labelled', set --ignore_label={wrong.max()}; else correct the file."
+        )
+
+
+def _by_stem(folder: str) -> dict[str, str]:
+    """{stem: file name} of the pictures in a folder, sorted."""
+    names = [name for name in files.list_dir(folder) if files.matches(name, images.IMAGE_PATTERNS)]
+    if not names:
+        raise UserError(f"{folder}: there are no pictures in this folder; expected JPEG or PNG files.")
+    stems: dict[str, str] = {}
+    for name in names:
+        stem = os.path.splitext(name)[0]
+        if stem in stems:
+            raise UserError(f"{folder}: {stems[stem]} and {name} have the same stem; remove one of them.")
+        stems[stem] = name
+    return stems
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"

@@ -1,0 +1,219 @@
+"""Finds out how the masks of a data set code their classes, from what they hold."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fcn_tf.data.masks import notation
+from fcn_tf.data.masks.histogram import Histogram
+from fcn_tf.data.masks.notation import Color
+from fcn_tf.data.masks.rules import APART, MaskRules
+from fcn_tf.errors import UserError
+
+_USUAL_IGNORE = 255  # what most data sets store for "not labelled"
+_SHARPNESS = 0.2  # of the pixels around a true value, at least this share has exactly that value
+_LEAST = 0.0002  # share of all pixels that a value in lossy masks must have to be one
+_MANY_COLORS = 256
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the user said about the classes; each may be left open.
+
+    Attributes:
+      num_classes: 0 if not said.
+      values: value of class 0, 1, ... from --mask_values.
+      colors: colour of class 0, 1, ... from --mask_colors or classes.csv.
+      ignore: "auto", "none" or the stored value to be ignored.
+    """
+
+    num_classes: int = 0
+    values: tuple[int, ...] = ()
+    colors: tuple[Color, ...] = ()
+    ignore: str = "auto"
+
+
+def discover(histograms: Iterable[Histogram], declared: Declared, *, name: str) -> MaskRules:
+    """Makes the rules that fit the masks.
+
+    Args:
+      histograms: of every mask of the data set.
+      declared: what was said; the masks decide the rest.
+      name: of the data set's folder, for errors.
+
+    Raises:
+      UserError: if they allow more than one reading, or contradict what was said; it names the flags.
+    """
+    found = list(histograms)
+    if not found:
+        raise UserError(
+            f"{name}: no mask can be read, so nothing is known about classes; --mode=check names the files."
+        )
+    ignore = None if declared.ignore in ("auto", "none") else int(declared.ignore)
+    in_color = [histogram for histogram in found if histogram.in_color]
+    in_values = [histogram for histogram in found if not histogram.in_color]
+    if declared.values:
+        values: tuple[int, ...] = declared.values
+        if declared.ignore == "auto":
+            ignore = _usual_ignore(_seen(in_values, values), values)
+    elif in_color:
+        values = ()  # grey masks among coloured ones are no values: black is a colour as well
+    else:
+        values, ignore = _values(in_values, declared, ignore, name)
+    colors = declared.colors
+    if not values and not colors:
+        colors = _colors(found, declared, name)
+    count = len(values) or len(colors)
+    if declared.num_classes and declared.num_classes != count:
+        flag = "--mask_values" if values else "--mask_colors"
+        raise UserError(
+            f"--num_classes={declared.num_classes}, but there are {count} values or colours of classes ({flag}"
+            f"={notation.format_values(values) if values else notation.format_colors(colors)}); give as many.",
+            flags=(f"--num_classes={count}",),
+        )
+    return MaskRules(values, colors if not values or len(colors) == count else (), ignore)
+
+
+def explain(rules: MaskRules) -> str:
+    """One line on what becomes of what is stored."""
+    if rules.values:
+        if rules.values == tuple(range(rules.num_classes)):
+            line = f"masks hold class ids 0 to {rules.num_classes - 1}"
+        else:
+            stored = [
+                f"{value} becomes class {place}" if not place else f"{value} class {place}"
+                for place, value in enumerate(rules.values)
+            ]
+            line = "masks: " + ", ".join(stored[:12]) + (f", ... ({len(stored)} classes)" if len(stored) > 12 else "")
+    else:
+        stored = [f"{color} becomes class {place}" for place, color in enumerate(rules.colors)]
+        line = "masks in colours: " + ", ".join(stored[:12])
+    return line + ("" if rules.ignore is None else f"; {rules.ignore} is ignored")
+
+
+def _values(
+    histograms: list[Histogram], declared: Declared, ignore: int | None, name: str
+) -> tuple[tuple[int, ...], int | None]:
+    """The values of the classes, and the ignored one."""
+    seen = _meant(histograms, declared, name)
+    classes = seen - {ignore}
+    if not classes:
+        raise UserError(
+            f"{name}: masks hold nothing but the ignored value {ignore}; set --ignore_label=none.",
+            flags=("--ignore_label=none",),
+        )
+    wanted = declared.num_classes or len(declared.colors)
+    auto = declared.ignore == "auto" and _USUAL_IGNORE in classes
+    rest = classes - {_USUAL_IGNORE}
+    if wanted:
+        identity = tuple(range(wanted))
+        if auto and len(rest) > 1 and rest <= set(identity):
+            return identity, _USUAL_IGNORE
+        if classes <= set(identity) or _gap(classes) < APART:
+            return identity, ignore  # reading a file with a value out of range will say so
+        if len(classes) == wanted:
+            return tuple(sorted(classes)), ignore
+        named, others = notation.format_values(tuple(sorted(classes))), tuple(sorted(classes))[:-1]
+        flags = [f"--num_classes={len(classes)} --mask_values={named}"]
+        if len(others) == wanted:
+            flags.append(f"--mask_values={notation.format_values(others)} --ignore_label={max(classes)}")
+        raise UserError(
+            f"{name}: masks hold {_some(classes)}, but --num_classes={wanted}; name the value of each class with "
+            f"--mask_values={named} and --num_classes={len(classes)}, or say which one is not labelled with "
+            "--ignore_label.",
+            flags=tuple(flags),
+        )
+    if auto and len(rest) > 1 and max(rest) < 2 * len(rest):  # ids without many gaps
+        return tuple(range(max(rest) + 1)), _USUAL_IGNORE
+    top = max(classes)
+    if len(classes) > 1 and top < 2 * len(classes):
+        return tuple(range(top + 1)), ignore
+    if len(classes) > 1 and _gap(classes) >= APART:
+        return tuple(sorted(classes)), ignore
+    if len(classes) == 1:
+        raise UserError(
+            f"{name}: every mask holds nothing but {top}, so there is nothing to learn; are these the masks? Say "
+            f"--num_classes={max(top + 1, 2)} if they are.",
+            flags=(f"--num_classes={max(top + 1, 2)}",),
+        )
+    raise UserError(
+        f"{name}: masks hold {_some(classes)}, which can be read in two ways; say --num_classes={top + 1} if these are "
+        f"ids, or --mask_values={notation.format_values(tuple(sorted(classes)[:50]))} if each is a class.",
+        flags=(f"--num_classes={top + 1}", f"--mask_values={notation.format_values(tuple(sorted(classes)))}"),
+    )
+
+
+def _meant(histograms: list[Histogram], declared: Declared, name: str) -> set[int]:
+    """The values that were meant: without compression noise, and without the blended edges of resized masks."""
+    seen = {value for histogram in histograms for value in histogram.counts}
+    peaks = set(_peaks(histograms))
+    if any(histogram.lossy for histogram in histograms):
+        if len(seen) > 1 and max(seen) < APART:
+            raise UserError(
+                f"{name}: masks are JPEGs with values up to {max(seen)}, which compression has blurred into each "
+                "other; save them as PNG, or with values far apart such as 0 and 255."
+            )
+        return peaks
+    blended = len(seen) > 16 and _gap(peaks) >= APART and (peaks == {0, 255} or len(peaks) == declared.num_classes)
+    return peaks if blended else seen
+
+
+def _gap(values: set[int]) -> int:
+    """The least distance between two of the values."""
+    ordered = sorted(values)
+    return min((second - first for first, second in zip(ordered, ordered[1:], strict=False)), default=0)
+
+
+def _peaks(histograms: list[Histogram]) -> tuple[int, ...]:
+    """The values that stand out of the noise, in order."""
+    total: Counter[int] = Counter()
+    for histogram in histograms:
+        total.update(histogram.counts)
+    pixels = sum(total.values())
+    peaks: list[int] = []
+    for value, count in total.most_common():
+        around = sum(total[near] for near in range(value - APART // 2, value + APART // 2 + 1))
+        if around < _LEAST * pixels or any(abs(value - peak) < APART for peak in peaks):
+            continue
+        if count >= _SHARPNESS * around:
+            peaks.append(value)
+    return tuple(sorted(peaks))
+
+
+def _colors(histograms: list[Histogram], declared: Declared, name: str) -> tuple[Color, ...]:
+    """The colours that stand out, sorted; black first."""
+    total: Counter[int] = Counter()
+    lossy = any(histogram.lossy for histogram in histograms)
+    for histogram in histograms:
+        for value, count in histogram.counts.items():
+            total[value if histogram.in_color else notation.pack((value & 255,) * 3)] += count
+    pixels = sum(total.values())
+    found: list[Color] = []
+    for value, count in total.most_common(4 * _MANY_COLORS):
+        color = notation.unpack(value)
+        near = lossy and any(max(abs(a - b) for a, b in zip(color, other, strict=True)) < APART for other in found)
+        if not near and (not lossy or count >= _LEAST * pixels):
+            found.append(color)
+    wanted = declared.num_classes
+    if len(found) > _MANY_COLORS or (wanted and len(found) != wanted):
+        shown = notation.format_colors(tuple(found[: wanted or 6]))
+        raise UserError(
+            f"{name}: masks are coded in {len(found)} colours"
+            + (f", but --num_classes={wanted}" if wanted else "")
+            + f"; name the colour of each class: --mask_colors={shown}, or in classes.csv (name,r,g,b) in --data_dir.",
+            flags=(f"--mask_colors={shown}",) if wanted and len(found) > wanted else (),
+        )
+    return tuple(sorted(found))
+
+
+def _seen(histograms: list[Histogram], values: tuple[int, ...]) -> set[int]:
+    return {value for histogram in histograms if not histogram.lossy for value in histogram.counts} - set(values)
+
+
+def _usual_ignore(others: set[int], values: tuple[int, ...]) -> int | None:
+    """255 where it occurs beside ids that are not it."""
+    return _USUAL_IGNORE if _USUAL_IGNORE in others and _USUAL_IGNORE not in values else None
+
+
+def _some(values: set[int]) -> str:
+    return ", ".join(map(str, sorted(values)[:8])) + (", ..." if len(values) > 8 else "")

@@ -1,0 +1,238 @@
+"""Masks as they occur -> class ids: indices, palettes, 0/255, colours, JPEG noise; or one clear line.
+
+`MaskRules` says which stored value or colour is which class.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcn_tf.data.base import DatasetSpec, Example
+from fcn_tf.data.datasets import pairs
+from fcn_tf.data.masks import histogram as stored
+from fcn_tf.data.masks import notation
+from fcn_tf.data.masks.histogram import Histogram
+from fcn_tf.data.masks.notation import Color
+from fcn_tf.errors import UserError
+from fcn_tf.io import images
+
+# Values at least this far apart can be told apart in spite of compression noise.
+APART = 32
+_NOISE = APART // 2  # how far noise moves a value
+_FEW = 8  # this many unknown values or fewer are classes that nobody declared; more are blended edges
+_SHARE = 0.05  # a single unknown value that fills more of a mask is no blended edge
+
+
+@dataclass(frozen=True)
+class MaskRules:
+    """What a data set's masks mean.
+
+    Attributes:
+      values: the value stored for class 0, 1, ..., in masks of one channel; empty: masks are in colours.
+      colors: the colour stored for class 0, 1, ..., in masks of three channels; empty: none are taken.
+      ignore: the stored value (of masks in colours: the place in `colors`) that is neither trained nor
+        scored, or None.
+      ignore_color: the colour that is neither trained nor scored, or None.
+    """
+
+    values: tuple[int, ...] = ()
+    colors: tuple[Color, ...] = ()
+    ignore: int | None = None
+    ignore_color: Color | None = None
+
+    def __post_init__(self):
+        notation.check_values(self.values)
+        notation.check_colors(self.colors)
+        if self.values and self.colors and len(self.values) != len(self.colors):
+            raise UserError(
+                f"--mask_values names {len(self.values)} classes but there are {len(self.colors)} colours; "
+                "give as many."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.values) or len(self.colors)
+
+    @property
+    def ignore_label(self) -> int | None:
+        """The id that ignored pixels get: their class's where they have one, else a number that is no class."""
+        if self.ignore is None:
+            return None if self.ignore_color is None else self._beyond
+        if self.values and self.ignore in self.values:
+            return self.values.index(self.ignore)
+        if not self.values and self.ignore < len(self.colors):
+            return self.ignore
+        return self.ignore if self.ignore >= self.num_classes else self._beyond
+
+    @property
+    def _beyond(self) -> int:
+        return 255 if self.num_classes <= 255 else 65535
+
+    @functools.cached_property
+    def known(self) -> dict[bool, dict[int, int]]:
+        """{whether in colours: {stored value: class id or `ignore_label`}}."""
+        values = {value: place for place, value in enumerate(self.values)}
+        if not values:  # a mask of greys alone is decoded to values; greys are colours as well
+            values = {color[0]: place for place, color in enumerate(self.colors) if len(set(color)) == 1}
+        colors = {notation.pack(color): place for place, color in enumerate(self.colors)}
+        if self.values and self.ignore is not None and self.ignore_label is not None:
+            values.setdefault(self.ignore, self.ignore_label)
+        if self.ignore_color is not None and self.ignore_label is not None:
+            colors.setdefault(notation.pack(self.ignore_color), self.ignore_label)
+        return {False: values, True: colors}
+
+    def translate(self, histogram: Histogram, *, name: str) -> dict[int, int]:
+        """{stored value: class id or `ignore_label`} for everything in a mask.
+
+        Noise and blended edges go to the nearest value, where values are far enough apart for that.
+
+        Raises:
+          UserError: naming the file, the value and the flag, if a value is none of these.
+        """
+        known = self.known[histogram.in_color]
+        unknown = {value: count for value, count in histogram.counts.items() if value not in known}
+        if not known:
+            raise self._wrong_kind(histogram, name)
+        if unknown:
+            strangers = self._strangers(histogram, unknown)
+            if strangers:
+                raise self._out_of_range(histogram, strangers, name)
+        nearest, _ = _nearest(tuple(unknown), tuple(known), histogram.in_color)
+        return {**{v: known[v] for v in histogram.counts if v in known}, **{v: known[n] for v, n in nearest.items()}}
+
+    def _strangers(self, histogram: Histogram, unknown: dict[int, int]) -> dict[int, int]:
+        """Those of the unknown values that are neither noise nor blended edges."""
+        known = self.known[histogram.in_color]
+        if _gap(tuple(known), histogram.in_color) < APART:
+            return unknown
+        _, distances = _nearest(tuple(unknown), tuple(known), histogram.in_color)
+        far = {value: count for value, count in unknown.items() if distances[value] > _NOISE}
+        if not histogram.lossy and len(far) <= _FEW:
+            return far
+        least = max(_SHARE * histogram.width * histogram.height, 16)
+        return {value: count for value, count in far.items() if count > least and distances[value] > APART}
+
+    def _wrong_kind(self, histogram: Histogram, name: str) -> UserError:
+        shown = ", ".join(notation.show(value, histogram.in_color) for value in list(histogram.counts)[:3])
+        if histogram.in_color:
+            return UserError(
+                f"{name}: the mask is coded in colours (such as {shown}), but no colours were given; name one for "
+                "each class: --mask_colors=000000,ff0000, or classes.csv with name,r,g,b in --data_dir."
+            )
+        return UserError(
+            f"{name}: the mask holds values (such as {shown}), but only colours were given; name the value of each "
+            "class: --mask_values=0,255."
+        )
+
+    def _out_of_range(self, histogram: Histogram, strangers: dict[int, int], name: str) -> UserError:
+        values = sorted(strangers, key=strangers.__getitem__, reverse=True)
+        shown = ", ".join(notation.show(value, histogram.in_color) for value in values[:3])
+        more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+        share = sum(strangers.values())
+        what = f"{name}: the mask holds {shown}{more} in {share} of {histogram.width * histogram.height} pixels; "
+        if histogram.in_color:
+            colors = ",".join(f"{notation.pack(color):06x}" for color in self.colors)
+            more_colors = f"--mask_colors={colors},{values[0]:06x}"
+            return UserError(
+                f"{what}expected the colours {colors}. If it is a class of its own, add it: {more_colors}; else "
+                "correct the file.",
+                flags=(f"--num_classes={len(self.colors) + 1} {more_colors}",),
+            )
+        expected = notation.format_values(self.values) + ("" if self.ignore is None else f" or {self.ignore} (ignored)")
+        flags: tuple[str, ...] = ()
+        if histogram.lossy:
+            mend = "JPEG blurs values that lie so close: save masks as PNG"
+        elif max(values) == self.num_classes and self.values == tuple(range(self.num_classes)):
+            mend = (
+                f"ids seem to start at 1: set --mask_values=1-{self.num_classes}, with --ignore_label=0 if 0 means "
+                f"'not labelled'; or --num_classes={self.num_classes + 1}"
+            )
+            flags = (f"--mask_values=1-{self.num_classes}", f"--num_classes={self.num_classes + 1}")
+        else:
+            mend = (
+                f"If {max(values)} means 'not labelled', set --ignore_label={max(values)}; if it is a class, name "
+                "every value: --mask_values=" + notation.format_values(tuple(sorted({*self.values, *values[:8]})))
+            )
+            every = tuple(sorted({*self.values, *values}))
+            flags = (f"--num_classes={len(every)} --mask_values={notation.format_values(every)}",)
+            if len(values) == 1:  # it mends no more than one value
+                flags = (f"--ignore_label={values[0]}", *flags)
+        return UserError(f"{what}expected {expected}. {mend}.", flags=flags)
+
+    def apply(self, pixels: np.ndarray, histogram: Histogram, *, name: str) -> np.ndarray:
+        """Stored pixels, as `stored.decode` gives them -> int32 (H, W) class ids or `ignore_label`.
+
+        Raises:
+          UserError: as `translate`.
+        """
+        if histogram.in_color and histogram.distinct > len(histogram.counts):
+            # Too many colours to count: what is left out is rare, and goes to its nearest too.
+            self.translate(histogram, name=name)
+            known = self.known[True]
+            packed, places = np.unique(pixels, return_inverse=True)
+            nearest, _ = _nearest(tuple(packed.tolist()), tuple(known), True)
+            ids = np.array([known[nearest[value]] for value in packed.tolist()], np.int32)
+            return ids[places.reshape(pixels.shape)]
+        ids_by_value = self.translate(histogram, name=name)
+        values = np.array(sorted(ids_by_value))
+        ids = np.array([ids_by_value[value] for value in values.tolist()], np.int32)
+        if not values.size:
+            return pixels.astype(np.int32)
+        if not histogram.in_color and values[-1] < 65536:
+            table = np.zeros(values[-1] + 1, np.int32)
+            table[values] = ids
+            return table[pixels]
+        return ids[np.searchsorted(values, pixels)]
+
+
+def read_pair(spec: DatasetSpec, rules: MaskRules, example: Example) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a photo and its mask as `pairs.read_pair` does, the mask by rules.
+
+    Raises:
+      UserError: naming the file and what is wrong with it.
+    """
+    if example.label is None:
+        raise UserError(f"{example.image}: there is no mask for it; training and evaluation need one.")
+    image = images.decode_image(pairs.read_bytes(example.image), name=example.image)
+    pixels, histogram = stored.decode(pairs.read_bytes(example.label), name=example.label)
+    if image.shape[:2] != pixels.shape:
+        raise UserError(
+            f"{example.label}: the mask is {histogram.width}x{histogram.height}, but its photo {example.image} is "
+            f"{image.shape[1]}x{image.shape[0]}; expected equal sizes. --mode=check tells the cause (an EXIF turn?)."
+        )
+    return image, rules.apply(pixels, histogram, name=example.label)
+
+
+def _points(values: tuple[int, ...], in_color: bool) -> np.ndarray:
+    """Values -> float32 (N, 1) or, of colours, (N, 3)."""
+    points = [notation.unpack(value) if in_color else (value,) for value in values]
+    return np.array(points, np.float32).reshape(len(values), 3 if in_color else 1)
+
+
+def _nearest(
+    values: tuple[int, ...], known: tuple[int, ...], in_color: bool
+) -> tuple[dict[int, int], dict[int, float]]:
+    """{value: nearest known value} and {value: distance to it}."""
+    if not values:
+        return {}, {}
+    nearest: dict[int, int] = {}
+    distances: dict[int, float] = {}
+    targets = _points(known, in_color)
+    for start in range(0, len(values), 4096):  # bounds the memory
+        part = values[start : start + 4096]
+        apart = np.linalg.norm(_points(part, in_color)[:, None] - targets[None], axis=-1)
+        places = apart.argmin(axis=1)
+        nearest.update(zip(part, [known[place] for place in places], strict=True))
+        distances.update(zip(part, apart.min(axis=1).tolist(), strict=True))
+    return nearest, distances
+
+
+def _gap(known: tuple[int, ...], in_color: bool) -> float:
+    """The least distance between two known values."""
+    if len(known) < 2:
+        return 0.0
+    points = _points(known, in_color)
+    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    return float(apart[~np.eye(len(known), dtype=bool)].min())

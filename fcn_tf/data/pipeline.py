@@ -1,0 +1,299 @@
+"""Examples -> batches in tf.data; the one place that resizes, crops and augments.
+
+Nothing here has a state: which examples make up a training batch, and how each is augmented, follows from the
+seed and the number of the step alone. So a resumed run meets exactly the batches that it would have met, no
+shuffle buffer is held, and memory does not grow with the data set.
+"""
+
+import functools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from fcn_tf.data.base import Dataset
+from fcn_tf.errors import UserError
+
+# tf.data runs many examples at once; OpenCV's own threads would only get in their way.
+cv2.setNumThreads(0)
+
+CROPS = ("scale", "squash")
+RESIZES = ("area", "nearest")
+
+_READERS = min(16, os.cpu_count() or 1)  # one a core keeps up with any network; more only hold more pictures
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much training examples are varied.
+
+    Attributes:
+      flip: mirror every other example from left to right.
+      min_scale: the least factor a picture is scaled by before it is cropped.
+      max_scale: the greatest; the factor is drawn log-uniformly between them.
+      jitter: brightness, contrast and saturation each vary by up to this share; 0 leaves colours alone.
+    """
+
+    flip: bool = True
+    min_scale: float = 0.5
+    max_scale: float = 2.0
+    jitter: float = 0.0
+
+    def __post_init__(self):
+        if not 0 < self.min_scale <= self.max_scale:
+            raise UserError(f"Scales must be 0 < min <= max, got min {self.min_scale} and max {self.max_scale}.")
+        if not 0 <= self.jitter < 1:
+            raise UserError(f"Jitter must be in [0, 1), got {self.jitter}.")
+
+
+def training_batches(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    image_size: int,
+    seed: int,
+    num_steps: int,
+    start_step: int = 0,
+    augment: Augmentation | None = Augmentation(),  # noqa: B008 (frozen)
+    crop: str = "scale",
+    resize: str = "area",
+    shard: tuple[int, int] = (0, 1),
+    parallel_calls: int = _READERS,
+) -> tf.data.Dataset:
+    """The batches of steps start_step ... start_step + num_steps - 1.
+
+    Batches run across the ends of epochs, so that a data set smaller than a batch trains.
+
+    Args:
+      dataset: the examples.
+      batch_size: examples a batch of this worker.
+      image_size: S, the side of the square that each example becomes.
+      seed: the order of examples and their augmentation follow from it; not negative.
+      num_steps: how many batches to give.
+      start_step: the number of the first one.
+      augment: what to vary; None takes every example unflipped, at its largest centred crop.
+      crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into the square, as upstream.
+      resize: "area" shrinks photos by area and enlarges them bilinearly; "nearest" takes the nearest
+        pixel, as upstream. Label maps always take the nearest.
+      shard: (k, n): this is worker k of n. Where the examples lie in n shards or more, it reads the shards k, k + n,
+        ... and no others: its batches run through their examples, each once an epoch, in an order of its own. Else
+        it gets its slice of every global batch. Either way what it reads follows from the seed and the step.
+      parallel_calls: how many examples are read at once.
+
+    Returns:
+      A dataset of (images uint8 (batch_size, S, S, 3) RGB, labels int32 (batch_size, S, S)).
+
+    Raises:
+      UserError: if the data set is empty or an argument is none of the above.
+    """
+    if not len(dataset):
+        raise UserError(f"{dataset.spec.name}: split {dataset.split!r} has no examples to train on.")
+    for name, value, known in (("crop", crop, CROPS), ("resize", resize, RESIZES)):
+        if value not in known:
+            raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+    worker, workers = shard
+    own = own_examples(dataset, shard)
+
+    def place(item: int) -> tuple[int, int]:
+        if own is not None:
+            # No example has such an index, so this worker's order shares no random numbers with anything else.
+            epoch, number = locate(item, len(own), seed, stream=len(dataset) + 1 + worker)
+            return epoch, int(own[number])
+        step, row = divmod(item, batch_size)
+        return locate((step * workers + worker) * batch_size + row, len(dataset), seed)
+
+    def example(item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        epoch, index = place(int(item))
+        image, label = dataset.read(dataset.examples[index])
+        rng = np.random.default_rng([seed, epoch, index])
+        return transform(image, label, size=image_size, rng=rng, augment=augment, crop=crop, resize=resize)
+
+    def load(item):
+        image, label = tf.numpy_function(example, [item], (tf.uint8, tf.int32), stateful=False)
+        image.set_shape((image_size, image_size, 3))
+        label.set_shape((image_size, image_size))
+        return image, label
+
+    batches = (
+        tf.data.Dataset.range(start_step * batch_size, (start_step + num_steps) * batch_size)
+        .map(load, num_parallel_calls=parallel_calls, deterministic=True)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(2)
+    )
+    return _as_is(batches)
+
+
+def evaluation_batches(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    indices: Sequence[int] | None = None,
+    shard: tuple[int, int] = (0, 1),
+    parallel_calls: int = _READERS,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Every example once, in order, at its own size.
+
+    A batch holds consecutive examples of one size, at most `batch_size`: pictures are never padded.
+
+    Args:
+      dataset: the examples.
+      batch_size: the most examples in a batch.
+      indices: which examples, in this order; all of them if None.
+      shard: (k, n): only every nth of these, starting at the kth.
+      parallel_calls: how many examples are read at once.
+
+    Yields:
+      (indices int64 (b,), images uint8 (b, H, W, 3) RGB, labels int32 (b, H, W)).
+    """
+    chosen = np.asarray(range(len(dataset)) if indices is None else indices, np.int64)[shard[0] :: shard[1]]
+
+    def example(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return dataset.read(dataset.examples[int(index)])
+
+    def load(index):
+        return index, *tf.numpy_function(example, [index], (tf.uint8, tf.int32), stateful=False)
+
+    examples = (
+        tf.data.Dataset.from_tensor_slices(chosen)
+        .map(load, num_parallel_calls=parallel_calls, deterministic=True)
+        .prefetch(2)
+    )
+    yield from _equal_sizes(_as_is(examples).as_numpy_iterator(), batch_size)
+
+
+def raised_user_error(error: BaseException) -> UserError | None:
+    """The UserError that was raised while an example was read, out of what TensorFlow made of it, or None."""
+    if isinstance(error, UserError):
+        return error
+    # TensorFlow keeps nothing but the text: "...UserError: the message\nTraceback ...".
+    found = re.search(r"UserError: (.+)", str(error))
+    return UserError(found[1].strip()) if found else None
+
+
+def own_examples(dataset: Dataset, shard: tuple[int, int]) -> np.ndarray | None:
+    """The indices of the examples in the shards k, k + n, ... of worker k of n; None where it shares all of them."""
+    worker, workers = shard
+    if workers == 1 or dataset.shards < workers:
+        return None
+    return np.flatnonzero(np.arange(len(dataset)) % dataset.shards % workers == worker)
+
+
+def locate(position: int, num_examples: int, seed: int, *, stream: int | None = None) -> tuple[int, int]:
+    """Position in the endless stream of training examples -> (epoch, index of the example).
+
+    Args:
+      position: from 0.
+      num_examples: an epoch.
+      seed: decides the order.
+      stream: another number, another order; not below `num_examples`.
+    """
+    epoch, place = divmod(position, num_examples)
+    return epoch, int(_order(num_examples, seed, epoch, num_examples if stream is None else stream)[place])
+
+
+@functools.lru_cache(maxsize=4)  # batches straddle epochs, and a second pipeline may run beside the first
+def _order(num_examples: int, seed: int, epoch: int, stream: int) -> np.ndarray:
+    # No example has the index of the stream, so its random numbers are shared with no augmentation.
+    return np.random.default_rng([seed, epoch, stream]).permutation(num_examples)
+
+
+def transform(
+    image: np.ndarray,
+    label: np.ndarray,
+    *,
+    size: int,
+    rng: np.random.Generator,
+    augment: Augmentation | None = None,
+    crop: str = "scale",
+    resize: str = "area",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crops, resizes and augments one example; see `training_batches` for the arguments.
+
+    Args:
+      image: uint8 (H, W, 3).
+      label: int32 (H, W).
+      size: S, the side of the result.
+      rng: decides everything random; as many numbers are drawn from it whatever they turn out to be.
+      augment: what to vary.
+      crop: "scale" or "squash".
+      resize: "area" or "nearest".
+
+    Returns:
+      uint8 (S, S, 3) and int32 (S, S), aligned.
+    """
+    height, width = label.shape
+    flip, zoom, down, right = rng.random(4) if augment else (1.0, 0.0, 0.5, 0.5)
+    if crop == "scale":
+        side = min(height, width)  # never more than the picture has: nothing is padded
+        if augment:
+            scale = augment.min_scale * (augment.max_scale / augment.min_scale) ** zoom
+            side = max(1, min(side, round(size / scale)))
+        top, left = int(down * (height - side + 1)), int(right * (width - side + 1))
+        # Cropped first, so that only the pixels that are used are resized.
+        image, label = (
+            image[top : top + side, left : left + side],
+            label[top : top + side, left : left + side],
+        )
+    image = _nearest(image, size) if resize == "nearest" else _smooth(image, size)
+    label = _nearest(label, size)
+    if augment and augment.flip and flip < 0.5:
+        image, label = cv2.flip(image, 1), cv2.flip(label, 1)
+    if augment and augment.jitter:
+        image = _jitter(image, 1 + augment.jitter * rng.uniform(-1, 1, size=3))
+    return np.ascontiguousarray(image), np.ascontiguousarray(label)
+
+
+def _smooth(image: np.ndarray, size: int) -> np.ndarray:
+    """Shrinks by area, then enlarges bilinearly: a wide picture may need one for each axis."""
+    height, width = image.shape[:2]
+    shrunk = min(height, size), min(width, size)
+    if shrunk != (height, width):
+        image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA)
+    if shrunk != (size, size):
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def _nearest(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Takes the pixel under the centre of each new one (cv2.INTER_NEAREST takes the one under its corner)."""
+    height, width = pixels.shape[:2]
+    if (height, width) == (size, size):
+        return pixels
+    centres = 2 * np.arange(size) + 1
+    rows, columns = centres * height // (2 * size), centres * width // (2 * size)
+    return pixels.take(rows, axis=0).take(columns, axis=1)
+
+
+def _jitter(image: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Scales brightness, contrast (about the mean) and saturation (about the grey of each pixel)."""
+    brightness, contrast, saturation = factors
+    pixels = image.astype(np.float32) * np.float32(brightness)
+    pixels = pixels.mean() + np.float32(contrast) * (pixels - pixels.mean())
+    grey = pixels.mean(axis=-1, keepdims=True)
+    return np.clip(np.rint(grey + np.float32(saturation) * (pixels - grey)), 0, 255).astype(np.uint8)
+
+
+def _equal_sizes(examples: Iterator[tuple], batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Batches consecutive (index, image, label) of equal size; holds one batch at a time."""
+    group: list[tuple] = []
+    for example in examples:
+        if group and (len(group) == batch_size or example[1].shape != group[0][1].shape):
+            yield tuple(np.stack(column) for column in zip(*group, strict=True))
+            group = []
+        group.append(example)
+    if group:
+        yield tuple(np.stack(column) for column in zip(*group, strict=True))
+
+
+def _as_is(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """In a fixed order, not tuned by TensorFlow, and not sharded again by tf.distribute: `shard` has done that."""
+    options = tf.data.Options()
+    # The tuner sleeps for longer and longer, and whoever reaches the end of the data waits for it to wake up.
+    options.autotune.enabled = False
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return batches.with_options(options)

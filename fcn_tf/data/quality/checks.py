@@ -1,0 +1,291 @@
+"""What is wrong with a data set, what that means, and the flag or command that mends it."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcn_tf.data.base import DatasetSpec, Example
+from fcn_tf.data.masks import notation
+from fcn_tf.data.masks import rules as masks
+from fcn_tf.data.quality import screening
+from fcn_tf.data.quality.findings import Finding
+from fcn_tf.data.quality.fixes import Commands
+from fcn_tf.data.quality.scan import Facts, Mask, Photo
+from fcn_tf.errors import UserError
+
+_ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
+_PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split's examples and the facts about their files."""
+
+    examples: tuple[Example, ...]
+    photos: dict[str, Photo]
+    masks: dict[str, Mask]
+
+
+def look(splits: dict[str, tuple[Example, ...]], facts: Facts) -> dict[str, Split]:
+    """Looks at every file."""
+    return {name: Split(part, facts.photos(part), facts.masks(part)) for name, part in splits.items()}
+
+
+def find(
+    splits: dict[str, Split],
+    rules: masks.MaskRules | None,
+    spec: DatasetSpec | None,
+    *,
+    commands: Commands,
+    settable: bool = True,
+    reseed: str = "",
+) -> tuple[list[Finding], dict[str, dict[str, dict[int, int]]]]:
+    """Everything that is to be said about the files.
+
+    Args:
+      splits: from `look`.
+      rules: what the masks mean, None if that is not known.
+      spec: of the data set, None if that is not known.
+      commands: makes what mends files.
+      settable: whether flags say what masks mean; the classes of other data sets than folders are known.
+      reseed: the flag that makes another split, "" where the split is given.
+
+    Returns:
+      The findings, errors first; and {split: {mask: {class id or ignored label: pixels}}} of the masks in order.
+    """
+    found = _files(splits, commands)
+    shares: dict[str, dict[str, dict[int, int]]] = {name: {} for name in splits}
+    if rules is not None and spec is not None:
+        found += _values(splits, rules, shares, settable) + _contents(splits, shares, spec, commands)
+        found += _missing(shares, spec, reseed)
+    found += _formats(splits, rules if settable else None) + _copies(splits, commands)
+    order = {"error": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda finding: order[finding.severity]), shares
+
+
+def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
+    photos = {path: photo for split in splits.values() for path, photo in split.photos.items()}
+    labels = {path: mask for split in splits.values() for path, mask in split.masks.items()}
+    unreadable = [path for path, fact in photos.items() if fact.error]
+    unreadable += [path for path, fact in labels.items() if fact.error]
+    unequal: list[str] = []
+    turned: dict[int, list[str]] = {}  # by EXIF orientation
+    unsure: dict[int, list[str]] = {}
+    for split in splits.values():
+        for example in split.examples:
+            photo, mask = split.photos[example.image], split.masks.get(example.label or "", Mask())
+            if photo.error or mask.histogram is None or example.label is None:
+                continue
+            size, way = (mask.histogram.width, mask.histogram.height), photo.orientation
+            if size == (photo.width, photo.height):
+                # Upside down, mirrored or square: the size does not tell whether the mask was turned as well.
+                if 2 <= way <= 4 or (way > 4 and photo.width == photo.height):
+                    unsure.setdefault(way, []).append(example.label)
+            elif way > 4 and size == (photo.height, photo.width):
+                turned.setdefault(way, []).append(example.label)
+            else:
+                unequal.append(example.label)
+    found = []
+    if unreadable:
+        first = photos[unreadable[0]].error if unreadable[0] in photos else labels[unreadable[0]].error
+        means = (
+            f"These files are damaged, truncated or no pictures: training stops when it meets one. The first: {first}"
+        )
+        mend = "Copy them again, or leave their pairs out with --on_bad_example=skip"
+        found.append(Finding("unreadable", "error", means, mend, tuple(unreadable)))
+    if turned:
+        means = "The photos are turned by their EXIF data, their masks are not: labels lie on the wrong pixels."
+        found.append(_turning("exif_turned", "error", means, "Turn the masks as well", turned, commands))
+    if unsure:
+        means = (
+            "The photos are turned by their EXIF data; whether their masks were turned too, their size does not say. "
+            "index.html shows both."
+        )
+        mend = "Nothing where a mask fits as it is; where only the turned one fits, turn it, once"
+        found.append(_turning("exif_unsure", "warning", means, mend, unsure, commands))
+    if unequal:
+        means = "These masks have another size than their photos, so their pixels do not belong together."
+        mend = "Make them again at the photo's size without blending, or leave them out with --on_bad_example=skip"
+        found.append(Finding("size_mismatch", "error", means, mend, tuple(unequal)))
+    return found
+
+
+def _turning(
+    kind: str, severity: str, means: str, mend: str, by_way: dict[int, list[str]], commands: Commands
+) -> Finding:
+    """A finding about masks that are mended by turning, a command for each way."""
+    turns = tuple(commands.turn(paths, way, name=kind) for way, paths in by_way.items())
+    paths = tuple(path for group in by_way.values() for path in group)
+    return Finding(kind, severity, means, mend, paths, turns)
+
+
+def _values(
+    splits: dict[str, Split],
+    rules: masks.MaskRules,
+    shares: dict[str, dict[str, dict[int, int]]],
+    settable: bool,
+) -> list[Finding]:
+    """What masks hold that is no class, or is a class by a rule worth knowing; fills `shares`."""
+    wrong: dict[str, list[str]] = {}
+    first: dict[str, UserError] = {}
+    for name, split in splits.items():
+        for path, mask in split.masks.items():
+            if mask.histogram is None:
+                continue
+            try:
+                shares[name][path] = screening.class_pixels(mask.histogram, rules, name=path)
+            except UserError as error:
+                kind = "off_by_one" if "start at 1" in str(error) else "out_of_range"
+                wrong.setdefault(kind, []).append(path)
+                first.setdefault(kind, error)
+    meanings = {
+        "off_by_one": "These masks count classes from 1: the last one is out of range.",
+        "out_of_range": "These masks hold values that are no class: training stops when it meets one.",
+    }
+    found = []
+    for kind, paths in wrong.items():
+        means = f"{meanings[kind]} The first: {str(first[kind]).partition(': ')[2]}"
+        flags = first[kind].flags if kind == "off_by_one" else _flags_for_all(splits, paths, rules)
+        # Where classes are known, what is left to say is what is not labelled.
+        flags = tuple(each for each in flags if settable or each.startswith("--ignore_label"))
+        found.append(Finding(kind, "error", means, add(flags) or "Correct the files", tuple(paths)))
+    plain = tuple(range(len(rules.values)))
+    if rules.values and rules.values != plain:
+        value = notation.format_values(rules.values)
+        binary = rules.values == (0, 255)
+        found.append(
+            Finding(
+                "zero_255" if binary else "values",
+                "note",
+                f"Masks hold {value}: the first becomes class 0, the next class 1, and so on.",
+                f"--num_classes={len(rules.values)} --mask_values={value}" if settable else "",
+            )
+        )
+    seen = {label for split in shares.values() for share in split.values() for label in share}
+    if rules.values == plain and rules.ignore != 0 and seen and 0 not in seen and 1 in seen:
+        found.append(
+            Finding(
+                "off_by_one",
+                "warning",
+                "No mask holds a 0: classes seem to be counted from 1, and class 0 would never be learned.",
+                f"--num_classes={len(plain) - 1} --mask_values=1-{len(plain) - 1}"
+                if settable
+                else "Subtract 1 from every mask, if that is so",
+            )
+        )
+    return found
+
+
+def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: masks.MaskRules) -> tuple[str, ...]:
+    """The flags that mend the values of all of these masks together; () where there are none."""
+    held = {path: mask.histogram for split in splits.values() for path, mask in split.masks.items()}
+    found = [histogram for path in paths if (histogram := held[path])]
+    counts: Counter[int] = Counter()
+    for histogram in found:
+        counts.update(histogram.counts)
+    if len({histogram.in_color for histogram in found}) > 1:
+        return ()  # values and colours have no flag in common
+    smallest = min(found, key=lambda histogram: histogram.width * histogram.height)
+    together = dataclasses.replace(smallest, counts=dict(counts), lossy=any(histogram.lossy for histogram in found))
+    try:
+        rules.translate(together, name="")
+    except UserError as error:
+        return error.flags
+    return ()
+
+
+def _contents(
+    splits: dict[str, Split],
+    shares: dict[str, dict[str, dict[int, int]]],
+    spec: DatasetSpec,
+    commands: Commands,
+) -> list[Finding]:
+    """Masks that teach nothing, or just one thing."""
+    held = [(path, set(share)) for split in shares.values() for path, share in split.items()]
+    empty = [path for path, labels in held if not labels - {spec.ignore_label}]
+    single = [path for path, labels in held if labels == {0} and spec.ignore_label != 0]
+    photos = {example.label: example.image for split in splits.values() for example in split.examples}
+    found = []
+    for kind, paths, means in (
+        ("empty", empty, "In these masks every pixel is ignored: they teach nothing, and do no harm."),
+        (
+            "one_class",
+            single,
+            "These masks hold nothing but class 0: right for a photo without objects, else unfinished.",
+        ),
+    ):
+        if paths:
+            pairs = [each for path in paths for each in (path, photos[path])]
+            mend, command = "Nothing if that is meant, else remove them with their photos", commands.remove
+            found.append(Finding(kind, "warning", means, mend, tuple(paths), (command(pairs, name=kind),)))
+    return found
+
+
+def _missing(shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec, reseed: str) -> list[Finding]:
+    """Classes that a split is without."""
+    found = []
+    present = {name: {label for share in split.values() for label in share} for name, split in shares.items() if split}
+    for name, labels in present.items():
+        missing = [
+            spec.class_names[label]
+            for label in range(spec.num_classes)
+            if label not in labels and label != spec.ignore_label
+        ]
+        if missing:
+            shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+            means = f"{len(missing)} of {spec.num_classes} classes never occur in {name}: {shown}."
+            mend = f"Another split may have them: {reseed}; or add" if reseed else "Nothing if that is meant, else add"
+            found.append(Finding("missing_class", "warning", means, f"{mend} examples of them to {name}"))
+    return found
+
+
+def _formats(splits: dict[str, Split], rules: masks.MaskRules | None) -> list[Finding]:
+    known = [
+        (path, mask.histogram) for split in splits.values() for path, mask in split.masks.items() if mask.histogram
+    ]
+    found = []
+    lossy = tuple(path for path, histogram in known if histogram.lossy)
+    if lossy:
+        means = "These masks are JPEGs: compression blurs their values, which are taken for the nearest class."
+        found.append(Finding("jpeg_masks", "note", means, "Nothing to do; save new masks as PNG", lossy))
+    colored = tuple(path for path, histogram in known if histogram.in_color)
+    if colored:
+        means = "These masks are coded in colours."
+        colors = rules.colors if rules else ()
+        mend = f"Nothing; this says the same: --mask_colors={notation.format_colors(colors)}" if colors else ""
+        found.append(Finding("color_masks", "note", means, mend, colored))
+    return found
+
+
+def _copies(splits: dict[str, Split], commands: Commands) -> list[Finding]:
+    """Pictures of the training split that are in the validation split as well."""
+    if not {"train", "validation"} <= splits.keys():
+        return []
+    sides = []
+    for name in ("train", "validation"):
+        known = [(path, photo.fingerprint) for path, photo in splits[name].photos.items() if photo.fingerprint]
+        bits = [np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8)) for _, text in known]
+        sides.append(([path for path, _ in known], np.array(bits, np.float32).reshape(len(known), 256)))
+    (paths, train_bits), (others, other_bits) = sides
+    pairs: list[str] = []
+    for start in range(0, len(paths), 2048):  # bounds the memory
+        part = train_bits[start : start + 2048]
+        apart = part.sum(1)[:, None] + other_bits.sum(1)[None] - 2 * part @ other_bits.T
+        alike = (apart <= _ALIKE) & (part.sum(1)[:, None] >= _PLAIN)
+        for row, column in np.argwhere(alike):
+            pairs += [paths[start + row], others[column]]
+    if not pairs:
+        return []
+    labels = {example.image: example.label for example in splits["validation"].examples}
+    doomed = [each for path in dict.fromkeys(pairs[1::2]) for each in (path, labels[path]) if each]
+    means = "The same picture is in train and in validation: the score will look better than it is."
+    mend = "Remove those of validation with their masks"
+    return [Finding("duplicates", "warning", means, mend, tuple(pairs), (commands.remove(doomed, name="duplicates"),))]
+
+
+def add(flags: Sequence[str]) -> str:
+    """Says which flags mend something, any one of them; "" if there are none."""
+    return f"Add {'; or '.join(flags)}" if flags else ""

@@ -1,0 +1,240 @@
+"""Bytes to pixels and back, through Pillow: every photo becomes RGB, every label map class ids."""
+
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from fcn_tf.errors import UserError
+from fcn_tf.io import system
+
+# Pillow knows dozens of formats; these are the ones photos and label maps come in.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+IMAGE_PATTERNS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.tif", "*.tiff", "*.gif", "*.ppm", "*.pgm")
+# Pillow's limit is a number of pixels, whatever the memory: `_room` asks for that instead.
+Image.MAX_IMAGE_PIXELS = None
+_PHOTO_BYTES = 14  # a pixel, measured: Pillow's copies and ours of a turned photo in colour, the most there is
+_MASK_BYTES = 32  # a pixel: those of a mask, and counting its colours (see data/masks/histogram.py)
+_ASKED = 256_000_000  # bytes; pictures that take less are decoded without asking how much memory there is
+_one_at_a_time = threading.Lock()  # large pictures: each may have all the memory that is free
+_ORIENTATION = 0x0112  # EXIF's tag
+# EXIF's orientation -> the Pillow transposition that turns a picture upright; 1 needs none.
+TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # fmt: skip
+
+
+def decode_image(data: bytes, *, name: str) -> np.ndarray:
+    """Decodes a photo.
+
+    The turn noted in its EXIF data is applied, where these can be read; greyscale, palette, CMYK and 16-bit pictures
+    become 8-bit RGB; an alpha channel is dropped.
+
+    Args:
+      data: a whole image file.
+      name: what to call it in errors.
+
+    Returns:
+      uint8 (H, W, 3), RGB.
+
+    Raises:
+      UserError: if it cannot be decoded, or not within the memory that is free.
+    """
+    with _reading(data, name) as picture:
+        turn = TURNS.get(_orientation(picture))
+        if turn:
+            picture = picture.transpose(Image.Transpose[turn])
+        picture = _eight_bits(picture, name)
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def probe_image(data: bytes, *, name: str) -> tuple[tuple[int, int], int, np.ndarray]:
+    """Looks at a photo as cheaply as finding out whether it is whole allows.
+
+    Returns:
+      (width, height) as stored, before any EXIF turn; the EXIF orientation, 1 to 8; and a greyscale
+      uint8 (16, 17) thumbnail of it as stored.
+
+    Raises:
+      UserError: if it cannot be decoded.
+    """
+    with _reading(data, name, draft=True) as picture:
+        size = picture.info["size"]
+        thumbnail = _eight_bits(picture, name).convert("L").resize((17, 16), Image.Resampling.BOX)
+        return size, _orientation(picture), np.asarray(thumbnail)
+
+
+def decode_label(data: bytes, *, name: str) -> np.ndarray:
+    """Decodes a label map to the values it stores.
+
+    Palette images give their indices, 8 and 16-bit grey ones their values, two-valued ones 0 and 1. An alpha
+    channel is dropped, and RGB whose channels are equal counts as grey. EXIF turns are not applied.
+
+    Args:
+      data: a whole image file.
+      name: what to call it in errors.
+
+    Returns:
+      int32 (H, W).
+
+    Raises:
+      UserError: if it cannot be decoded, or is coded in colours.
+    """
+    with _reading(data, name) as picture:
+        pixels = np.asarray(picture)
+    return _whole(_grey(pixels, name) if pixels.ndim == 3 else pixels, name)
+
+
+def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
+    """Decodes a mask of any kind to what it stores, and names its format.
+
+    As `decode_label`, but colours are left to the caller.
+
+    Returns:
+      (H, W) whole numbers, as wide as they are stored, or uint8 (H, W, 3) RGB whose channels differ; and Pillow's
+      name of the format.
+
+    Raises:
+      UserError: if it cannot be decoded.
+    """
+    with _reading(data, name, pixel_bytes=_MASK_BYTES) as picture:
+        form = picture.format or ""
+        pixels = np.asarray(picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else picture)
+    if pixels.ndim == 3:
+        if pixels.shape[-1] >= 3 and (pixels[..., 1:3] != pixels[..., :1]).any():
+            return np.ascontiguousarray(pixels[..., :3]), form
+        pixels = pixels[..., 0]
+    return pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form
+
+
+def encode_png(pixels: np.ndarray, level: int = 6) -> bytes:
+    """Encodes uint8 (H, W, 3) RGB, or class ids (H, W): in 8 bits where they fit, in 16 where not.
+
+    Args:
+      pixels: what to encode, without loss.
+      level: of the compression, in [0, 9]. For photos 1 takes a third of the time of 6 and a tenth more space.
+
+    Raises:
+      ValueError: if a value fits neither.
+    """
+    if pixels.ndim == 2 and pixels.dtype != np.uint8:
+        if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
+            raise ValueError(f"A PNG holds values in [0, 65535], got [{pixels.min()}, {pixels.max()}].")
+        pixels = pixels.astype(np.uint8 if pixels.size and pixels.max() <= 255 else np.uint16)
+    return _encode(pixels, "PNG", compress_level=level)
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:
+    """Encodes uint8 (H, W, 3) RGB or (H, W) grey; quality is Pillow's, in [1, 95]."""
+    return _encode(pixels, "JPEG", quality=quality)
+
+
+def _encode(pixels: np.ndarray, form: str, **options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, form, **options)
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def _reading(data: bytes, name: str, *, draft: bool = False, pixel_bytes: int = _PHOTO_BYTES) -> Iterator[Image.Image]:
+    """Opens and decodes a picture. All that Pillow does with it belongs inside: what it raises becomes a UserError.
+
+    Args:
+      data: a whole image file.
+      name: what to call it in errors.
+      draft: whether an eighth of the size will do; the full one is `info["size"]`.
+      pixel_bytes: what decoding takes.
+    """
+    if not data:
+        raise UserError(f"{name}: the file is empty; expected an image. Copy it again.")
+    try:
+        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        with _room(picture, pixel_bytes, name):  # the file's header says the size, nothing else is read before
+            if draft:
+                picture.info["size"] = picture.size
+                # A JPEG is then read to its end, but computed at an eighth of its size.
+                picture.draft("L", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
+            picture.load()
+            yield picture
+    except UserError:
+        raise
+    except MemoryError:
+        raise UserError(f"{name}: there is not enough memory left to decode it; {_MORE_MEMORY}.") from None
+    except Exception as error:  # malformed bytes make Pillow's readers raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "cannot identify" in reason:
+            reason = f"it begins with {data[:8]!r}"
+        raise UserError(
+            f"{name}: not a readable image ({reason}); expected a whole JPEG, PNG, WebP, BMP, TIFF or GIF. "
+            "Copy it again, or remove it."
+        ) from None
+
+
+_MORE_MEMORY = "make it smaller, or let the program have more memory"
+
+
+@contextlib.contextmanager
+def _room(picture: Image.Image, pixel_bytes: int, name: str) -> Iterator[None]:
+    """Keeps pictures that would not fit into memory from being decoded.
+
+    Raises:
+      UserError: if this one would not.
+    """
+    need = picture.width * picture.height * pixel_bytes
+    if need < _ASKED:
+        yield
+        return
+    with _one_at_a_time:
+        left = system.memory_left()
+        if left is not None and need > left:
+            raise UserError(
+                f"{name}: decoding {picture.width}x{picture.height} pixels takes about {need / 1e9:.1f} GB, "
+                f"{left / 1e9:.1f} GB are free; {_MORE_MEMORY}."
+            )
+        yield
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF's, 1 to 8; 1 where it is damaged, for the pixels may be sound all the same."""
+    try:
+        found = picture.getexif().get(_ORIENTATION, 1)
+        return int(found) if found in range(1, 9) else 1
+    except Exception:  # Pillow reads these data only when asked, and raises nearly anything here too
+        return 1
+
+
+def _whole(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Stored values -> int32, where they are whole numbers."""
+    if pixels.dtype.kind == "f" and not ((pixels == np.trunc(pixels)) & (np.abs(pixels) < 2**31)).all():
+        raise UserError(f"{name}: the label map holds fractions; expected whole class ids in an 8 or 16-bit PNG.")
+    return pixels.astype(np.int32)
+
+
+def _eight_bits(picture: Image.Image, name: str) -> Image.Image:
+    """Grey levels of 16 (or 32) bits -> 8; other pictures as they are."""
+    if picture.mode != "F" and not picture.mode.startswith("I"):
+        return picture
+    pixels = np.asarray(picture)
+    if pixels.dtype.kind == "f":
+        raise UserError(f"{name}: a picture of floating point numbers; expected 8 or 16 bits. Convert it to PNG.")
+    if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
+        raise UserError(
+            f"{name}: grey levels from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits. Convert it to PNG."
+        )
+    return Image.fromarray((pixels.astype(np.int32) >> 8).astype(np.uint8))
+
+
+def _grey(pixels: np.ndarray, name: str) -> np.ndarray:
+    """(H, W, channels) -> (H, W), where the colour channels agree."""
+    colors = pixels[..., : 1 if pixels.shape[-1] == 2 else 3]
+    if (colors != colors[..., :1]).any():
+        shown = np.unique(colors.reshape(-1, colors.shape[-1])[:: max(1, colors.size // 30000)], axis=0)
+        raise UserError(
+            f"{name}: the label map is coded in colours (such as {tuple(map(int, shown[-1]))}); "
+            "expected one class id a pixel. Convert it to an 8-bit PNG of class ids."
+        )
+    return colors[..., 0]

@@ -1,0 +1,244 @@
+"""One run on disk: what lies where under `--logs_dir`, and the two small files that everything shares.
+
+config.json says how the run was made; history.csv has one row an evaluation. Both are written whole to a
+temporary name and moved into place, so that a kill leaves the old one or the new one. No TensorFlow.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fcn_tf.errors import UserError
+from fcn_tf.io import files
+
+HISTORY_COLUMNS = (
+    "step",
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_pixel_accuracy",
+    "val_mean_accuracy",
+    "val_mean_iou",
+    "learning_rate",
+    "images_per_second",
+    "elapsed_seconds",
+    "train_pixel_accuracy",
+    "train_mean_accuracy",
+    "train_mean_iou",
+)
+_OF_LATE = HISTORY_COLUMNS[-3:]  # runs of earlier versions go on without them
+_IDLE_SECONDS = 600  # so long nobody takes to write a file; evaluate and check write to the folder of a training too
+
+
+@dataclass(frozen=True)
+class Run:
+    """The layout of one `--logs_dir`; nothing is created until something is written.
+
+    Attributes:
+      logs_dir: a folder, local or remote (`gs://...`).
+    """
+
+    logs_dir: str
+
+    @property
+    def config(self) -> str:
+        """Every resolved flag, versions, class names and colours."""
+        return files.join(self.logs_dir, "config.json")
+
+    @property
+    def history(self) -> str:
+        """One row an evaluation."""
+        return files.join(self.logs_dir, "history.csv")
+
+    @property
+    def curves(self) -> str:
+        """A picture of the history."""
+        return files.join(self.logs_dir, "curves.png")
+
+    @property
+    def model(self) -> str:
+        """The best model on validation, ready to load."""
+        return files.join(self.logs_dir, "model.keras")
+
+    @property
+    def checkpoints(self) -> str:
+        """Folder of everything that an exact resume needs."""
+        return files.join(self.logs_dir, "checkpoints")
+
+    @property
+    def train_events(self) -> str:
+        """Folder of TensorBoard's events about training."""
+        return files.join(self.logs_dir, "train")
+
+    @property
+    def validation_events(self) -> str:
+        """Folder of TensorBoard's events about validation."""
+        return files.join(self.logs_dir, "validation")
+
+    @property
+    def profile(self) -> str:
+        """What cost most in the steps that --profile traced."""
+        return files.join(self.logs_dir, "profile.txt")
+
+    @property
+    def visualize(self) -> str:
+        """Folder of the contact sheet."""
+        return files.join(self.logs_dir, "visualize")
+
+    @property
+    def evaluation(self) -> str:
+        """Folder of metrics.json and what belongs to it."""
+        return files.join(self.logs_dir, "evaluation")
+
+    @property
+    def predict(self) -> str:
+        """Where predictions go when no `--output_dir` is given."""
+        return files.join(self.logs_dir, "predict")
+
+    @property
+    def check(self) -> str:
+        """Folder of what --mode=check found."""
+        return files.join(self.logs_dir, "check")
+
+    @property
+    def facts(self) -> str:
+        """What was found in the files of the data set, by their size and time."""
+        return files.join(self.logs_dir, "facts.json.gz")
+
+    def exists(self) -> bool:
+        """Whether anything has been trained here."""
+        return files.exists(self.config)
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is a state to continue from."""
+        return bool(checkpoint_steps(self.checkpoints))
+
+    def best_validation(self, steps: Collection[int] | None = None) -> dict[str, Any] | None:
+        """The row of history.csv with the highest mean IoU, the earliest of equals, or None.
+
+        Args:
+          steps: look at the validations after these only; None for all of them.
+        """
+        rows = [row for row in self.read_history() if steps is None or row["step"] in steps]
+        # A network that diverged labels pixels too; its loss gives it away.
+        rows = [row for row in rows if all(map(_finite, (row["val_loss"], row["val_mean_iou"])))]
+        return max(rows, key=lambda row: row["val_mean_iou"], default=None)
+
+    def best_checkpoint(self, *saving: int) -> dict[str, Any] | None:
+        """The row of the best validation of which there is a checkpoint, or None; `saving` counts as saved."""
+        return self.best_validation([*checkpoint_steps(self.checkpoints), *saving])
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other trainings out of the folder, which is created; where that can be found out, see `files.locked`.
+
+        Temporary files that a killed one left there are removed.
+
+        Raises:
+          UserError: if another one is at work there.
+        """
+        files.makedirs(self.logs_dir)
+        with files.locked(self.logs_dir) as free:
+            if not free:
+                raise UserError(
+                    f"another training is writing to --logs_dir={self.logs_dir}; "
+                    "wait for it or stop it, or give another --logs_dir."
+                )
+            files.sweep(self.logs_dir, idle_seconds=_IDLE_SECONDS)
+            yield
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Writes config.json, creating the folder."""
+        files.makedirs(self.logs_dir)
+        files.write_bytes(self.config, (json.dumps(config, indent=2) + "\n").encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """Reads config.json.
+
+        Raises:
+          UserError: if there is none, or it is damaged.
+        """
+        if not files.exists(self.config):
+            raise UserError(
+                f"{self.logs_dir} is no run: no config.json; train first with --mode=train --logs_dir={self.logs_dir}"
+            )
+        try:
+            config = json.loads(files.read_bytes(self.config))
+        except ValueError as error:
+            raise UserError(f"{self.config} is not JSON ({error}); restore it, or train into a new folder.") from None
+        if not isinstance(config, dict):
+            raise UserError(f"{self.config} holds no object of settings; restore it, or train into a new folder.")
+        return config
+
+    def require_model(self) -> None:
+        """Raises UserError unless there is a trained model; costs no TensorFlow."""
+        if not files.exists(self.model):
+            raise UserError(
+                f"{self.model} does not exist: there is no trained model; train one first with "
+                f"--mode=train --logs_dir={self.logs_dir} (it is written at the first validation)."
+            )
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        """Adds one row to history.csv.
+
+        Args:
+          row: a number, or None for "not measured", for each of `HISTORY_COLUMNS`.
+
+        Raises:
+          ValueError: if a column is missing or unknown.
+        """
+        if set(row) != set(HISTORY_COLUMNS):
+            raise ValueError(f"history row has {sorted(row)}; expected exactly {sorted(HISTORY_COLUMNS)}.")
+        numbers = {name: None if row[name] is None else float(row[name]) for name in HISTORY_COLUMNS}
+        self._write_history([*self.read_history(), {**numbers, "step": int(row["step"])}])
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The rows of history.csv in order: int step, float or None elsewhere; empty where there is none."""
+        if not files.exists(self.history):
+            return []
+        rows = csv.DictReader(io.StringIO(files.read_bytes(self.history).decode()))
+        try:
+            return [
+                {
+                    name: int(row[name]) if name == "step" else float(row[name]) if row[name] else None
+                    for name in HISTORY_COLUMNS
+                }
+                for row in (dict.fromkeys(_OF_LATE) | row for row in rows)
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.history} has a row that is no row of numbers ({error}); expected the columns "
+                f"{', '.join(HISTORY_COLUMNS)}: mend the row or remove the file."
+            ) from None
+
+    def truncate_history(self, step: int) -> int:
+        """Drops the rows past `step`, the one training resumes from; returns how many."""
+        rows = self.read_history()
+        kept = [row for row in rows if row["step"] <= step]
+        if len(kept) < len(rows):
+            self._write_history(kept)
+        return len(rows) - len(kept)
+
+    def _write_history(self, rows: list[dict[str, Any]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        files.makedirs(self.logs_dir)
+        files.write_bytes(self.history, text.getvalue().encode())
+
+
+def checkpoint_steps(folder: str) -> list[int]:
+    """The steps of the complete checkpoints in `folder`, in order: the index is written last and removed first."""
+    names = files.list_dir(folder) if files.is_dir(folder) else []
+    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"ckpt-(\d+)\.index", name)))
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

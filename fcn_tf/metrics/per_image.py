@@ -1,0 +1,194 @@
+"""What one pass over a split keeps of each image: counts, areas, sizes, outlines, and the best and worst ones.
+
+Of an image stay three numbers a class, however large it was. Its pictures stay only while it is among the few
+that the report shows.
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fcn_tf.data import palette
+from fcn_tf.data.base import Dataset, DatasetSpec
+from fcn_tf.errors import UserError
+from fcn_tf.io import files, images
+from fcn_tf.io.run_dir import Run
+from fcn_tf.metrics import confusion
+from fcn_tf.metrics.boundary import BoundaryScores
+
+PER_IMAGE = "per_image.npz"
+_SHOWN = 4  # images at either end
+_WIDTH, _QUALITY = 320, 80  # of the pictures in the report
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image for the report.
+
+    Attributes:
+      name: of the example.
+      mean_iou: over the classes in this image.
+      pixel_accuracy: of this image.
+      size: (width, height) in pixels.
+      pictures: JPEG or PNG bytes by caption.
+    """
+
+    name: str
+    mean_iou: float
+    pixel_accuracy: float
+    size: tuple[int, int]
+    pictures: dict[str, bytes]
+
+
+class Tally:
+    """Adds up the images of one data set.
+
+    Attributes:
+      counts: int64 (C, C) or (C, C + 1) confusion of all so far, rows = truth.
+      areas: int64 (N, 3, C), hit, true and predicted pixels of each image; 0 for those not yet added.
+      best, worst: up to a few images by their own mean IoU, most extreme first.
+
+    Args:
+      dataset: all of it is going to be added.
+      boundary: whether to score outlines, which takes a while.
+    """
+
+    def __init__(self, dataset: Dataset, *, boundary: bool = False):
+        spec = dataset.spec
+        self._dataset = dataset
+        self.counts = np.zeros((spec.num_classes, spec.num_classes), np.int64)
+        self.areas = np.zeros((len(dataset), 3, spec.num_classes), np.int64)
+        self.best: list[Shown] = []
+        self.worst: list[Shown] = []
+        self._boundary = BoundaryScores(spec.class_names, spec.ignore_label) if boundary else None
+        self._sizes: set[tuple[int, int, int]] = set()  # (area, width, height) of the smallest and the largest
+
+    def add(
+        self, index: int, picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, counts: np.ndarray
+    ) -> None:
+        """Adds one image.
+
+        Args:
+          index: into the data set's examples.
+          picture: uint8 (H, W, 3) RGB.
+          truth: class ids (H, W).
+          prediction: class ids (H, W).
+          counts: int64 (C, C) or (C, C + 1) of this image; the same width for all images.
+        """
+        if self.counts.shape != counts.shape:
+            self.counts = np.zeros_like(counts)
+        self.counts += counts
+        self.areas[index] = confusion.areas(counts, self._dataset.spec.ignore_label)
+        height, width = truth.shape
+        self._sizes.add((width * height, width, height))
+        self._sizes = {min(self._sizes), max(self._sizes)}
+        if self._boundary:
+            self._boundary.add(truth, prediction)
+        self._show(index, picture, truth, prediction, counts)
+
+    def resolution(self) -> dict[str, Any]:
+        """The smallest and the largest image, as [width, height]."""
+        rule = {"rule": "each image at its own size"}
+        if not self._sizes:
+            return {**rule, "smallest": None, "largest": None}
+        (_, *smallest), (_, *largest) = min(self._sizes), max(self._sizes)
+        return {**rule, "smallest": smallest, "largest": largest}
+
+    def boundary(self) -> dict[str, Any] | None:
+        """See `BoundaryScores.summary`; None if outlines were not asked for."""
+        return self._boundary.summary() if self._boundary else None
+
+    def _show(self, index, picture, truth, prediction, counts) -> None:
+        spec = self._dataset.spec
+        score = confusion.mean_iou(counts, spec.ignore_label)
+        if np.isnan(score):
+            return
+        low = len(self.worst) < _SHOWN or score < self.worst[-1].mean_iou
+        high = len(self.best) < _SHOWN or score > self.best[-1].mean_iou
+        if not (low or high):
+            return
+        shown = Shown(
+            self._dataset.examples[index].name,
+            score,
+            confusion.pixel_accuracy(counts, spec.ignore_label),
+            (truth.shape[1], truth.shape[0]),
+            _pictures(picture, truth, prediction, spec),
+        )
+        if low:
+            self.worst = sorted([*self.worst, shown], key=lambda each: each.mean_iou)[:_SHOWN]
+        if high:
+            self.best = sorted([*self.best, shown], key=lambda each: -each.mean_iou)[:_SHOWN]
+
+
+def pack(dataset: Dataset, areas: np.ndarray) -> bytes:
+    """The content of per_image.npz: what comparing two runs needs of each image."""
+    spec, file = dataset.spec, io.BytesIO()
+    np.savez_compressed(
+        file,
+        names=np.array([example.name for example in dataset.examples]),
+        areas=areas,
+        class_names=np.array(spec.class_names),
+        ignore_label=np.int64(-1 if spec.ignore_label is None else spec.ignore_label),
+    )
+    return file.getvalue()
+
+
+def read_areas(run: Run, dataset: Dataset) -> np.ndarray:
+    """The areas of an evaluated run.
+
+    Args:
+      run: the one to compare with.
+      dataset: what it must have been evaluated on.
+
+    Returns:
+      int64 (N, 3, C), images in the order of the data set.
+
+    Raises:
+      UserError: if the run was not evaluated, or on other images or classes.
+    """
+    path = files.join(run.evaluation, PER_IMAGE)
+    if not files.exists(path):
+        raise UserError(
+            f"--compare={run.logs_dir}: {path} does not exist; evaluate that run first with "
+            f"--mode=evaluate --logs_dir={run.logs_dir} and the same --split."
+        )
+    try:
+        with np.load(io.BytesIO(files.read_bytes(path))) as saved:
+            names, areas = saved["names"].tolist(), saved["areas"]
+            classes, ignore = tuple(saved["class_names"].tolist()), int(saved["ignore_label"])
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is damaged ({error}); evaluate that run again.") from None
+    spec = dataset.spec
+    if classes != spec.class_names or ignore != (-1 if spec.ignore_label is None else spec.ignore_label):
+        raise UserError(
+            f"--compare={run.logs_dir} was evaluated with other classes or another ignored label than "
+            f"{spec.name} here; evaluate both runs on the same data set with the same --ignore_label."
+        )
+    if names != [example.name for example in dataset.examples]:
+        raise UserError(
+            f"--compare={run.logs_dir} was evaluated on {len(names)} other images than the {len(dataset)} of "
+            f"{spec.name} {dataset.split}; evaluate both runs on the same --split."
+        )
+    return areas
+
+
+def _pictures(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, spec: DatasetSpec) -> dict[str, bytes]:
+    """Small pictures by caption: photos as JPEG, maps of flat colours as PNG, which keeps them crisp."""
+    height, width = truth.shape
+    factor = min(1, _WIDTH / width)
+    height, width = max(1, round(height * factor)), max(1, round(width * factor))
+    rows = ((np.arange(height) + 0.5) * truth.shape[0] / height).astype(int)[:, None]
+    columns = ((np.arange(width) + 0.5) * truth.shape[1] / width).astype(int)
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    truth, prediction = truth[rows, columns], prediction[rows, columns]
+    errors = palette.errors_image(picture, truth, prediction, spec.ignore_label)
+    return {
+        "photo": images.encode_jpeg(picture, _QUALITY),
+        "truth": images.encode_png(palette.colorize(truth, spec.colors, spec.ignore_label)),
+        "prediction": images.encode_png(palette.colorize(prediction, spec.colors)),
+        "errors": images.encode_jpeg(errors, _QUALITY),
+    }

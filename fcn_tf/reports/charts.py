@@ -1,0 +1,102 @@
+"""Pictures of numbers: the curves of a run, and a confusion matrix. No TensorFlow."""
+
+import io
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from fcn_tf.io import files
+from fcn_tf.io.run_dir import Run
+
+_PANELS = (
+    ("loss (nats)", (("train_loss", "train"), ("val_loss", "validation"))),
+    (
+        "accuracy",
+        (
+            ("train_pixel_accuracy", "pixels, train"),
+            ("val_pixel_accuracy", "pixels, validation"),
+            ("train_mean_accuracy", "class mean, train"),
+            ("val_mean_accuracy", "class mean, validation"),
+        ),
+    ),
+    ("mean IoU", (("train_mean_iou", "train"), ("val_mean_iou", "validation"))),
+)
+_STYLES = {"train": ".--", "validation": ".-"}
+_COLORS = {
+    "train": "#b0761a",
+    "validation": "#1f5fbf",
+    "class mean, train": "#8a5a9e",
+    "class mean, validation": "#2f8f5b",
+}
+_LARGEST_NAMED = 40  # classes: more names than that cannot be read
+_FONT, _SCALE, _CELL = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 22
+
+
+def write_curves(run: Run) -> None:
+    """Draws history.csv to curves.png: loss, accuracy and mean IoU over steps; nothing without rows."""
+    rows = run.read_history()
+    if not rows:
+        return
+    # Here, because it takes a while. Figure and canvas without pyplot: no display, no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for axes, (title, curves) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
+        for column, label in curves:
+            points = [(row["step"], row[column]) for row in rows if row[column] is not None]
+            if points:
+                part = label.removeprefix("pixels, ")
+                style = _STYLES[label.split(", ")[-1]]
+                axes.plot(*zip(*points, strict=True), style, label=label, color=_COLORS[part])
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+        if title != "loss (nats)":
+            axes.set_ylim(0, 1)
+    png = io.BytesIO()
+    canvas.print_png(png)
+    files.write_bytes(run.curves, png.getvalue())
+
+
+def confusion_image(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """A confusion matrix to look at: each row is a class of the truth, dark where its pixels went.
+
+    Args:
+      counts: int (C, C) or (C, C + 1), rows = truth; a row is shown as shares of its sum.
+      class_names: written beside rows and above columns, where there are few enough to read.
+
+    Returns:
+      uint8 (H, W, 3) RGB.
+    """
+    counts = np.asarray(counts)[:, : len(counts)]
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    # Square root: a confusion of a few percent should be seen.
+    tone = np.sqrt(shares)[..., None]
+    cells = (255 + tone * (np.array([8, 48, 107]) - 255)).astype(np.uint8)
+    named = len(class_names) <= _LARGEST_NAMED
+    cell = _CELL if named else max(2, 640 // len(class_names))
+    matrix = cells.repeat(cell, axis=0).repeat(cell, axis=1)
+    if not named:
+        return matrix
+    matrix[::cell] = matrix[:, ::cell] = 225
+    room = max(cv2.getTextSize(name, _FONT, _SCALE, 1)[0][0] for name in class_names) + 12
+    left = _names(class_names, room, to_the_right=True)
+    # Columns in the same order: turned, names run upwards from the matrix.
+    top = np.rot90(_names(class_names, room, to_the_right=False))
+    corner = np.full((room, room, 3), 255, np.uint8)
+    return np.concatenate([np.concatenate([corner, top], 1), np.concatenate([left, matrix], 1)], axis=0)
+
+
+def _names(names: Sequence[str], width: int, *, to_the_right: bool) -> np.ndarray:
+    """One name a row of cells: uint8 (len(names) * _CELL, width, 3)."""
+    picture = np.full((len(names) * _CELL, width, 3), 255, np.uint8)
+    for number, name in enumerate(names):
+        text_width = cv2.getTextSize(name, _FONT, _SCALE, 1)[0][0]
+        place = (width - 6 - text_width if to_the_right else 6, (number + 1) * _CELL - 7)
+        cv2.putText(picture, name, place, _FONT, _SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+    return picture

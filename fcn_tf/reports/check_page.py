@@ -1,0 +1,156 @@
+"""The pictures and the page of --mode=check: each class where it is largest, each finding with an example."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fcn_tf.data import palette
+from fcn_tf.data.base import Dataset, Example
+from fcn_tf.data.datasets import pairs
+from fcn_tf.data.masks import histogram
+from fcn_tf.data.quality.checks import Split
+from fcn_tf.data.quality.findings import Finding, some
+from fcn_tf.errors import UserError
+from fcn_tf.io import files, images
+from fcn_tf.reports import html
+
+_SIDE = 320  # pixels, of the pictures on the page
+_TURNED_SHOWN = 2  # masks of which both readings are shown; two make a row
+
+
+def write(
+    folder: str,
+    *,
+    title: str,
+    summary: dict[str, Any],
+    findings: list[Finding],
+    splits: dict[str, Split],
+    shares: dict[str, dict[str, dict[int, int]]],
+    dataset: Dataset | None,
+) -> str:
+    """Writes index.html and its pictures.
+
+    Args:
+      folder: where to.
+      title: the headline.
+      summary: the content of check.json.
+      findings: errors first.
+      splits: what was looked at.
+      shares: from `checks.find`.
+      dataset: one of the splits, loaded; None if the classes are not known.
+
+    Returns:
+      The path of the page.
+    """
+    colors = dataset.spec.colors if dataset else ()
+    classes = [{**row, "color": tuple(map(int, colors[row["id"]]))} for row in summary.get("classes", [])]
+    page = html.render(
+        "check.html",
+        title=title,
+        summary=summary,
+        classes=classes,
+        legend=[],
+        subtitle=", ".join(f"{count} pairs in {name}" for name, count in summary["pairs"].items()),
+        findings=_finding_cards(findings, splits, folder),
+        cards=_class_cards(splits, shares, dataset, folder),
+    )
+    path = files.join(folder, "index.html")
+    files.write_bytes(path, page)
+    return path
+
+
+def _class_cards(
+    splits: dict[str, Split], shares: dict[str, dict[str, dict[int, int]]], dataset: Dataset | None, folder: str
+) -> list[dict[str, Any]]:
+    """A card for each class: the example that shows most of it."""
+    if dataset is None:
+        return []
+    spec = dataset.spec
+    examples = {e.label: e for split in splits.values() for e in split.examples}
+    most: dict[int, tuple[int, str]] = {}  # class: pixels and mask of where it is largest
+    for share in shares.values():
+        for path, pixels in share.items():
+            for label, count in pixels.items():
+                most[label] = max(most.get(label, (0, "")), (count, path), key=lambda each: each[0])
+
+    def card(number: int) -> dict[str, Any] | None:
+        path = most[number][1]
+        try:
+            picture, label = dataset.read(examples[path])
+        except UserError:
+            return None  # a finding says so
+        shown = {"photo": picture, "mask": palette.colorize(label, spec.colors, spec.ignore_label)}
+        return _card(f"class {number}: {spec.class_names[number]}", f"most in {path}", shown, folder, f"class_{number}")
+
+    with ThreadPoolExecutor() as pool:  # decoding and encoding leave the interpreter alone
+        made = list(pool.map(card, [number for number in range(spec.num_classes) if number in most]))
+    return [each for each in made if each is not None]
+
+
+def _finding_cards(findings: list[Finding], splits: dict[str, Split], folder: str) -> list[dict[str, Any]]:
+    """A card for each finding, with its first example where that can be read."""
+    examples = {path: e for split in splits.values() for e in split.examples for path in (e.image, e.label) if path}
+    ways = {path: photo.orientation for split in splits.values() for path, photo in split.photos.items()}
+    cards = []
+    for number, finding in enumerate(findings):
+        known = [examples[path] for path in finding.files if path in examples]
+        if finding.kind == "exif_unsure":
+            shown: dict[str, np.ndarray] = {}
+            for example in known[:_TURNED_SHOWN]:
+                shown |= _both_readings(example, ways[example.image])
+        else:
+            shown = _pair(known[0]) if known else {}
+        card = _card(f"{finding.severity}: {finding.kind}", finding.means, shown, folder, f"finding_{number}")
+        cards.append({**card, "mend": finding.mend, "commands": finding.commands, "files": some(finding.files)})
+    return cards
+
+
+def _pair(example: Example) -> dict[str, np.ndarray]:
+    """Photo and mask by caption, those that can be read."""
+    shown = {}
+    for kind, path in (("photo", example.image), ("mask", example.label)):
+        try:
+            data = pairs.read_bytes(path or "")
+            shown[kind] = (
+                images.decode_image(data, name="") if kind == "photo" else _visible(histogram.decode(data, name="")[0])
+            )
+        except UserError:
+            continue
+    return shown
+
+
+def _both_readings(example: Example, orientation: int) -> dict[str, np.ndarray]:
+    """The photo under its mask as it is, and turned as the photo is, by caption."""
+    shown = _pair(example)
+    if len(shown) < 2:
+        return shown
+    mask = Image.fromarray(shown["mask"])
+    turned = np.asarray(mask.transpose(Image.Transpose[images.TURNS[orientation]]))
+    halves = {"as it is": shown["mask"], "turned": turned}
+    return {
+        f"{example.name}: mask {reading}": (shown["photo"] // 2 + pixels // 2).astype(np.uint8)
+        for reading, pixels in halves.items()
+    }
+
+
+def _visible(pixels: np.ndarray) -> np.ndarray:
+    """Stored values in colours that differ, whatever they are."""
+    _, places = np.unique(pixels, return_inverse=True)
+    return palette.colorize(places.reshape(pixels.shape) % 256, palette.distinct_colors(256))
+
+
+def _card(name: str, caption: str, shown: dict[str, np.ndarray], folder: str, stem: str) -> dict[str, Any]:
+    pictures, width, height = [], 1, 1
+    for place, (kind, pixels) in enumerate(shown.items()):
+        small = Image.fromarray(pixels)
+        small.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST if kind == "mask" else Image.Resampling.BOX)
+        width, height = small.size
+        data = io.BytesIO()
+        small.save(data, "PNG")
+        file = f"{stem}_{kind if kind in ('photo', 'mask') else place}.png"
+        files.write_bytes(files.join(folder, file), data.getvalue())
+        pictures.append({"file": file, "caption": kind})
+    return {"name": name, "caption": caption, "width": width, "height": height, "pictures": pictures}

@@ -1,0 +1,174 @@
+"""report.html: an evaluation as one page that needs no server, no network and no other file."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fcn_tf.data.base import DatasetSpec
+from fcn_tf.io import images
+from fcn_tf.metrics import confusion
+from fcn_tf.metrics.per_image import Shown
+from fcn_tf.reports import charts, html
+
+_HEADLINE = {
+    "mean_iou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "frequency_weighted_iou": "frequency-weighted IoU",
+    "scene_parsing_score": "SceneParsing score",
+}
+_LARGEST_TABLE = 25  # classes; beyond, the confusion matrix is a picture
+_CONFUSIONS = 12  # rows of the table of confusions
+_NO_CLASS = "(no class)"
+
+
+def build(
+    summary: dict[str, Any],
+    counts: np.ndarray,
+    spec: DatasetSpec,
+    *,
+    best: Sequence[Shown] = (),
+    worst: Sequence[Shown] = (),
+    flags: dict[str, Any] | None = None,
+) -> bytes:
+    """Makes the page.
+
+    Args:
+      summary: the content of metrics.json.
+      counts: int64 (C, C) or (C, C + 1), rows = truth.
+      spec: of the data set.
+      best: images to show, most extreme first.
+      worst: likewise; those are not shown again among the best.
+      flags: of the run's training, by name.
+
+    Returns:
+      UTF-8 HTML.
+    """
+    named = {shown.name for shown in worst}
+    boundary = summary.get("boundary")
+    shown = counts.copy()
+    if spec.ignore_label is not None and 0 <= spec.ignore_label < len(shown):
+        shown[spec.ignore_label] = 0
+    small = len(shown) <= _LARGEST_TABLE
+    return html.render(
+        "report.html",
+        title=f"{spec.name} {summary['split']}: {summary['images']} images",
+        subtitle=summary.get("model") or f"label images in {summary.get('predictions')}",
+        headline=_headline(summary),
+        comparison=summary.get("comparison"),
+        classes=_classes(summary, spec),
+        trimap=boundary["trimap_iou"] if boundary else None,
+        matrix=_matrix(shown, spec) if small else None,
+        matrix_picture=None
+        if small
+        else _uri(images.encode_png(charts.confusion_image(shown, spec.class_names)), "png"),
+        confusions=_confusions(shown, spec),
+        groups=[
+            {"title": "Worst images", "cards": [_card(each) for each in worst]},
+            {"title": "Best images", "cards": [_card(each) for each in best if each.name not in named]},
+        ],
+        rules=_rules(summary),
+        facts={**_facts(summary), **{f"--{name}": value for name, value in (flags or {}).items()}},
+    )
+
+
+def _headline(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    rules = confusion.in_short(summary)
+    tiles = [
+        {"name": name, "value": summary[key], "interval": summary["intervals"].get(key), "rule": rules[key]}
+        for key, name in _HEADLINE.items()
+    ]
+    if summary.get("boundary"):
+        value = summary["boundary"]["bf"]
+        tiles.append({"name": "boundary F1 (BF)", "value": value, "interval": None, "rule": rules["bf"]})
+    return tiles
+
+
+def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]:
+    """A row a class; shares are of all counted pixels."""
+    pixels = max(summary["pixels"], 1)
+    outlines = summary["boundary"]["bf_per_class"] if summary.get("boundary") else {}
+    return [
+        {
+            "id": row["id"],
+            "name": row["name"],
+            "color": tuple(map(int, spec.colors[row["id"]])),
+            "values": {
+                "iou": row["iou"],
+                "accuracy": row["accuracy"],
+                "dice": row["dice"],
+                **({"bf": outlines[row["name"]]} if outlines else {}),
+                "true": row["pixels"] / pixels,
+                "predicted": row["predicted_pixels"] / pixels,
+            },
+        }
+        for row in summary["per_class"]
+    ]
+
+
+def _matrix(counts: np.ndarray, spec: DatasetSpec) -> dict[str, Any]:
+    """Rows of shares of the class's true pixels, None where the class is not in the truth."""
+    names = list(spec.class_names)
+    if counts[:, len(names) :].any():
+        names.append(_NO_CLASS)
+    totals = counts.sum(1)
+    rows = [
+        {"name": name, "shares": (counts[i] / totals[i]).tolist() if totals[i] else None, "number": i}
+        for i, name in enumerate(spec.class_names)
+        if i != spec.ignore_label
+    ]
+    return {"columns": names, "rows": rows}
+
+
+def _confusions(counts: np.ndarray, spec: DatasetSpec) -> list[dict[str, Any]]:
+    """The cells off the diagonal with most pixels."""
+    names = [*spec.class_names, _NO_CLASS]
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
+    return [
+        {
+            "truth": names[row],
+            "prediction": names[column],
+            "pixels": int(wrong[row, column]),
+            "share": wrong[row, column] / counts[row].sum(),
+            "of_errors": wrong[row, column] / wrong.sum(),
+        }
+        for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True)
+        if wrong[row, column]
+    ]
+
+
+def _card(shown: Shown) -> dict[str, Any]:
+    return {
+        "name": shown.name,
+        "caption": f"mean IoU {shown.mean_iou:.1%}, pixel accuracy {shown.pixel_accuracy:.1%}",
+        "width": shown.size[0],
+        "height": shown.size[1],
+        "pictures": [
+            {"caption": caption, "uri": _uri(data, "png" if data.startswith(b"\x89PNG") else "jpeg")}
+            for caption, data in shown.pictures.items()
+        ],
+    }
+
+
+def _rules(summary: dict[str, Any]) -> list[str]:
+    """How the numbers came about."""
+    rules = [summary["rules"], f"Intervals: {summary['intervals']['rules']}"]
+    rules += [summary["boundary"]["rules"]] if summary.get("boundary") else []
+    return rules + [each["rules"] for each in summary["conventions"].values()]
+
+
+def _facts(summary: dict[str, Any]) -> dict[str, Any]:
+    """What this evaluation was asked, and what it took."""
+    facts = {**summary.get("settings", {})}
+    for key in ("loss", "seconds", "images_per_second"):
+        if summary.get(key) is not None:
+            facts[key.replace("_", " ")] = f"{summary[key]:.4g}"
+    return facts | {"ignored label": summary["ignore_label"], "counted pixels": f"{summary['pixels']:,}"}
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,207 @@
+"""Exact resume: every variable of a training, saved so that a kill at any moment loses nothing older."""
+
+import contextlib
+import json
+import re
+from collections.abc import Collection, Iterable
+
+import keras
+import tensorflow as tf
+
+from fcn_tf.errors import UserError
+from fcn_tf.io import files
+from fcn_tf.io.run_dir import checkpoint_steps
+
+KEPT = 2
+_FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d{5}-of-\d{5})|notes-(\d+)\.json")
+
+
+class Checkpoints:
+    """The checkpoints of one run, named ckpt-STEP: the newest two are kept, and the best one.
+
+    The variables are saved as one flat list: `tf.train.Checkpoint(model=..., optimizer=...)` would leave the
+    dropout seeds out. Such a list depends on its order, so paths and shapes are stored beside it and must agree
+    when it is read.
+
+    Args:
+      folder: where they lie.
+      variables: Keras variables: the model's, then the optimiser's.
+      writer: False on every worker but the chief, which then only restores.
+    """
+
+    def __init__(self, folder, variables, *, writer=True):
+        self._folder = folder
+        self._variables = variables
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._layout = tf.Variable(_layout(variables), dtype=tf.string, trainable=False, name="layout")
+        state = {f"v{i:04d}": variable.value for i, variable in enumerate(variables)}
+        self._checkpoint = tf.train.Checkpoint(step=self._step, layout=self._layout, **state)
+        self._checkpoint.save_counter.assign_add(0)  # makes it: TensorFlow expects one when it restores
+        self._writer = writer
+        if writer and files.is_dir(folder):
+            sweep(folder)
+            _list_again(folder)
+
+    @property
+    def latest(self):
+        """Path of the newest complete checkpoint, or None."""
+        steps = checkpoint_steps(self._folder)
+        return self._path(steps[-1]) if steps else None
+
+    def save(self, step: int, notes: dict | None = None, *, best: int | None = None) -> None:
+        """Saves the state after `step` steps, on the worker that writes, and removes all but those to keep.
+
+        Args:
+          step: how many steps were taken.
+          notes: what else belongs to that state, for `notes` to give back; a dict that JSON can hold.
+          best: the step of a checkpoint to keep beside the newest, if there is one.
+
+        Raises:
+          FloatingPointError: if a variable is not finite; what was saved before is kept.
+          UserError: if the disk is full or refuses it; then nothing of it is left, and what was saved before is kept.
+        """
+        if not self._writer:
+            return
+        if (path := not_finite(self._variables)) is not None:
+            raise FloatingPointError(path)
+        self._step.assign(step)
+        try:
+            # First: a checkpoint that is there has its notes. Notes alone go with the next save.
+            files.write_bytes(self._notes_path(step), json.dumps(notes or {}).encode())
+            self._checkpoint.write(self._path(step))
+        except (OSError, tf.errors.OpError) as error:
+            reason = files.refusal(error)
+            if reason is None:
+                raise
+            self._discard(step)
+            rest = f"continue from {self.latest}" if self.latest else "start again: no checkpoint was saved before"
+            raise UserError(
+                f"the checkpoint of step {step} cannot be saved in {self._folder} ({reason}); mend that, as by making "
+                f"room, and run the same command to {rest}."
+            ) from None
+        self.prune(best=best)
+
+    def prune(self, *, best: int | None = None) -> None:
+        """Removes, on the worker that writes, all checkpoints but the newest two and that of step `best`."""
+        if self._writer:
+            steps = checkpoint_steps(self._folder)
+            self._keep([each for each in steps if each in (*steps[-KEPT:], best)])
+
+    def drop_after(self, step: int) -> list[int]:
+        """Removes the checkpoints past `step`, on the worker that writes; returns their steps."""
+        steps = checkpoint_steps(self._folder)
+        dropped = [each for each in steps if each > step]
+        if not self._writer or not dropped:
+            return []
+        self._keep([each for each in steps if each <= step])
+        return dropped
+
+    def _keep(self, steps: Collection[int]) -> None:
+        """Removes the files of all other checkpoints, and of halves of one."""
+        found = {name: match for name in files.list_dir(self._folder) if (match := _FILE.fullmatch(name))}
+        others = {name: match for name, match in found.items() if int(match[1] or match[3]) not in steps}
+        # The index first: without it the rest is no checkpoint, so a kill leaves none that only looks whole.
+        for name in sorted(others, key=lambda name: others[name][2] != "index"):
+            files.remove(files.join(self._folder, name))
+        _list_again(self._folder)
+
+    def _discard(self, step):
+        """Removes what there is of a save that failed: it may look whole, and it fills the disk."""
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            for name in files.list_dir(self._folder):
+                if name.startswith(f"ckpt-{step}.") or name == f"notes-{step}.json":
+                    files.remove(files.join(self._folder, name))
+            sweep(self._folder)
+
+    def notes(self, step):
+        """What was saved with the checkpoint of `step`; empty if nothing was, or it cannot be read."""
+        path = self._notes_path(step)
+        try:
+            return json.loads(files.read_bytes(path)) if files.exists(path) else {}
+        except (OSError, ValueError):
+            return {}  # the variables are what counts
+
+    def _path(self, step: int) -> str:
+        return files.join(self._folder, f"ckpt-{step}")
+
+    def _notes_path(self, step):
+        return files.join(self._folder, f"notes-{step}.json")
+
+    def restore(self, step: int | None = None) -> int:
+        """Restores the checkpoint of `step`, or the newest one.
+
+        Returns:
+          The number of steps taken, 0 where there is no checkpoint.
+
+        Raises:
+          UserError: if it holds other variables than this network's, or is damaged.
+        """
+        path = self.latest if step is None else self._path(step)
+        if path is None:
+            return 0
+        try:
+            # Not tf.train.load_checkpoint, which asks whether this is a folder: ram:// says so of any name's beginning.
+            saved = tf.compat.v1.train.NewCheckpointReader(path)
+            layout = saved.get_tensor("layout/.ATTRIBUTES/VARIABLE_VALUE").decode()
+            if layout != _layout(self._variables):
+                raise UserError(
+                    f"{path} holds another network: {_difference(layout, _layout(self._variables))}; "
+                    "continue with the flags it was trained with, or give another --logs_dir."
+                )
+            self._checkpoint.restore(path).assert_consumed()
+        except (tf.errors.OpError, LookupError, RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{path} cannot be read ({reason}); remove {path}.* to continue from the checkpoint before it, if "
+                "there is one."
+            ) from None
+        return int(self._step.numpy())
+
+
+def sweep(folder: str) -> None:
+    """Removes what a kill in the middle of a save left behind, in a folder that no other process writes to.
+
+    That is what `files.sweep` takes, folders `ckpt-STEP_temp` and files `checkpoint.tmp` + 32 hex digits, as
+    TensorFlow names them. Links are left alone whatever their name, for neither makes any, and so is all else.
+    """
+    files.sweep(folder)
+    for name in files.list_dir(folder):
+        path = files.join(folder, name)
+        if files.is_link(path):
+            continue
+        if files.is_dir(path):
+            if re.fullmatch(r"ckpt-\d+_temp", name):
+                files.remove_tree(path)
+        elif re.fullmatch(r"checkpoint\.tmp[0-9a-f]{32}", name):
+            files.remove(path)
+
+
+def not_finite(variables: Iterable[keras.Variable]) -> str | None:
+    """The path of the first variable that holds a NaN or an infinity, or None."""
+    for variable in variables:
+        if variable.dtype.startswith(("float", "bfloat")):
+            if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
+                return variable.path
+    return None
+
+
+def _list_again(folder: str) -> None:
+    """Makes TensorFlow's list of checkpoints, the file `checkpoint`, name those that are there."""
+    names, path = [f"ckpt-{step}" for step in checkpoint_steps(folder)], files.join(folder, "checkpoint")
+    if names:
+        lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
+        files.write_bytes(path, ("\n".join(lines) + "\n").encode())
+    elif files.exists(path):
+        files.remove(path)
+
+
+def _layout(variables):
+    return json.dumps([[variable.path, list(variable.shape)] for variable in variables])
+
+
+def _difference(saved, current):
+    saved, current = ({path: shape for path, shape in json.loads(layout)} for layout in (saved, current))
+    for path in sorted(saved.keys() | current.keys()):
+        if saved.get(path) != current.get(path):
+            return f"{path} is {saved.get(path, 'absent')} there and {current.get(path, 'absent')} here"
+    return "the same variables in another order"

@@ -1,0 +1,204 @@
+"""Which tf.distribute strategy a run uses, and what the workers of several machines need of each other."""
+
+import contextlib
+import faulthandler
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+
+from fcn_tf.errors import UserError, WorkerLost
+from fcn_tf.training.interrupts import default_signals
+
+_PATIENCE = 600.0  # seconds until every worker must have come
+_PROBE = 1.0  # seconds between looks at who is there, and for an answer
+_CONNECTING = 120.0  # seconds for TensorFlow to connect workers that are all there
+_FAREWELL = 60.0  # seconds for the others to leave before the chief
+# What TensorFlow raises where another worker is gone; the second kind also for other reasons.
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
+_PERHAPS_LOST = (tf.errors.InternalError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+
+
+def choose_strategy() -> tf.distribute.Strategy:
+    """Several machines if TF_CONFIG is set, all GPUs if there is more than one, else the one device there is.
+
+    With TF_CONFIG it waits for the other workers, and says so. Call it before any other TensorFlow operation:
+    collectives cannot be set up later.
+
+    Raises:
+      UserError: if TF_CONFIG is not as it should be.
+      WorkerLost: if another worker does not come.
+    """
+    if config := os.environ.get("TF_CONFIG"):
+        try:
+            return _connect(tf.distribute.cluster_resolver.TFConfigClusterResolver())
+        except UserError:
+            raise
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"TF_CONFIG is {config!r} ({reason}); expected JSON such as "
+                '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}.'
+            ) from None
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def _connect(resolver) -> tf.distribute.Strategy:
+    # TensorFlow would wait itself, for an hour, in native code that keeps signals and Python's other threads out.
+    if elsewhere := _others(resolver):
+        port = _port(resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id))
+        await_workers(elsewhere, port)
+    # All workers were there a moment ago. Should one end right now: TensorFlow would wait and ignore SIGTERM.
+    faulthandler.dump_traceback_later(_CONNECTING, exit=True)
+    try:
+        with default_signals():
+            return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def others(strategy: tf.distribute.Strategy) -> list[str]:
+    """The addresses, each "host:port", of all workers but this one."""
+    return _others(strategy.cluster_resolver) if strategy.cluster_resolver else []
+
+
+def _others(resolver) -> list[str]:
+    cluster = resolver.cluster_spec()
+    own = resolver.task_type, resolver.task_id
+    jobs = [job for job in ("chief", "worker") if job in cluster.jobs]
+    if own[0] not in jobs:
+        return []
+    tasks = [(job, index) for job in jobs for index in cluster.task_indices(job)]
+    return [cluster.task_address(*task) for task in tasks if task != own]
+
+
+def await_workers(addresses: Sequence[str], port: int, *, patience: float = _PATIENCE) -> None:
+    """Returns once all other workers answer at once, each of which may wait in the same way, or be done with it.
+
+    Args:
+      addresses: theirs, each "host:port".
+      port: of this worker, where it answers meanwhile, and no longer afterwards.
+      patience: seconds to wait.
+
+    Raises:
+      UserError: if this worker's port is not free.
+      WorkerLost: if they are not there in time.
+    """
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    try:
+        # Nobody accepts: to be let in is answer enough.
+        server = socket.create_server(("", port), family=family, backlog=len(addresses) + 128, dualstack_ipv6=dual)
+    except OSError as error:
+        raise UserError(
+            f"TF_CONFIG gives this worker port {port}, which cannot be used ({error.strerror}); expected a free one: "
+            "end the program that has it, or name another port in every worker's TF_CONFIG."
+        ) from None
+    with server:
+        deadline = time.monotonic() + patience
+        said: list[str] = []
+        while absent := [address for address in addresses if not _answers(address)]:
+            if time.monotonic() > deadline:
+                raise WorkerLost(
+                    f"these workers of TF_CONFIG did not come within {patience / 60:g} minutes: {', '.join(absent)}; "
+                    "start all workers with the same command, each with its own index."
+                )
+            if absent != said:
+                print(f"waiting for the other workers: {', '.join(absent)}", flush=True)
+                said = absent
+            time.sleep(_PROBE)
+
+
+def _answers(address: str) -> bool:
+    host, _, _ = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), _port(address)), timeout=_PROBE) as connection:
+            # On one machine, a call to a port where nobody listens may happen to reach itself.
+            return connection.getsockname() != connection.getpeername()
+    except OSError:
+        return False
+
+
+def _port(address: str) -> int:
+    _, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise ValueError(f"{address!r} has no port")
+    return int(port)
+
+
+@contextlib.contextmanager
+def several_workers(strategy: tf.distribute.Strategy, resume_step: Callable[[], int]) -> Iterator[None]:
+    """Surrounds what workers do together: notices when one is lost, and lets the chief leave last.
+
+    Args:
+      strategy: that of this worker; nothing is done where it is alone.
+      resume_step: gives the step of the newest checkpoint.
+
+    Raises:
+      WorkerLost: instead of what TensorFlow raises when another worker is gone.
+    """
+    elsewhere = others(strategy)
+    try:
+        yield
+    except (*_LOST, *_PERHAPS_LOST) as error:
+        if not elsewhere or not is_lost_worker(error):
+            raise
+        raise WorkerLost(
+            f"lost another worker ({', '.join(elsewhere)}); restart all workers with the same command: training "
+            f"resumes at step {resume_step()}."
+        ) from None
+    # The others would look for it, for twenty seconds, to say goodbye.
+    deadline = time.monotonic() + _FAREWELL
+    while is_chief(strategy) and time.monotonic() < deadline and any(map(_answers, elsewhere)):
+        time.sleep(_PROBE / 10)
+
+
+def is_lost_worker(error: tf.errors.OpError) -> bool:
+    """Whether an error of a collective operation means that another worker is gone."""
+    return isinstance(error, _LOST) or bool(re.search("collective|coordination|remote target", str(error), re.I))
+
+
+def summing(strategy: tf.distribute.Strategy) -> Callable[[Sequence[int]], list[int]]:
+    """Makes a function that adds up what each worker gives it, once for each of its replicas; all must call it."""
+
+    @tf.function
+    def total(numbers):
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, args=(numbers,)), axis=None)
+
+    return lambda numbers: total(tf.constant(numbers, tf.int64)).numpy().tolist()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the checkpoints, summaries and reports of the run."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    cluster = resolver.cluster_spec().as_dict()
+    return resolver.task_type == "chief" or ("chief" not in cluster and resolver.task_id == 0)
+
+
+def replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int, *, accumulate: int = 1) -> int:
+    """The images a step of one replica.
+
+    Args:
+      strategy: whose replicas share a batch.
+      batch_size: images a step over all replicas.
+      accumulate: in how many parts a replica computes its share.
+
+    Raises:
+      UserError: if `batch_size` cannot be split evenly.
+    """
+    replicas = strategy.num_replicas_in_sync
+    parts = replicas * accumulate
+    if batch_size % parts:
+        raise UserError(
+            f"--batch_size={batch_size} cannot be shared by {replicas} replicas"
+            f"{f' in --accumulate={accumulate} parts each' if accumulate > 1 else ''}; "
+            f"use a multiple of {parts}, such as {parts * max(1, round(batch_size / parts))}."
+        )
+    return batch_size // replicas

@@ -1,0 +1,240 @@
+"""How much memory a training step will take, or labelling a picture, and what would make it take less.
+
+A prediction from shapes, not a measurement: what is counted is written down at `activation_bytes`,
+`peak_bytes` and `Labelling`.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import keras
+
+from fcn_tf.errors import UserError
+from fcn_tf.models.build import stages
+from fcn_tf.models.layers import PatchConv2D
+
+_PROCESS = 700_000_000  # bytes: Python, TensorFlow, its threads and graphs, pictures read ahead
+# Measured on a CPU with fcn8s at full width (140 M parameters; conv6's kernel takes 411 MB), four crops of 224x224:
+# step by step the process grew by about that kernel's size, to 4.9 GB in one run and 5.2 in another in four steps.
+_COPIES = 4
+_IN_FLIGHT = 3  # tensors of the largest size while gradients flow: one coming, one going, one to work with
+_GRAIN = 32  # pixels: crops of other sizes than multiples of the coarsest stride are wasteful
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides how much memory a step takes.
+
+    Attributes:
+      batch_size: images of one replica.
+      image_size: side of the square crop.
+      accumulate: in how many parts the batch is computed.
+      recompute: whether the trunk's activations are computed twice instead of kept.
+    """
+
+    batch_size: int
+    image_size: int
+    accumulate: int = 1
+    recompute: bool = False
+
+
+def activation_bytes(model: keras.Model, image_size: int, *, recompute: bool = False) -> int:
+    """What one image of a batch holds at the worst moment of a step.
+
+    That is the output of every layer, kept for the backward pass, but of convolutions before a ReLU, which works in
+    place; the patches of each `PatchConv2D`; and a few tensors of the largest size, in flight. Of the trunk below what
+    its first learning layer looks at nothing is kept but the ends of stages. With `recompute` that is so for all of the
+    trunk, and the inside of one stage at a time is added.
+
+    Args:
+      model: from `build_model`.
+      image_size: side of the square crop.
+      recompute: see `Plan`.
+    """
+    shown = keras.Model(model.input, {layer.name: layer.output for layer in model.layers})
+    images = keras.KerasTensor((1, image_size, image_size, 3), model.input.dtype)
+    outputs = shown.compute_output_spec(images)
+    sizes = {name: math.prod(x.shape) * _BYTES[x.dtype] for name, x in outputs.items()}
+    rectified = {name.replace("relu", "conv") for name in sizes if name.startswith("relu")}
+    kept = {name: 0 if name in rectified else size for name, size in sizes.items()}
+    for layer in model.layers:
+        if isinstance(layer, PatchConv2D) and math.prod(layer.kernel_size) > 1:  # of one pixel: the input itself
+            patch = math.prod(layer.kernel_size) * layer.input.shape[-1]
+            kept[layer.name] += sizes[layer.name] // layer.filters * patch
+    insides = [[layer.name for layer in stage[:-1]] for stage in stages(model)]
+    trunk = [layer for stage in stages(model) for layer in stage]
+    first = next((i for i, layer in enumerate(trunk) if layer.trainable_variables), len(trunk))
+    below = {layer.name for layer in trunk[: max(first - 1, 0)]}  # but what that layer looks at
+    kept |= {name: 0 for names in insides for name in names if name in below}
+    if recompute:
+        kept["stage computed again"] = max(sum(kept.pop(name) for name in names) for names in insides)
+    return sum(kept.values()) + _IN_FLIGHT * max(sizes.values())
+
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def peak_bytes(model: keras.Model, plan: Plan) -> int:
+    """What the process holds at the worst moment of a step, on one device.
+
+    Besides activations: four bytes each for every parameter, and for those that learn a gradient and Adam's two
+    moments, and where parts are added up, the sum beside the gradient of a part; and copies of the largest variable.
+    """
+    return _peak(model, plan, activation_bytes(model, plan.image_size, recompute=plan.recompute))
+
+
+def _peak(model, plan, activations):
+    """`peak_bytes` where `activation_bytes` are known."""
+    every, trained = (
+        sum(math.prod(variable.shape) for variable in variables)
+        for variables in (model.variables, model.trainable_variables)
+    )
+    largest = max((math.prod(variable.shape) for variable in model.trainable_variables), default=0)
+    state = 4 * (every + (4 if plan.accumulate > 1 else 3) * trained + _COPIES * largest)
+    part = plan.batch_size // plan.accumulate
+    return _PROCESS + state + part * activations
+
+
+def report(
+    model: keras.Model, plan: Plan, available: int | None, *, replicas: int = 1, excluded: Collection[str] = ()
+) -> str:
+    """One line: what a step will take, and, where that is more than there is, what would do.
+
+    Args:
+      model: from `build_model`.
+      plan: of each replica.
+      available: bytes that one replica may take, or None where nobody knows.
+      replicas: how many share a batch.
+      excluded: flags that cannot be changed.
+    """
+    need = peak_bytes(model, plan)
+    line = f"memory: about {need / 1e9:.1f} GB at the peak of a step{' on each replica' if replicas > 1 else ''}"
+    if available is None:
+        return line
+    line += f", {available / 1e9:.1f} GB are there"
+    if need <= available:
+        return line
+    options = savings(model, plan, available, replicas=replicas, excluded=excluded)
+    if not options:
+        where = "; in another --logs_dir" if excluded else ":"
+        frozen = not any(layer.trainable_variables for stage in stages(model) for layer in stage)
+        less = "narrower --weights take" if frozen else "--freeze=trunk or narrower --weights take"
+        return f"{line}; that will not do, and nothing that can be changed here would{where} {less} less"
+    return f"{line}; that will not do, {' or '.join(options)} would"
+
+
+def savings(
+    model: keras.Model, plan: Plan, available: int, *, replicas: int = 1, excluded: Collection[str] = ()
+) -> list[str]:
+    """Flags each of which alone would bring a step into `available` bytes, with the mildest value of each.
+
+    Returns:
+      Such as ["--batch_size=4", "--recompute"]; --accumulate and --recompute together where neither does alone; empty
+      if nothing would do. The arguments are those of `report`.
+    """
+    found: dict[str, str] = {}
+    activations = functools.cache(functools.partial(activation_bytes, model))  # of many plans they are the same
+    for names, text, smaller in _smaller(plan, replicas):
+        alone = "+".join(names)
+        if alone not in found and not {*names} & {*excluded} and not (len(names) > 1 and {*names} & {*found}):
+            if _peak(model, smaller, activations(smaller.image_size, recompute=smaller.recompute)) <= available:
+                found[alone] = text
+    return list(found.values())
+
+
+class Labelling:
+    """How much memory it takes to label a picture with a model, beside the model and the picture.
+
+    For the part that is seen at once: twice the largest output of a layer, in float32 whatever the precision (a layer's
+    input and output, or what pixels are put together from), and its pixels a few times; with several views or a
+    filter, the sums and copies of the probabilities; a copy of the largest kernel. For the whole picture: the labels
+    and the overlay. TensorFlow also reserves, on a CPU, the patches of a whole convolution, of which it touches little.
+    Measured with `fcn8s` and `original`, tiny and full width, 4 to 151 classes, 1 to 16 million pixels: up to a quarter
+    less, up to 4 % more.
+
+    Args:
+      model: as `inference.Predictor` takes it.
+      scales: of the views that are averaged; () for one look.
+      filtered: whether probabilities are refined.
+    """
+
+    def __init__(self, model: keras.Model, *, scales: Collection[float] = (), filtered: bool = False):
+        side = 8 * _GRAIN
+        shown = keras.Model(model.input, {layer.name: layer.output for layer in model.layers})
+        outputs = shown.compute_output_spec(keras.KerasTensor((1, side, side, 3), model.input.dtype))
+        sizes = {name: 4 * math.prod(x.shape) / side**2 for name, x in outputs.items()}
+        held = 2 * max(sizes.values())
+        convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+        # Of the input's channels each position of the kernel, and the input itself, beside the output.
+        parts = {layer.name: (math.prod(layer.kernel_size) + 1) * layer.input.shape[-1] for layer in convolutions}
+        patches = (sizes[layer.name] * (1 + parts[layer.name] / layer.filters) for layer in convolutions)
+        views = 4 * model.output_shape[-1] * (3 * bool(scales) + 2 * filtered)
+        self._seen_bytes, self._reserved_bytes = (
+            (each + _PIXELS) * max((1, *scales)) ** 2 + views for each in (held, max(held, *patches))
+        )
+        self._kernel_bytes = 4 * max(math.prod(variable.shape) for variable in model.variables)
+
+    def need(self, height: int, width: int, *, window: int) -> tuple[int, int]:
+        """What a picture of this size takes in windows of this side (0: all at once): bytes held, bytes reserved."""
+        seen = min(height, window or height) * min(width, window or width)
+        held = max(seen * self._seen_bytes + self._kernel_bytes, height * width * _OVERLAY) + height * width * _LABELS
+        return int(held), int(max(held, seen * self._reserved_bytes + self._kernel_bytes))
+
+    def require(self, height: int, width: int, *, window: int, left: tuple[int | None, int | None], name: str) -> None:
+        """Asks for the memory before it is taken.
+
+        Args:
+          height: of the picture.
+          width: of the picture.
+          window: as for `need`.
+          left: bytes that may be held, and that may be reserved; None where nobody knows.
+          name: of the picture, for the error.
+
+        Raises:
+          UserError: if there is less; it names the largest --sliding_window that would do.
+        """
+        need = self.need(height, width, window=window)
+        if _fits(need, left):
+            return
+        sides = range(max(height, width) // _STEP * _STEP, 0, -_STEP)
+        side = next((side for side in sides if _fits(self.need(height, width, window=side), left, share=_SAFE)), None)
+        mend = f"add --sliding_window={side}" if side else "make it smaller, or let the program have more memory"
+        how = f"in windows of {window}" if window else "at once"
+        words = ("takes about {:.1f} GB, {:.1f} GB are free", "reserves about {:.1f} GB, {:.1f} GB may be reserved")
+        short = [
+            text.format(wanted / 1e9, there / 1e9)
+            for text, wanted, there in zip(words, need, left, strict=True)
+            if there is not None and wanted > there
+        ]
+        raise UserError(
+            f"{name}: labelling {width}x{height} pixels {how} {short[0]}; {mend}.",
+            flags=(f"--sliding_window={side}",) if side else (),
+        )
+
+
+_PIXELS = 40  # bytes: a pixel as uint8, float32 and float32 without the mean, its label, and some to spare
+_OVERLAY, _LABELS = 20, 4  # bytes a pixel, measured, of what predict draws; of labels
+_STEP = 128  # pixels: windows of other sides are not proposed
+_SAFE = 0.75  # of the memory, for a window that is proposed: there is less of it for the next picture, perhaps
+
+
+def _fits(need: tuple[int, int], left: tuple[int | None, int | None], *, share: float = 1.0) -> bool:
+    return all(there is None or wanted <= share * there for wanted, there in zip(need, left, strict=True))
+
+
+def _smaller(plan: Plan, replicas: int) -> Iterator[tuple[tuple[str, ...], str, Plan]]:
+    """(flags, how they are typed, the plan with them), for each flag from the mildest value on."""
+    for parts in range(plan.accumulate + 1, plan.batch_size + 1):
+        if plan.batch_size % parts == 0:
+            yield ("accumulate",), f"--accumulate={parts}", dataclasses.replace(plan, accumulate=parts)
+    if not plan.recompute:
+        yield ("recompute",), "--recompute", dataclasses.replace(plan, recompute=True)
+        one_by_one = dataclasses.replace(plan, recompute=True, accumulate=plan.batch_size)
+        yield ("accumulate", "recompute"), f"--accumulate={plan.batch_size} --recompute", one_by_one
+    for batch in range(plan.batch_size - plan.accumulate, 0, -plan.accumulate):
+        yield ("batch_size",), f"--batch_size={batch * replicas}", dataclasses.replace(plan, batch_size=batch)
+    for side in range((plan.image_size - 1) // _GRAIN * _GRAIN, 0, -_GRAIN):
+        yield ("image_size",), f"--image_size={side}", dataclasses.replace(plan, image_size=side)

@@ -1,0 +1,153 @@
+"""One optimiser step, on every replica: scores, loss, gradients, update.
+
+Which activations a step drops follows from the seed and its number (see models/layers.py), so nothing random is to be saved.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn_tf.data.base import DatasetSpec
+from fcn_tf.inference import evaluator
+from fcn_tf.models import layers
+from fcn_tf.models.build import is_trunk
+from fcn_tf.models.remat import forgetful
+from fcn_tf.training import losses
+from fcn_tf.training.interrupts import NO_VOTES
+
+
+class TrainingStep:
+    """Teaches a model one batch.
+
+    Args:
+      model: Keras model, (B, H, W, 3) RGB in [0, 255] -> float32 logits (B, H, W, C).
+      optimizer: a Keras optimiser, built.
+      strategy: in whose scope both were created.
+      loss: what is made small.
+      spec: of the data set trained on.
+      seed: of the dropout masks.
+      accumulate: in how many parts a replica computes its share of a batch, one after the other: the same gradient,
+        dropout aside, with the activations of one part in memory at a time.
+      recompute: whether to compute the trunk's activations again instead of keeping them (see models/remat.py).
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        strategy: tf.distribute.Strategy,
+        loss: losses.PixelLoss,
+        spec: DatasetSpec,
+        seed: int,
+        accumulate: int = 1,
+        recompute: bool = False,
+    ):
+        self._model, self._optimizer, self._strategy = model, optimizer, strategy
+        self._loss, self._spec, self._seed, self._accumulate = loss, spec, seed, accumulate
+        self._forward = forgetful(model) if recompute else model
+        self._parts = _parts(model)
+        self._function = tf.function(self._distributed)
+
+    def __call__(self, images, labels, *, number: int, log: bool, votes: Sequence[int] = NO_VOTES):
+        """Takes one step.
+
+        Args:
+          images: uint8 (B, H, W, 3), one such tensor a replica.
+          labels: int32 (B, H, W).
+          number: steps taken before.
+          log: whether the norms of the gradients are asked for.
+          votes: as of `Interrupts.votes`. They travel with the cells: no worker waits for others once more.
+
+        Returns:
+          (loss of the whole batch, {name of a curve: norm of the gradient}, int64 cells as of
+          `inference.confusion_cells`, int64 votes summed over replicas); the norms are 0 unless `log`.
+        """
+        rest = tf.constant(number, tf.int32), tf.constant(log), tf.constant(votes, tf.int64)
+        loss, squares, cells, summed = self._function(images, labels, *rest)
+        return float(loss), dict(zip(self._parts, np.sqrt(squares), strict=True)), cells, summed.numpy()
+
+    def graph(self, images, labels) -> tf.Graph:
+        """The graph of a step on such a batch."""
+        rest = tf.constant(0, tf.int32), tf.constant(True), tf.constant(NO_VOTES, tf.int64)
+        return self._function.get_concrete_function(images, labels, *rest).graph
+
+    def gradients(self, images, labels, number):
+        """This replica's share of the loss, its scaled gradient by trainable variable, and the confusion cells."""
+        context = tf.distribute.get_replica_context()
+        seed = tf.random.experimental.stateless_fold_in([self._seed, number], context.replica_id_in_sync_group)
+        add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)
+        if self._accumulate == 1:
+            return self._part(images, labels, seed, add_up, context.num_replicas_in_sync)
+
+        # Of the whole batch, first: in the loop each part divides by it, and replicas cannot meet in there.
+        weight = add_up(self._loss.weight(labels))
+        images, labels = (
+            tf.reshape(whole, (self._accumulate, whole.shape[0] // self._accumulate, *whole.shape[1:]))
+            for whole in (images, labels)
+        )
+
+        def add_part(i, loss, gradients, cells):
+            part_seed = tf.random.experimental.stateless_fold_in(seed, i)
+            part = self._part(images[i], labels[i], part_seed, lambda _: weight, context.num_replicas_in_sync)
+            more = [sum_ + gradient for sum_, gradient in zip(gradients, part[1], strict=True)]
+            return i + 1, loss + part[0], more, cells + part[2]
+
+        start = (
+            tf.constant(0),
+            tf.constant(0.0),
+            [tf.zeros(variable.shape, variable.dtype) for variable in self._model.trainable_variables],
+            tf.zeros(self._spec.num_classes**2 + 2, tf.int64),
+        )
+        # A loop, not its body so many times over: TensorFlow would start all of them at once.
+        return tf.while_loop(lambda i, *_: i < self._accumulate, add_part, start, parallel_iterations=1)[1:]
+
+    def _part(self, images, labels, seed, reduce, replicas):
+        """As `gradients`, of some images; `reduce` as `PixelLoss` takes it."""
+        # By hand: left to itself the tape follows frozen variables too, and gradients would go down to them.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in self._model.trainable_variables])
+            with layers.step_seed(seed):
+                logits = self._forward(tf.cast(images, tf.float32), training=True)
+            loss = self._loss(logits, labels, reduce=reduce, replicas=replicas)
+            scaled = self._optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self._model.trainable_variables)
+        return loss, gradients, evaluator.confusion_cells(logits, labels, self._spec)
+
+    def _distributed(self, images, labels, number, log, votes):
+        results = self._strategy.run(self._on_replica, args=(images, labels, number, log, votes))
+        # Already summed over the replicas: each holds the same.
+        return [self._strategy.experimental_local_results(result)[0] for result in results]
+
+    def _on_replica(self, images, labels, number, log, votes):
+        context = tf.distribute.get_replica_context()
+        loss, shares, cells = self.gradients(images, labels, number)
+        # Sums and no means: the loss was divided by the pixels of all replicas.
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, shares)
+        squares = tf.cond(log, lambda: self._squared_norms(gradients), lambda: tf.zeros(len(self._parts)))
+        self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
+        # One by one: replicas cannot sum tensors of different types together.
+        counts = tf.concat([cells, votes], 0)
+        loss, counts = (context.all_reduce(tf.distribute.ReduceOp.SUM, part) for part in (loss, counts))
+        return loss, squares, *tf.split(counts, [-1, votes.shape[0]])
+
+    def _squared_norms(self, gradients):
+        """Of the trunk's and of the new layers' gradient."""
+        scale = self._optimizer.scale_loss(tf.constant(1.0))
+        sums = [2 * tf.add_n([tf.nn.l2_loss(gradients[i]) for i in part]) for part in self._parts.values()]
+        return tf.cast(tf.stack(sums), tf.float32) / tf.square(scale)
+
+
+def _parts(model: keras.Model) -> dict[str, list[int]]:
+    """{name of the curve: which trainable variables}: do pretrained layers learn, and new ones?
+
+    Frozen layers are in none, and a part that is frozen altogether has no curve.
+    """
+    trunk = {variable.path for layer in model.layers if is_trunk(layer.name) for variable in layer.trainable_variables}
+    parts: dict[str, list[int]] = {"gradient_norm/vgg": [], "gradient_norm/new": []}
+    for i, variable in enumerate(model.trainable_variables):
+        parts["gradient_norm/vgg" if variable.path in trunk else "gradient_norm/new"].append(i)
+    return {name: part for name, part in parts.items() if part}

@@ -1,0 +1,175 @@
+"""folder and voc: layouts, splits, classes, and what is said about files that are not as they should be."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn_tf.data import datasets
+from fcn_tf.data.datasets import folder, voc
+from fcn_tf.errors import UserError
+
+
+def write(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **options)
+
+
+def fill(root, photos, labels, names=("a", "b"), mask=((0, 255), (255, 0)), suffix=""):
+    for name in names:
+        write(root / photos / f"{name}.jpg", np.full((2, 2, 3), 90))
+        write(root / labels / f"{name}{suffix}.png", mask)
+
+
+@pytest.mark.parametrize("labels", ["masks", "labels", "annotations"])
+def test_images_and_masks_are_split(tmp_path, labels):
+    fill(tmp_path, "images", labels, [f"{n}" for n in range(6)])
+    sizes = {split: len(datasets.load("folder", str(tmp_path), split)) for split in ("train", "validation", "all")}
+    assert sizes == {"train": 5, "validation": 1, "all": 6}
+    again = datasets.load("folder", str(tmp_path), "validation").examples
+    assert again == datasets.load("folder", str(tmp_path), "validation").examples
+    seeds = {datasets.load("folder", str(tmp_path), "validation", seed=seed).examples[0].name for seed in range(9)}
+    assert len(seeds) > 1
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        (("images/training", "annotations/training"), ("images/validation", "annotations/validation")),
+        (("images/train", "masks/train"), ("images/val", "masks/val")),
+        (("train/images", "train/masks"), ("val/images", "val/masks")),
+        (("train", "trainannot"), ("val", "valannot")),
+        (
+            ("images_prepped_train", "annotations_prepped_train"),
+            ("images_prepped_val", "annotations_prepped_val"),
+        ),
+    ],
+)
+def test_layouts_with_splits(tmp_path, train, validation):
+    fill(tmp_path, *train, ["a", "b", "c"])
+    fill(tmp_path, *validation, ["d"])
+    assert [e.name for e in datasets.load("folder", str(tmp_path), "train").examples] == ["a", "b", "c"]
+    assert [e.name for e in datasets.load("folder", str(tmp_path), "validation").examples] == ["d"]
+
+
+def test_name_and_name_msk(tmp_path):
+    fill(tmp_path, "bag_data", "bag_data_msk")
+    dataset = datasets.load("folder", str(tmp_path), "all", num_classes=2)
+    assert len(dataset) == 2 and dataset.spec.num_classes == 2
+    image, label = dataset.read(dataset.examples[0])
+    assert image.shape == (2, 2, 3)
+    np.testing.assert_array_equal(label, [[0, 1], [1, 0]])
+
+
+def test_masks_with_a_suffix(tmp_path):
+    fill(tmp_path, "images", "masks", suffix="_mask")
+    assert len(datasets.load("folder", str(tmp_path), "all")) == 2
+
+
+def test_classes_in_files(tmp_path):
+    fill(tmp_path, "images", "masks", mask=((0, 1), (1, 0)))
+    (tmp_path / "classes.txt").write_text("sea\nland\n")
+    assert datasets.load("folder", str(tmp_path), "all").spec.class_names == ("sea", "land")
+    (tmp_path / "classes.csv").write_text("name,r,g,b\nsea,0,0,255\nland,0,255,0\n")
+    assert datasets.load("folder", str(tmp_path), "all").spec.colors == ((0, 0, 255), (0, 255, 0))
+    fill(tmp_path, "images", "masks", mask=[[[0, 0, 255], [0, 255, 0]], [[0, 0, 255], [0, 0, 255]]])
+    dataset = datasets.load("folder", str(tmp_path), "all")
+    np.testing.assert_array_equal(dataset.read(dataset.examples[0])[1], [[0, 1], [0, 0]])
+    (tmp_path / "classes.csv").write_text("sea,0,0\n")
+    with pytest.raises(UserError, match="NAME,R,G,B"):
+        datasets.load("folder", str(tmp_path), "all")
+
+
+def test_unpaired_files_are_named_or_left_out(tmp_path):
+    fill(tmp_path, "images", "masks", ["a", "b"])
+    write(tmp_path / "images" / "lonely.jpg", np.zeros((2, 2, 3)))
+    with pytest.raises(UserError, match=r"lonely\.jpg.*--on_bad_example=skip"):
+        datasets.load("folder", str(tmp_path), "all")
+    assert len(datasets.load("folder", str(tmp_path), "all", on_bad_example="skip")) == 2
+
+
+def test_bad_examples_are_skipped_and_named(tmp_path, capsys):
+    fill(tmp_path, "images", "masks", ["a", "b", "c"])
+    (tmp_path / "images" / "b.jpg").write_bytes(b"\xff\xd8 broken")
+    write(tmp_path / "masks" / "c.png", [[0, 255, 0]])
+    dataset = datasets.load("folder", str(tmp_path), "all", on_bad_example="skip")
+    assert [e.name for e in dataset.examples] == ["a"]
+    said = capsys.readouterr().out
+    assert "skipped 2 of 3" in said and "b.jpg" in said and "c.png" in said
+
+
+@pytest.mark.parametrize("content", [(), ("photos",), ("a", "b")])
+def test_no_layout_says_which_are_known(tmp_path, content):
+    for name in content:
+        write(tmp_path / name / "x.png", [[0]])
+    with pytest.raises(UserError, match="trainannot.*--data_dir"):
+        folder.load(str(tmp_path), "train")
+
+
+def test_options_are_resolved_once(tmp_path):
+    fill(tmp_path, "images", "masks")
+    said = datasets.resolve("folder", str(tmp_path), num_classes=2)
+    assert said == {"num_classes": 2, "mask_values": "0,255", "mask_colors": "", "ignore_label": "none"}
+    assert datasets.resolve("folder", str(tmp_path), **said) == said
+    with pytest.raises(UserError, match="--num_classes is for --dataset=folder"):
+        datasets.load("camvid", str(tmp_path), "train", num_classes=2)
+
+
+def test_real_folders_as_they_are(shared):
+    for name, stored in (("bag", (0, 255)), ("isbi", (0, 255))):
+        root = shared / "data" / name
+        if not root.is_dir():
+            pytest.skip(f"needs {root}")
+        # Resolved before: looking at five hundred masks takes seconds.
+        said = {"num_classes": 2, "mask_values": "0,255", "ignore_label": "none"}
+        dataset = datasets.load("folder", str(root), "validation", **said)
+        assert dataset.rules.values == stored
+        image, label = dataset.read(dataset.examples[0])
+        assert image.shape[:2] == label.shape and set(np.unique(label)) == {0, 1}
+
+
+# ---- VOC
+
+
+def voc_files(root, lists, augmented=False):
+    for name, stems in lists.items():
+        path = root / "ImageSets" / "Segmentation" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{stem}\n" for stem in stems))
+        for stem in stems:
+            write(root / "JPEGImages" / f"{stem}.jpg", np.zeros((1, 3, 3)))
+            for masks_dir in ("SegmentationClass", "SegmentationClassAug")[: 1 + augmented]:
+                write(root / masks_dir / f"{stem}.png", [[0, 15, 255]])
+
+
+def test_voc(tmp_path):
+    voc_files(tmp_path / "VOCdevkit" / "VOC2012", {"train": ["a", "b"], "val": ["c"]})
+    dataset = voc.load(str(tmp_path), "train")
+    assert [e.name for e in dataset.examples] == ["a", "b"] and len(voc.load(str(tmp_path), "all")) == 3
+    np.testing.assert_array_equal(dataset.read(dataset.examples[0])[1], [[0, 15, 255]])
+    assert dataset.spec.class_names[15] == "person" and dataset.spec.colors[15] == (192, 128, 128)
+    assert dataset.spec.ignore_label == 255
+    with pytest.raises(UserError, match=r"test\.txt"):
+        voc.load(str(tmp_path), "test")
+
+
+def test_voc_with_the_augmented_list_never_trains_on_validation(tmp_path):
+    voc_files(tmp_path, {"train": ["a"], "val": ["c"], "train_aug": ["a", "b", "c"]}, augmented=True)
+    examples = voc.load(str(tmp_path), "train").examples
+    assert [e.name for e in examples] == ["a", "b"] and "SegmentationClassAug" in examples[0].label
+    assert "SegmentationClass/" in voc.load(str(tmp_path), "validation").examples[0].label
+
+
+def test_voc_with_colors_in_masks(tmp_path):
+    voc_files(tmp_path, {"train": ["a"], "val": ["b"]})
+    write(tmp_path / "SegmentationClass" / "a.png", [[[0, 0, 0], [192, 128, 128], [224, 224, 192]]])
+    dataset = voc.load(str(tmp_path), "train")
+    np.testing.assert_array_equal(dataset.read(dataset.examples[0])[1], [[0, 15, 255]])
+
+
+def test_voc_missing(tmp_path):
+    with pytest.raises(UserError, match="--data_dir"):
+        voc.load(str(tmp_path), "train")
+    voc_files(tmp_path, {"train": ["a"], "val": ["b"]})
+    (tmp_path / "SegmentationClass" / "a.png").unlink()
+    with pytest.raises(UserError, match=r"a\.png is listed but not there"):
+        voc.load(str(tmp_path), "train")

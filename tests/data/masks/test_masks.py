@@ -1,0 +1,186 @@
+"""masks: every way of storing classes in, class ids out, or one clear line."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fcn_tf.data.masks import histogram as stored
+from fcn_tf.data.masks import infer, notation
+from fcn_tf.data.masks.rules import MaskRules
+from fcn_tf.errors import UserError
+
+BINARY = MaskRules(values=(0, 255))
+IDS = MaskRules(values=(0, 1, 2), ignore=255)
+COLORS = MaskRules(colors=((0, 0, 0), (255, 0, 0), (0, 0, 255)))
+
+
+def encoded(pixels, form="PNG", mode=None, **options):
+    file = io.BytesIO()
+    picture = Image.fromarray(np.asarray(pixels, np.uint8))
+    (picture.convert(mode) if mode else picture).save(file, form, **options)
+    return file.getvalue()
+
+
+def labels(data, rules):
+    return rules.apply(*stored.decode(data, name="mask"), name="mask")
+
+
+def halves(first, second):
+    return np.repeat([[first] * 16 + [second] * 16], 32, axis=0)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM"])
+def test_0_255_in_every_lossless_format(form):
+    np.testing.assert_array_equal(labels(encoded([[0, 255], [255, 0]], form), BINARY), [[0, 1], [1, 0]])
+
+
+def test_0_1_and_ids_with_an_ignored_value():
+    found = labels(encoded([[0, 1], [2, 255]]), IDS)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, [[0, 1], [2, 255]])
+
+
+def test_sixteen_bits():
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 1000], [40000, 0]], np.uint16)).save(file, "PNG")
+    np.testing.assert_array_equal(labels(file.getvalue(), MaskRules((0, 1000, 40000))), [[0, 1], [2, 0]])
+
+
+def test_palette_gives_indices():
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([9, 9, 9, 200, 0, 0])
+    picture.putdata([0, 1])
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    np.testing.assert_array_equal(labels(file.getvalue(), IDS), [[0, 1]])
+
+
+def test_colors_with_alpha_and_a_mask_of_black_alone():
+    pixels = [[[0, 0, 0, 9], [255, 0, 0, 0]], [[0, 0, 255, 255], [0, 0, 0, 0]]]
+    np.testing.assert_array_equal(labels(encoded(pixels), COLORS), [[0, 1], [2, 0]])
+    np.testing.assert_array_equal(labels(encoded(np.zeros((1, 2, 3))), COLORS), [[0, 0]])
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_jpeg_noise_goes_to_the_nearest_class(quality):
+    found = labels(encoded(halves(0, 255), "JPEG", quality=quality), BINARY)
+    np.testing.assert_array_equal(found, halves(0, 1))
+    colors = np.array([(0, 0, 0), (255, 0, 0)])[halves(0, 1)]
+    found = labels(encoded(colors, "JPEG", quality=quality), COLORS)
+    assert (found == halves(0, 1)).mean() > 0.9 and found.max() <= 2
+
+
+def test_blended_edges_of_a_resized_mask():
+    edge = np.tile(np.linspace(0, 255, 20), (40, 1))
+    ramp = np.concatenate([np.zeros((40, 200)), edge, np.full((40, 200), 255)], axis=1)
+    found = labels(encoded(ramp), BINARY)
+    assert set(found.ravel()) == {0, 1} and found[0, 209] == 0 and found[0, 210] == 1
+
+
+def test_counting_alone_finds_what_decoding_finds():
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 1000], [40000, 0]], np.uint16)).save(file, "PNG")
+    for data in (encoded([[0, 7], [7, 255]]), encoded([[[255, 0, 0], [0, 0, 1]]]), file.getvalue()):
+        pixels, histogram = stored.decode(data, name="mask")
+        assert pixels.dtype == np.int32 and stored.count(data, name="mask") == histogram
+        values, counts = np.unique(pixels, return_counts=True)
+        assert histogram.counts == dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def message(data, rules):
+    with pytest.raises(UserError) as caught:
+        labels(data, rules)
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("mask: ")
+    return str(caught.value)
+
+
+def test_out_of_range_names_file_value_and_flag():
+    assert "holds 7 in 1 of 2 pixels" in message(encoded([[0, 7]]), IDS)
+    assert "--ignore_label=7" in message(encoded([[0, 7]]), IDS)
+    assert "128" in message(encoded([[0, 128, 255]]), BINARY)
+    assert "--mask_colors=000000,ff0000,0000ff,00ff00" in message(encoded([[[0, 255, 0]]]), COLORS)
+
+
+def test_off_by_one_names_the_flag():
+    assert "--mask_values=1-3" in message(encoded([[1, 2, 3]]), IDS)
+
+
+def test_ids_in_jpegs_and_colors_without_rules_are_refused():
+    assert "PNG" in message(encoded(halves(0, 2) + 3, "JPEG", quality=30), IDS)
+    assert "--mask_colors" in message(encoded([[[0, 255, 0]]]), IDS)
+
+
+def test_values_and_colors_as_flags():
+    assert notation.parse_values("0,255") == (0, 255)
+    assert notation.parse_values("0-3,9") == (0, 1, 2, 3, 9)
+    assert notation.format_values((0, 1, 2, 3, 9)) == "0-3,9"
+    assert notation.parse_colors("000000,#ff0000") == notation.parse_colors("0,0,0;255,0,0") == ((0, 0, 0), (255, 0, 0))
+    for parse, text in (
+        (notation.parse_values, "a"),
+        (notation.parse_values, "0,0"),
+        (notation.parse_values, "70000"),
+        (notation.parse_colors, "red"),
+        (notation.parse_colors, "1,2,300"),
+    ):
+        with pytest.raises(UserError):
+            parse(text)
+
+
+def discovered(*datas, **declared):
+    histograms = [stored.decode(data, name="mask")[1] for data in datas]
+    return infer.discover(histograms, infer.Declared(**declared), name="folder")
+
+
+def test_what_masks_mean_is_found_out():
+    assert discovered(encoded([[0, 255]])).values == (0, 255)
+    assert discovered(encoded([[0, 255]]), num_classes=2).values == (0, 255)
+    assert discovered(encoded(halves(0, 255), "JPEG")).values == (0, 255)
+    assert discovered(encoded([[0, 1]])).values == (0, 1)
+    found = discovered(encoded([[0, 1, 2, 255]]))
+    assert found.values == (0, 1, 2) and found.ignore == 255
+    assert discovered(encoded([[0, 128, 255]]), num_classes=3).values == (0, 128, 255)
+    assert discovered(encoded([[[255, 0, 0], [0, 0, 0]]])).colors == ((0, 0, 0), (255, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "declared", "flag"),
+    [
+        ([[0, 7]], {}, "--num_classes=8"),
+        ([[0, 100, 200]], {"num_classes": 2}, "--mask_values=0,100,200"),
+        ([[5, 5]], {}, "--num_classes=6"),
+        ([[[255, 0, 0], [0, 0, 0]]], {"num_classes": 3}, "--mask_colors"),
+        ([[0, 255]], {"num_classes": 3, "values": (0, 255)}, "--num_classes=3"),
+    ],
+)
+def test_what_is_not_clear_is_asked_for(pixels, declared, flag):
+    with pytest.raises(UserError, match=flag):
+        discovered(encoded(pixels), **declared)
+
+
+_SEEDS = (encoded([[0, 255]]), encoded([[[255, 0, 0]]]), encoded(halves(0, 255), "JPEG"))
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(_SEEDS), st.binary(max_size=40), st.integers(0, 900), st.sampled_from([BINARY, IDS, COLORS]))
+def test_any_bytes_give_a_mask_or_the_clear_error(seed, junk, position, rules):
+    data = seed[:position] + junk + seed[position + len(junk) :]
+    try:
+        found = labels(data, rules)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    assert found.dtype == np.int32 and set(np.unique(found)) <= {*range(rules.num_classes), rules.ignore_label}
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=30), st.sampled_from([BINARY, IDS]))
+def test_any_values_give_classes_or_the_clear_error(values, rules):
+    try:
+        found = labels(encoded([values]), rules)
+    except UserError:
+        return
+    assert set(np.unique(found)) <= {*range(rules.num_classes), rules.ignore_label}

@@ -1,0 +1,50 @@
+"""palette: class ids to colours that can be told apart."""
+
+import numpy as np
+import pytest
+
+from fcn_tf.data import palette
+
+_COLORS = ((255, 0, 0), (0, 0, 255))
+
+
+def test_colorize_by_hand():
+    painted = palette.colorize(np.array([[0, 1, 255]]), _COLORS, ignore_label=255)
+    assert painted.dtype == np.uint8
+    np.testing.assert_array_equal(painted, [[_COLORS[0], _COLORS[1], palette.IGNORED]])
+
+
+def test_an_ignored_class_is_painted_as_ignored():
+    painted = palette.colorize(np.array([[0, 1]], np.uint8), _COLORS, ignore_label=0)
+    np.testing.assert_array_equal(painted, [[palette.IGNORED, _COLORS[1]]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
+def test_colorize_takes_any_integers(dtype):
+    np.testing.assert_array_equal(palette.colorize(np.array([[1]], dtype), _COLORS), [[_COLORS[1]]])
+
+
+def test_distinct_colors():
+    colors = palette.distinct_colors(151)
+    assert len(set(colors)) == 151 and colors[:7] == palette.distinct_colors(7)
+    assert palette.IGNORED not in colors and (0, 0, 0) not in colors
+
+
+def test_overlay_blends_photo_and_class():
+    image = np.full((1, 2, 3), 100, np.uint8)
+    blended = palette.overlay(image, np.array([[0, 1]]), _COLORS, opacity=0.5)
+    np.testing.assert_array_equal(blended, [[[178, 50, 50], [50, 50, 178]]])
+    np.testing.assert_array_equal(palette.overlay(image, np.array([[0, 1]]), _COLORS, opacity=0.0), image)
+
+
+def test_errors_image_marks_wrong_pixels_alone():
+    image = np.full((1, 3, 3), 60, np.uint8)
+    shown = palette.errors_image(image, np.array([[0, 1, 255]]), np.array([[0, 0, 0]]), ignore_label=255)
+    np.testing.assert_array_equal(shown, [[[148] * 3, [220, 30, 30], [255] * 3]])
+
+
+def test_legend_shows_every_colour():
+    picture = palette.legend(("sky", "a class with a long name"), _COLORS, width=100)
+    assert picture.dtype == np.uint8 and picture.shape[1] >= 100
+    for color in _COLORS:
+        assert (picture == color).all(axis=-1).sum() > 100

@@ -1,0 +1,251 @@
+"""images: every kind of file in, RGB or class ids out, or one clear line."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fcn_tf.errors import UserError
+from fcn_tf.io import images
+
+_RED, _GREEN, _BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def _bytes(picture, form="PNG", **options):
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def _array(*rows):
+    return np.array(rows, np.uint8)
+
+
+def test_rgb_png_comes_back_exactly():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    decoded = images.decode_image(images.encode_png(pixels), name="x")
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+def test_greyscale_becomes_rgb():
+    decoded = images.decode_image(_bytes(Image.fromarray(_array([0, 200]))), name="x")
+    np.testing.assert_array_equal(decoded, [[[0, 0, 0], [200, 200, 200]]])
+
+
+def test_alpha_is_dropped_not_blended():
+    picture = Image.fromarray(np.array([[[10, 20, 30, 0], [40, 50, 60, 255]]], np.uint8))
+    np.testing.assert_array_equal(images.decode_image(_bytes(picture), name="x"), [[[10, 20, 30], [40, 50, 60]]])
+
+
+def test_grey_with_alpha():
+    picture = Image.fromarray(np.array([[[7, 0], [9, 255]]], np.uint8))
+    np.testing.assert_array_equal(images.decode_image(_bytes(picture), name="x"), [[[7] * 3, [9] * 3]])
+    np.testing.assert_array_equal(images.decode_label(_bytes(picture), name="x"), [[7, 9]])
+
+
+def test_sixteen_bit_grey_keeps_its_upper_byte():
+    picture = Image.fromarray(np.array([[0, 0x1234, 0xFFFF]], np.uint16))
+    decoded = images.decode_image(_bytes(picture), name="x")
+    np.testing.assert_array_equal(decoded[..., 0], [[0, 0x12, 0xFF]])
+
+
+def test_palette_gives_colours_for_photos_and_indices_for_labels():
+    picture = Image.fromarray(_array([0, 2, 1]), mode=None)
+    picture = picture.convert("P")
+    picture.putdata([0, 2, 1])
+    picture.putpalette([*_RED, *_GREEN, *_BLUE])
+    np.testing.assert_array_equal(images.decode_image(_bytes(picture), name="x"), [[_RED, _BLUE, _GREEN]])
+    np.testing.assert_array_equal(images.decode_label(_bytes(picture), name="x"), [[0, 2, 1]])
+
+
+def test_cmyk_jpeg():
+    picture = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # red
+    decoded = images.decode_image(_bytes(picture, "JPEG", quality=95), name="x")
+    assert decoded.shape == (8, 8, 3)
+    assert np.abs(decoded.astype(int) - _RED).max() < 10
+
+
+def test_exif_turn_is_applied_to_photos_and_not_to_labels():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn me by 90 degrees clockwise"
+    data = _bytes(Image.fromarray(_array([1, 2, 3])), exif=exif)
+    np.testing.assert_array_equal(images.decode_image(data, name="x")[..., 0], [[1], [2], [3]])
+    np.testing.assert_array_equal(images.decode_label(data, name="x"), [[1, 2, 3]])
+
+
+@pytest.mark.parametrize("form", ["WEBP", "BMP", "TIFF", "GIF", "PPM"])
+def test_other_formats(form):
+    data = _bytes(Image.new("RGB", (5, 3), _GREEN), form, **({"lossless": True} if form == "WEBP" else {}))
+    np.testing.assert_array_equal(images.decode_image(data, name="x"), np.full((3, 5, 3), _GREEN))
+
+
+def test_progressive_jpeg():
+    data = _bytes(Image.new("RGB", (16, 16), (90, 90, 90)), "JPEG", progressive=True)
+    assert np.abs(images.decode_image(data, name="x").astype(int) - 90).max() < 5
+
+
+def test_labels_of_every_depth():
+    ids = np.array([[0, 1, 150], [255, 7, 3]])
+    decoded = images.decode_label(images.encode_png(ids), name="x")
+    assert decoded.dtype == np.int32
+    np.testing.assert_array_equal(decoded, ids)
+    np.testing.assert_array_equal(images.decode_label(images.encode_png(ids * 100), name="x"), ids * 100)
+    two_valued = Image.fromarray(np.array([[True, False]]))
+    assert two_valued.mode == "1"
+    np.testing.assert_array_equal(images.decode_label(_bytes(two_valued), name="x"), [[1, 0]])
+
+
+def test_encode_png_uses_as_few_bits_as_it_can():
+    def mode(ids):
+        return Image.open(io.BytesIO(images.encode_png(np.array(ids)))).mode
+
+    assert mode([[255]]) == "L"
+    assert mode([[256]]).startswith("I;16")
+    with pytest.raises(ValueError, match="-1"):
+        images.encode_png(np.array([[-1]]))
+
+
+def test_labels_saved_as_grey_rgb_are_taken():
+    np.testing.assert_array_equal(
+        images.decode_label(images.encode_png(np.full((1, 2, 3), 9, np.uint8)), name="x"), [[9, 9]]
+    )
+
+
+def test_labels_coded_in_colours_are_refused():
+    data = images.encode_png(np.array([[_RED, _BLUE]], np.uint8))
+    with pytest.raises(UserError, match=r"mask\.png.*coded in colours.*class id"):
+        images.decode_label(data, name="mask.png")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html>", "begins with b'<!DOCTYP'"),
+        (images.encode_png(np.zeros((64, 64, 3), np.uint8))[:-30], "not a readable image"),
+        (images.encode_jpeg(np.zeros((64, 64, 3), np.uint8))[:400], "not a readable image"),
+    ],
+)
+def test_bad_files_get_one_line_that_names_them(data, reason):
+    for decode in (images.decode_image, images.decode_label):
+        with pytest.raises(UserError) as caught:
+            decode(data, name="folder/bad.jpg")
+        assert str(caught.value).startswith("folder/bad.jpg: ") and reason in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+_PNG = images.encode_png(np.arange(64).reshape(8, 8))
+
+
+@settings(max_examples=150)
+@given(st.binary(max_size=60), st.integers(0, len(_PNG)), st.booleans())
+def test_any_bytes_decode_or_get_the_clear_error(junk, position, of_png):
+    data = _PNG[:position] + junk + _PNG[position + len(junk) :] if of_png else junk
+    for decode, channels in ((images.decode_image, (3,)), (images.decode_label, ())):
+        try:
+            pixels = decode(data, name="x")
+        except UserError:
+            continue
+        assert pixels.shape[2:] == channels
+
+
+def _turned(orientation, form="JPEG"):
+    """A picture, twice as wide as high, whose EXIF data say how to turn it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "a maker whose name does not fit into the four bytes of an entry"
+    pixels = np.add.outer(np.arange(8) * 8, np.arange(16) * 4).astype(np.uint8)
+    return _bytes(Image.fromarray(pixels), form, exif=exif)
+
+
+def test_damaged_exif_costs_the_turn_and_not_the_photo():
+    data = _turned(6)
+    assert images.decode_image(data, name="x").shape[:2] == (16, 8)
+    assert images.probe_image(data, name="x")[:2] == ((16, 8), 6)
+    place = data.index(b"Exif\0\0") + 6
+    damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    assert images.decode_image(damaged, name="x").shape[:2] == (8, 16)
+    assert images.probe_image(damaged, name="x")[:2] == ((16, 8), 1)
+
+
+def test_a_large_picture_is_read_where_memory_allows():
+    data = _bytes(Image.new("L", (16000, 12000)), compress_level=1)  # beyond Pillow's own limit
+    assert images.decode_label(data, name="x").shape == (12000, 16000)
+
+
+def test_a_picture_beyond_the_memory_is_refused_before_it_is_decoded(monkeypatch):
+    data = _bytes(Image.new("L", (5000, 4000)), compress_level=1)
+    left = {"bytes": 100_000_000}
+    monkeypatch.setattr(images.machine, "memory_left", lambda: left["bytes"])
+    with pytest.raises(UserError, match=r"^x: decoding 5000x4000 pixels takes about 0.3 GB, 0.1 GB are free; .*"):
+        images.decode_image(data, name="x")
+    for left["bytes"] in (300_000_000, None):
+        assert images.decode_image(data, name="x").shape == (4000, 5000, 3)
+
+
+def test_memory_that_runs_out_all_the_same_is_no_damage(monkeypatch):
+    def fails(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "asarray", fails)
+    with pytest.raises(UserError, match="^x: there is not enough memory left to decode it; make it smaller"):
+        images.decode_label(_PNG, name="x")
+
+
+LIMITED = """
+import resource, sys
+from fcn_tf import files, images
+data = files.read_bytes(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (700_000_000, 700_000_000))
+for decode in (images.decode_image, images.decode_label, images.decode_mask, images.probe_image):
+    try:
+        decode(data, name="large.png")
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory there is")
+def test_a_process_with_little_memory_says_so_in_one_line(tmp_path):
+    (tmp_path / "large.png").write_bytes(_bytes(Image.new("RGB", (9700, 9700)), compress_level=1))
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "large.png")]
+    done = subprocess.run(command, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(large\.png: decoding 9700x9700 pixels takes about \d\.\d GB, .*\n){4}", done.stdout)
+
+
+def _outcome(decode, data):
+    try:
+        return decode(data, name="folder/bad.jpg")
+    except UserError as error:
+        assert str(error).startswith("folder/bad.jpg: ") and "\n" not in str(error)
+        return None
+
+
+# Pillow warns of some damage, which is not what is tested here.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_one_wrong_byte_anywhere_gives_a_picture_or_the_clear_error(form):
+    data = _turned(6, form)
+    for place in sorted({*range(min(len(data), 256)), *range(0, len(data), 7)}):
+        for flip in (1, 0x80, 0xFF):
+            damaged = data[:place] + bytes([data[place] ^ flip]) + data[place + 1 :]
+            pixels, label, mask = (
+                _outcome(decode, damaged) for decode in (images.decode_image, images.decode_label, images.decode_mask)
+            )
+            assert pixels is None or (pixels.dtype == np.uint8 and pixels.shape[2:] == (3,))
+            assert label is None or (label.dtype == np.int32 and label.ndim == 2)
+            assert mask is None or mask[0].ndim in (2, 3)
+            probed = _outcome(images.probe_image, damaged)
+            if probed is not None and pixels is not None:
+                (width, height), orientation, thumbnail = probed
+                assert pixels.shape[:2] == ((width, height) if orientation >= 5 else (height, width))
+                assert thumbnail.shape == (16, 17)

@@ -1,0 +1,72 @@
+"""Signals as requests; real processes are interrupted in test_trainer.py."""
+
+import signal
+import threading
+
+import pytest
+
+from fcn_tf.training.interrupts import NO_VOTES, Interrupts, decide, default_signals
+
+
+class Second(Exception):
+    pass
+
+
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def number(request):
+    """A signal that raises `Second` where nobody else handles it."""
+
+    def usual(*_):
+        raise Second
+
+    former = signal.signal(request.param, usual)
+    yield request.param
+    signal.signal(request.param, former)
+
+
+def test_the_first_signal_is_remembered_and_the_second_acts_as_usual(number):
+    with Interrupts() as interrupts:
+        assert interrupts.signal is None
+        signal.raise_signal(number)
+        assert interrupts.signal is signal.Signals(number)
+        with pytest.raises(Second):
+            signal.raise_signal(number)
+
+
+def test_afterwards_everything_is_as_it_was(number):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(ZeroDivisionError), Interrupts():
+        raise ZeroDivisionError
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    with pytest.raises(Second):
+        signal.raise_signal(number)
+
+
+def test_elsewhere_than_in_the_main_thread_nothing_happens(number):
+    seen = []
+
+    def elsewhere():
+        with Interrupts() as interrupts, default_signals():
+            seen.append(interrupts.signal)
+
+    before = signal.getsignal(number)
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [None] and signal.getsignal(number) is before
+
+
+def test_votes_add_up_to_one_decision(number):
+    with Interrupts() as one, Interrupts() as other:
+        signal.raise_signal(number)
+    assert one.signal is None and tuple(one.votes) == NO_VOTES and other.signal is number
+    assert decide([a + b for a, b in zip(one.votes, other.votes, strict=True)]) is number
+    assert decide(NO_VOTES) is None and decide([1, 2]) is signal.SIGINT
+
+
+def test_default_signals_are_the_systems_and_what_native_code_sets_meanwhile_is_undone(number):
+    before = signal.getsignal(number)
+    with default_signals():
+        assert signal.getsignal(number) is signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN)
+    assert signal.getsignal(number) is before

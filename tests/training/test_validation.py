@@ -1,0 +1,85 @@
+"""Which model is kept: the best on validation, and never one that diverged."""
+
+import math
+import os
+
+import numpy as np
+import pytest
+
+from fcn_tf.inference import evaluator
+from fcn_tf.io.run_dir import Run
+from fcn_tf.training.running_metrics import Window
+from fcn_tf.training.tensorboard import Summaries
+from fcn_tf.training.validation import Validation, save_model
+from tests import tiny_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(str(tmp_path))
+
+
+def validate(run, model, step, pairs=(([[0, 1, 2]], [[0, 1, 2]]),)):
+    summaries = Summaries(run, tiny_run.SPEC, enabled=False)
+    validation = Validation(model, tiny_run.dataset(pairs), run=run, summaries=summaries, chief=True)
+    window = Window(tiny_run.SPEC)
+    return validation(step, window, epoch=1.0, learning_rate=0.1, elapsed=1.0, stopped=lambda: None)
+
+
+def with_bias(*values):
+    model = tiny_run.color_model()
+    model.set_weights([model.get_weights()[0], np.array(values, np.float32)])
+    return model
+
+
+def kept_bias(run):
+    return evaluator.load_model(run).get_layer("pick").bias.numpy().tolist()
+
+
+def test_the_better_model_is_kept(run):
+    for step, bias, kept in ((1, [9, 0, 0], [9, 0, 0]), (2, [0, 0, 0], [0, 0, 0]), (3, [0, 9, 0], [0, 0, 0])):
+        validate(run, with_bias(*bias), step)
+        assert kept_bias(run) == kept
+    assert run.best_validation()["step"] == 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_that_diverged_is_never_the_best(run, value):
+    diverged = with_bias(value, value, value)
+    assert "step 1" in validate(run, diverged, 1)
+    assert not os.path.exists(run.model) and run.best_validation() is None
+    validate(run, with_bias(9, 0, 0), 2)
+    validate(run, diverged, 3, pairs=(([[0, 0, 0]], [[0, 0, 0]]),))  # all of it right, as NaN counts for class 0
+    assert run.read_history()[-1]["val_mean_iou"] == 1 and run.best_validation()["step"] == 2
+    assert kept_bias(run) == [9, 0, 0]
+
+
+def test_where_nothing_is_labelled_the_first_model_is_kept(run):
+    for step in (1, 2):
+        validate(run, with_bias(step, 0, 0), step, pairs=(([[0]], [[3]]),))
+    assert kept_bias(run) == [1, 0, 0] and run.best_validation() is None
+    assert run.read_history()[0]["val_loss"] is None
+
+
+def test_a_model_takes_the_place_of_a_link_and_not_of_what_it_points_to(run, tmp_path):
+    (tmp_path / "precious.keras").write_bytes(b"mine")
+    for name in ("model.keras", "model.keras.new.keras"):
+        (tmp_path / name).symlink_to("precious.keras")
+    save_model(tiny_run.color_model(), run.model)
+    assert (tmp_path / "precious.keras").read_bytes() == b"mine" and not math.isnan(sum(kept_bias(run)))
+    assert sorted(os.listdir(tmp_path)) == ["model.keras", "model.keras.new.keras", "precious.keras"]
+
+
+def test_a_failed_save_leaves_the_model_that_was_there(run, monkeypatch):
+    save_model(with_bias(1, 0, 0), run.model)
+    model = with_bias(2, 0, 0)
+
+    def save(path):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError("no room")
+
+    monkeypatch.setattr(model, "save", save)
+    with pytest.raises(OSError, match="no room"):
+        save_model(model, run.model)
+    assert kept_bias(run) == [1, 0, 0] and os.listdir(run.logs_dir) == ["model.keras"]
