@@ -1,10 +1,10 @@
 """Fully convolutional networks: `python main.py --mode=train`, `--mode=visualize`, ... (see --help)."""
 
-import importlib
 import signal
 import sys
 
 import flags
+from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 
@@ -16,8 +16,7 @@ def main(argv: list[str]) -> int:
         if config is None:
             return 0
         # Only now: a typing mistake should not wait for imports.
-        verb = importlib.import_module(f"fcn_tf.{config.mode}")
-        return verb.run(config)
+        return registry.resolve(registry.MODES[config.mode])(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.status

@@ -29,7 +29,7 @@ class Traced:
         self._product = contenders.Product(**options)
 
     def costs(self, steps: int) -> tuple[list[tuple[str, int, float]], list[float]]:
-        """As `fcn_tf.profiling.costs`, of so many steps after two that are spent on other things."""
+        """As `fcn_tf.training.profiling.costs`, of so many steps after two that are spent on other things."""
         import tensorflow as tf
 
         from fcn_tf.training import profiling

@@ -70,7 +70,8 @@ def summarize(rounds: list[turns.Round], peaks: dict[str, int], layers: list[net
     """The promised numbers, from seconds a step, bytes and the layers of the network."""
     flops = network.training_flops(layers, args.image_size, args.batch_size)
     matmul_flops = 2 * args.matmul_size**3
-    # The peak of the type that the processor multiplies in, which for bfloat16 may be float32 (fcn_tf/narrow.py).
+    # The peak of the type that the processor multiplies in, which for bfloat16 may be float32 (see
+    # models/mixed_precision.py).
     peak_of = {name: f"matmul_{name}" if f"matmul_{name}" in rounds[0] else "matmul_float32" for name in _TYPES}
     speedups = {name: turns.ratio(rounds, "twin", name) for name in _TYPES}
     # Of the peak within the same round: seconds a FLOP of the product over seconds a FLOP of the step.

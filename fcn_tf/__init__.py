@@ -3,15 +3,10 @@
 Public names load on first use (PEP 562), so `import fcn_tf` costs no TensorFlow.
 """
 
-import importlib
+from fcn_tf import registry
 
-_HOMES = {"build_model": "fcn_tf.models.build", "UserError": "fcn_tf.errors"}
+_NAMES = {"build_model": "fcn_tf.models.build:build_model", "UserError": "fcn_tf.errors:UserError"}
 
-__all__ = list(_HOMES)
+__all__ = list(_NAMES)
 __version__ = "0.1.0"
-
-
-def __getattr__(name):
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'fcn_tf' has no attribute {name!r}")
+__getattr__ = registry.lazy(__name__, _NAMES)

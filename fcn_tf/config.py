@@ -5,9 +5,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from fcn_tf import registry
 from fcn_tf.errors import UserError
 
-MODES = ("train", "visualize", "evaluate", "predict", "check", "prepare")
+MODES = tuple(registry.MODES)
 ALIASES = {"test": "evaluate"}
 DATASETS = ("shapes", "ade20k", "camvid", "voc", "folder", "records")
 ARCHS = ("original", "fcn8s")

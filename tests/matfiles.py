@@ -1,4 +1,4 @@
-"""Writes tiny MatConvNet .mat files of both layouts, by other means than fcn_tf.matconvnet.write."""
+"""Writes tiny MatConvNet .mat files of both layouts, by other means than fcn_tf.models.matconvnet.write."""
 
 import numpy as np
 import scipy.io

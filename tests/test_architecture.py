@@ -1,8 +1,7 @@
-"""The import law of ARCHITECTURE.md, whose list of rooms is read here; and the door: main.py, its flags."""
+"""The import law of ARCHITECTURE.md, whose picture and law are read here; and the door: main.py, its flags."""
 
 import ast
 import dataclasses
-import importlib
 import json
 import os
 import re
@@ -14,39 +13,47 @@ import numpy as np
 import pytest
 
 import flags
-from fcn_tf import config
-from fcn_tf.data import datasets
+from fcn_tf import config, registry
 from fcn_tf.io import images
 
 ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "ARCHITECTURE.md").read_text()
 BACKENDS = {"tensorflow": "tf", "keras": "keras"}
 
 
-def rooms_in_the_document():
-    """[(names of one line, "tf" | "keras" | "-"), ...] from the top down."""
-    text = (ROOT / "ARCHITECTURE.md").read_text()
-    block = re.search(r"^## Rooms\n.*?^```\n(.*?)^```", text, re.M | re.S)[1]
+def picture():
+    """{file or folder, without .py: "tf" | "keras" | "-"}."""
+    block = re.search(r"^## The picture\n.*?^```\n(.*?)^```", TEXT, re.M | re.S)[1]
     lines = [re.fullmatch(r"([\w./]+(?: [\w./]+)*)\s+(tf|keras|-)\s+\S.*", line) for line in block.splitlines()]
-    assert all(lines), "each line of the block is: ROOM.py [ROOM.py ...]  tf|keras|-  what for"
-    return [([name.removesuffix(".py").rstrip("/") for name in line[1].split()], line[2]) for line in lines]
+    assert all(lines), "each line of the picture is: FILE.py | FOLDER/ ...  tf|keras|-  what for"
+    return {name.removesuffix(".py").rstrip("/"): line[2] for line in lines for name in line[1].split()}
 
 
-ROOMS = rooms_in_the_document()
-LEVEL = {name: level for level, (names, _) in enumerate(ROOMS) for name in names}
-BACKEND = {name: backend for names, backend in ROOMS for name in names}
+def law(line):
+    """{name: floor, from the top down} of a line such as "a -> {b, c} -> d"."""
+    floors = [re.findall(r"\w+", part) for part in line.split("->")]
+    return {name: number for number, names in enumerate(floors) for name in names}
+
+
+PICTURE = picture()
+(_MAIN,) = re.findall(r"^    (main -> .*)$", TEXT, re.M)
+(_DATA,) = re.findall(r"^    in data: (.*)$", TEXT, re.M)
+LAW, DATA_LAW = law(_MAIN), law(_DATA)
 
 
 def sources():
-    """{path: room} of every module."""
-    package = sorted((ROOT / "fcn_tf").rglob("*.py"))
-    found = {path: path.relative_to(ROOT / "fcn_tf").parts[0].removesuffix(".py") for path in package}
-    return {path: room for path, room in found.items() if room != "__init__"} | {
-        ROOT / "flags.py": "flags",
-        ROOT / "main.py": "main",
-    }
+    """{path: dotted name below fcn_tf, as "training.loop"} of every module."""
+    package = ROOT / "fcn_tf"
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        found[path] = ".".join(part for part in parts if part != "__init__")
+    del found[package / "__init__.py"]
+    return found | {ROOT / "flags.py": "flags", ROOT / "main.py": "main"}
 
 
 SOURCES = sources()
+NAMES = set(SOURCES.values())
 
 
 def imports(source):
@@ -69,12 +76,33 @@ def imports(source):
 IMPORTS = {path: imports(path.read_text()) for path in SOURCES}
 
 
-def room_of(name):
-    """The room that a dotted name belongs to, or None for other packages and names of fcn_tf itself."""
-    parts = name.split(".")
-    if parts[0] in ("main", "flags"):
-        return parts[0]
-    return parts[1] if parts[0] == "fcn_tf" and len(parts) > 1 and parts[1] in LEVEL else None
+def module_of(name):
+    """The module of an imported name, as in `SOURCES`; None for names of other packages and of fcn_tf itself."""
+    if name.split(".")[0] in ("main", "flags"):
+        return name.split(".")[0]
+    name = name.removeprefix("fcn_tf.") if name.startswith("fcn_tf.") else ""
+    while name and name not in NAMES:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def floor(module):
+    first = module.split(".")[0]
+    return LAW["modes" if first in registry.MODES else first]
+
+
+def backend(module):
+    """What the picture says of the module, or of the nearest folder it lies in."""
+    path = module.replace(".", "/")
+    while path not in PICTURE:
+        path = path.rpartition("/")[0]
+        assert path, f"{module} is not in the picture"
+    return PICTURE[path]
+
+
+def data_part(module):
+    parts = module.split(".")
+    return parts[1] if parts[0] == "data" and len(parts) > 1 else None
 
 
 def test_imports_are_found_wherever_they_stand():
@@ -82,33 +110,59 @@ def test_imports_are_found_wherever_they_stand():
     assert imports(source) == [("a.b", True), ("c.d", True), ("e", False), ("g", True)]
 
 
-def test_the_document_lists_the_rooms_that_there_are():
-    assert sorted(LEVEL) == sorted(set(SOURCES.values()))
-    assert len(LEVEL) == sum(len(names) for names, _ in ROOMS), "a room is listed twice"
+def test_the_document_shows_what_there_is():
+    assert {backend(module) for module in NAMES} == {"tf", "keras", "-"}
+    for name in PICTURE:
+        assert name in NAMES | {module.replace(".", "/") for module in NAMES}, f"{name} is in the picture only"
+    assert {"modes" if name in registry.MODES else name for name in (m.split(".")[0] for m in NAMES)} == set(LAW)
+    assert {part for module in NAMES if (part := data_part(module))} == set(DATA_LAW)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path):
-    room = SOURCES[path]
+    module = SOURCES[path]
     for name, _ in IMPORTS[path]:
-        target = room_of(name)
-        if target and (target, room) != ("datasets", "datasets"):
-            assert LEVEL[target] > LEVEL[room], f"{room} may not import {target}: it does not stand below it"
-        if name.split(".")[0] == "fcn_tf" and target is None:
-            assert name in ("fcn_tf.__version__",), f"{room} imports {name}, which is no room"
+        target = module_of(name)
+        if target is None:
+            if name.split(".")[0] == "fcn_tf":
+                assert name == "fcn_tf.__version__", f"{module} imports {name}, which is no module"
+            continue
+        if target.split(".")[0] == module.split(".")[0] and "." in module + target:
+            if data_part(module) and data_part(target) and data_part(module) != data_part(target):
+                higher, lower = DATA_LAW[data_part(module)], DATA_LAW[data_part(target)]
+                assert lower > higher, f"{module} may not import {target}"
+            continue
+        assert floor(target) > floor(module), f"{module} may not import {target}: it does not stand below it"
 
 
-def test_verbs_never_import_verbs_and_trunk_and_heads_are_strangers():
-    for together in (config.MODES, ("vgg", "fcn")):
-        assert len({LEVEL[room] for room in together}) == 1
+def test_config_is_read_by_modes_and_flags_alone():
+    readers = {SOURCES[path] for path in SOURCES for name, _ in IMPORTS[path] if module_of(name) == "config"}
+    assert readers == {"flags", *registry.MODES}
 
 
-def test_data_sets_share_only_what_is_made_for_it():
-    for path, room in SOURCES.items():
-        if room == "datasets" and path.stem != "__init__":
-            siblings = {name.split(".")[2] for name, _ in IMPORTS[path] if name.startswith("fcn_tf.data.datasets.")}
-            shared = {"base", "pairs", "layouts", "masks", "notation", "stored", "facts", "coding"}
-            assert siblings <= ({"base"} if path.stem in ("pairs", "base") else shared), path.stem
+def test_packages_have_no_circles():
+    graph = {SOURCES[path]: {module_of(name) for name, _ in IMPORTS[path]} - {None} for path in SOURCES}
+    done, open_ = set(), []
+
+    def visit(module):
+        assert module not in open_, f"{' -> '.join([*open_, module])} is a circle"
+        if module not in done:
+            open_.append(module)
+            for target in sorted(graph[module] - {module}):
+                visit(target)
+            open_.remove(module)
+            done.add(module)
+
+    for module in graph:
+        visit(module)
+
+
+def test_trunk_and_heads_are_strangers_and_so_are_data_sets():
+    graph = {SOURCES[path]: {module_of(name) for name, _ in IMPORTS[path]} for path in SOURCES}
+    assert "models.heads" not in graph["models.vgg"] and "models.vgg" not in graph["models.heads"]
+    sets = {f"data.datasets.{name}" for name in config.DATASETS}
+    for module in sets:
+        assert not graph[module] & (sets - {module}), module
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -120,18 +174,19 @@ def test_flags_stop_at_the_door(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_backends_stay_where_they_belong(path):
-    backend = BACKEND[SOURCES[path]]
+    module = SOURCES[path]
     for name, at_top in IMPORTS[path]:
-        needs = BACKEND[room_of(name)] if room_of(name) else BACKENDS.get(name.split(".")[0], "-")
-        # Other backends than TensorFlow can run it; narrow asks which one there is before it asks for TensorFlow.
-        if backend == "keras" and (at_top or SOURCES[path] != "narrow"):
+        target = module_of(name)
+        needs = backend(target) if target else BACKENDS.get(name.split(".")[0], "-")
+        # Other backends than TensorFlow can run it: mixed_precision asks which one there is first.
+        if backend(module) == "keras" and (at_top or module != "models.mixed_precision"):
             assert needs != "tf", name
-        if backend == "-" and at_top:  # answers before TensorFlow is imported
+        if backend(module) == "-" and at_top:  # answers before TensorFlow is imported
             assert needs == "-", name
 
 
 def test_tables_agree():
-    from fcn_tf.data import pipeline
+    from fcn_tf.data import datasets, pipeline
     from fcn_tf.inference import refine
     from fcn_tf.models import build
 
@@ -139,9 +194,9 @@ def test_tables_agree():
     assert set(config.ARCHS) == set(build.ARCHS)
     assert set(config.DATASETS) == set(datasets.DATASETS)
     assert config.CROPS == pipeline.CROPS and config.RESIZES == pipeline.RESIZES
-    assert set(config.ALIASES.values()) <= set(config.MODES)
-    for mode in config.MODES:
-        assert callable(importlib.import_module(f"fcn_tf.{mode}").run)
+    assert set(config.ALIASES.values()) <= set(registry.MODES)
+    for entry in registry.MODES.values():
+        assert callable(registry.resolve(entry))
 
 
 def test_every_setting_is_a_flag():

@@ -56,7 +56,7 @@ def test_installed_is_what_is_imported():
 
 
 def test_tests_need_only_what_the_extra_installs():
-    imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages(*(ROOT / "tests").glob("*.py"))}
+    imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages(*(ROOT / "tests").rglob("*.py"))}
     test = requirements("options.extras_require", "test")
     assert imported <= test | requirements("options", "install_requires")
 
@@ -77,7 +77,7 @@ def test_the_package_is_whole():
 
 
 def test_the_embedded_weights_are_small():
-    assert (ROOT / "fcn_tf/tiny-vgg19.mat").stat().st_size < 3_000_000
+    assert (ROOT / "fcn_tf/models/tiny-vgg19.mat").stat().st_size < 3_000_000
 
 
 def test_the_version_is_in_the_changelog():

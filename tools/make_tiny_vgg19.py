@@ -1,6 +1,6 @@
-"""Makes fcn_tf/tiny-vgg19.mat: a narrow VGG19 trained on generated pictures, in MatConvNet's beta16 layout.
+"""Makes fcn_tf/models/tiny-vgg19.mat: a narrow VGG19 trained on generated pictures, in MatConvNet's beta16 layout.
 
-    python tools/make_tiny_vgg19.py --output=fcn_tf/tiny-vgg19.mat
+    python tools/make_tiny_vgg19.py --output=fcn_tf/models/tiny-vgg19.mat
 
 The network is fcn8s over sixteen narrow convolutions, trained from scratch to segment scenes of eight patterns: the
 five of the data set `shapes` and three others, drawn with seeds that `shapes` never uses. Only the trunk is kept, its

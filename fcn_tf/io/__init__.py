@@ -1,1 +1,1 @@
-"""TODO io."""
+"""Files, images and the machine: everything outside the program."""

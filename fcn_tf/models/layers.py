@@ -88,7 +88,7 @@ class _Wide:
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class Conv2D(_Wide, keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, always with a bias, fast in narrow types on every processor (see models/mixed_precision.py).
+    """`keras.layers.Conv2D`, always with a bias, fast in narrow types on every processor (models/mixed_precision.py).
 
     Raises:
       ValueError: if there is to be no bias.

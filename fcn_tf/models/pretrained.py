@@ -11,7 +11,7 @@ _REMOTE = {"vgg19": downloads.VGG19, "vgg16": downloads.VGG16}
 
 def embedded() -> str:
     """The path of the tiny VGG19 that comes with the package."""
-    return str(importlib.resources.files("fcn_tf") / "tiny-vgg19.mat")
+    return str(importlib.resources.files("fcn_tf.models") / "tiny-vgg19.mat")
 
 
 def find(weights: str | None, model_dir: str = "data/models/") -> str:

@@ -1,1 +1,1 @@
-"""TODO reports."""
+"""Pages, tables and charts: what is written for people to look at."""

@@ -9,7 +9,7 @@ import jinja2
 @functools.cache
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("fcn_tf"),
+        loader=jinja2.PackageLoader("fcn_tf.reports"),
         autoescape=True,  # class names and file names are the user's
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

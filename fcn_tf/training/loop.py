@@ -1,7 +1,8 @@
 """The training loop: one for every tf.distribute strategy, resumed exactly, stopped cleanly.
 
-Which examples a step sees and how they are augmented follow from the seed and the number of the step (see data/pipeline.py),
-so a checkpoint needs no more than the variables, that number, and the sums since the last validation.
+Which examples a step sees and how they are augmented follow from the seed and the number of the
+step (data/pipeline.py), so a checkpoint needs no more than the variables, that number, and the sums since the last
+validation.
 """
 
 import functools

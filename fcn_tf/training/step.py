@@ -1,6 +1,7 @@
 """One optimiser step, on every replica: scores, loss, gradients, update.
 
-Which activations a step drops follows from the seed and its number (see models/layers.py), so nothing random is to be saved.
+Which activations a step drops follows from the seed and its number (see models/layers.py), so nothing random has to be
+saved.
 """
 
 import functools

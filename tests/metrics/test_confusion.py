@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fcn_tf.io import images
 from fcn_tf.metrics import confusion
 
-ADE_SAMPLE = Path(__file__).parents[2] / "shared/data/ade_sample/ADEChallengeData2016/annotations/validation"
+ADE_SAMPLE = Path(__file__).parents[3] / "shared/data/ade_sample/ADEChallengeData2016/annotations/validation"
 
 # Truth is class 0 four times and class 1 six times; three and four of them are right.
 COUNTS = np.array([[3, 1], [2, 4]])

@@ -304,7 +304,7 @@ def test_an_unknown_arch_and_a_missing_file_are_told(narrow):
 BACKEND_PROGRAM = """
 import sys
 import keras, numpy as np
-from fcn_tf.model import build_model
+from fcn_tf.models.build import build_model
 assert "tensorflow" not in sys.modules and keras.backend.backend() == sys.argv[1]
 with np.load(sys.argv[2]) as arrays:
     arrays = dict(arrays)

@@ -13,7 +13,7 @@ from fcn_tf.models.matconvnet import ConvWeights, MatConvNet
 from tests.matfiles import MEAN_RGB, STAGES, cell, vgg_convs, write_mat
 
 URL = "https://www.vlfeat.org/matconvnet/models/imagenet-vgg-verydeep-19.mat"
-STAND_IN = Path(__file__).parents[2] / "shared/models/imagenet-vgg-verydeep-19.mat"
+STAND_IN = Path(__file__).parents[3] / "shared/models/imagenet-vgg-verydeep-19.mat"
 
 
 def error_of(path):
@@ -111,7 +111,7 @@ def test_writing_is_deterministic(tmp_path):
         "assert 'tensorflow' not in sys.modules"
     )
     matconvnet.write(tmp_path / "a.mat", net_of(vgg_convs(11)))
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     subprocess.run(
         [sys.executable, "-c", script, tmp_path / "a.mat", tmp_path / "b.mat"],
         check=True,

@@ -20,7 +20,7 @@ LAYERS = {
 
 
 def multiplied(dtype):
-    """Whether convolutions that add up in float32 are there without models/mixed_precision.py: oneDNN, where it is on, has some."""
+    """Whether convolutions that add up in float32 are there without us: oneDNN, where it is on, has some."""
     flags = pathlib.Path("/proc/cpuinfo")
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" or not flags.exists():
         return False

@@ -13,7 +13,7 @@ from fcn_tf.models import pretrained
 def test_tiny_comes_with_the_package_and_none_takes_its_widths(name):
     path = pretrained.find(name)
     assert path == pretrained.embedded()
-    assert os.path.basename(path) == "tiny-vgg19.mat" and os.path.dirname(path) == os.path.dirname(weights.__file__)
+    assert os.path.basename(path) == "tiny-vgg19.mat" and os.path.dirname(path) == os.path.dirname(pretrained.__file__)
 
 
 @pytest.mark.parametrize("name, remote", [("vgg19", downloads.VGG19), ("vgg16", downloads.VGG16)])

@@ -67,5 +67,5 @@ def test_confusion_image_of_many_classes_has_no_names_and_drops_the_column_of_no
 
 
 def test_matplotlib_is_not_imported_before_it_is_needed():
-    code = "import sys, fcn_tf.charts, fcn_tf.evaluate; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, fcn_tf.reports.charts, fcn_tf.evaluate; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

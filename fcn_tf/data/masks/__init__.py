@@ -1,1 +1,1 @@
-"""TODO data.masks."""
+"""Masks: what a file stores, and which class that means."""

@@ -17,7 +17,7 @@ from fcn_tf.data.quality.scan import Facts
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, shards
 from tests import prepared
-from tests.test_folder import voc_files
+from tests.data.datasets.test_folder import voc_files
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,40 @@
+"""What the package offers by name: every value of `--mode`, `--dataset` and `--arch`, and where it is defined.
+
+An entry is "module:attribute", imported when it is asked for: the flags, the checks and the code share one table, and
+listing what there is imports nothing.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MODES = {
+    "train": "fcn_tf.train:run",
+    "visualize": "fcn_tf.visualize:run",
+    "evaluate": "fcn_tf.evaluate:run",
+    "predict": "fcn_tf.predict:run",
+    "check": "fcn_tf.check:run",
+    "prepare": "fcn_tf.prepare:run",
+}
+
+
+def resolve(entry: str) -> Any:
+    """The object that "module:attribute" names; imports the module."""
+    module, _, attribute = entry.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def lazy(package: str, entries: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module's `__getattr__` (PEP 562) that imports each of its public names on first use.
+
+    Args:
+      package: the module's `__name__`.
+      entries: "module:attribute" by public name.
+    """
+
+    def attribute(name: str) -> Any:
+        if name in entries:
+            return resolve(entries[name])
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return attribute
