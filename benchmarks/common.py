@@ -81,7 +81,7 @@ def write_json(path: str, args: argparse.Namespace, results: Mapping[str, Any]) 
     facts = {
         "benchmark": args.benchmark,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "revision": _revision(),
+        "revision": revision(),
         "settings": settings,
         "machine": machine(),
         "bfloat16_supported_by_processor": has_instructions("bfloat16"),
@@ -142,7 +142,7 @@ def weights_file(wanted: str, folder: str) -> str:
     return path
 
 
-def _revision(root: Path = ROOT) -> str | None:
+def revision(root: Path = ROOT) -> str | None:
     """The commit the code is from, marked where files other than results were changed since; None without git."""
 
     def git(*arguments):

@@ -35,14 +35,15 @@ class Worker:
     Args:
       target: `module:Class`; its methods take keywords and return what JSON can hold.
       python: the interpreter.
+      root: the checkout whose code runs.
       **options: of the class.
     """
 
-    def __init__(self, target: str, *, python: str = sys.executable, **options: Any):
+    def __init__(self, target: str, *, python: str = sys.executable, root: str = str(ROOT), **options: Any):
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.worker", target, json.dumps(options)],
-            cwd=ROOT,
-            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=root,
+            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONPATH": root},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

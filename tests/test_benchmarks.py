@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 SCRIPTS = (
     "train_step", "optimizer_step", "input_pipeline", "inference", "startup", "growth", "freeze_recompute", "summaries",
-    "memory_growth", "check_size", "precision", "peers", "step_profile", "report",
+    "memory_growth", "check_size", "precision", "peers", "step_profile", "revisions", "report",
 )  # fmt: skip
 WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
 SIZE = {"num_classes": 5, "image_size": 32, "batch_size": 2}
@@ -64,7 +64,7 @@ def test_the_original_by_hand():
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_the_revision_is_marked_where_code_was_changed(tmp_path):
-    assert common._revision(tmp_path) is None
+    assert common.revision(tmp_path) is None
     code, results = tmp_path / "code.py", tmp_path / "benchmarks" / "results" / "old.json"
     results.parent.mkdir(parents=True)
     code.write_text("1")
@@ -72,12 +72,12 @@ def test_the_revision_is_marked_where_code_was_changed(tmp_path):
     author = ["-c", "user.name=me", "-c", "user.email=me@example.org", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "first"]):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    clean = common._revision(tmp_path)
+    clean = common.revision(tmp_path)
     assert clean and "dirty" not in clean
     results.write_text("2")
-    assert common._revision(tmp_path) == clean
+    assert common.revision(tmp_path) == clean
     code.write_text("2")
-    assert common._revision(tmp_path) == f"{clean}-dirty"
+    assert common.revision(tmp_path) == f"{clean}-dirty"
 
 
 def test_ratios_are_taken_within_rounds():
@@ -342,6 +342,21 @@ def test_what_events_cost_is_found_where_it_is_spent(narrow, monkeypatch):
     assert len(seconds) == 28 and 0.9 < spent["train_scalars"] < 2
     assert spent["classes"] > 0 and spent["pictures"] > 0
     assert {number for number, taken in enumerate(seconds) if taken > 0.3} == {8, 18}
+
+
+@pytest.mark.slow
+def test_a_revision_against_itself(tmp_path):
+    path = tmp_path / "revisions.json"
+    flags = ["--weights=tiny", "--image_size=32", "--width=64", "--height=48", "--images=3", "--rounds=3"]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/revisions.py", f"--other={ROOT}", *flags, f"--json={path}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    assert set(found["pairs"]) == {"training", "evaluate", "predict"}
+    assert all(pair["pairs"] == 3 and 0 < pair["low"] <= pair["median"] for pair in found["pairs"].values())
+    assert str(ROOT) not in path.read_text()
 
 
 @pytest.mark.parametrize(
