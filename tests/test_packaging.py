@@ -21,6 +21,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "data/README.md",
     "logs/README.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 )
 # Import names that differ from the name to install.
 DISTRIBUTIONS = {"absl": "absl-py", "cv2": "opencv-python", "PIL": "Pillow"}
@@ -110,6 +111,16 @@ def test_the_original_preset(tmp_path):
     assert flags.config_from_flags([*command, "--batch_size=4"]).batch_size == 4  # the command line wins
 
 
+def test_the_front_page_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text()):
+        assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_what_there_is(document):
     text = (ROOT / document).read_text()
@@ -132,8 +143,8 @@ def test_documents_name_only_what_there_is(document):
         assert (ROOT / name).exists() or (ROOT / document).parent.joinpath(name).exists(), name
 
 
-def test_every_mode_and_data_set_is_in_the_readme():
-    text = (ROOT / "README.md").read_text() + (ROOT / "data/README.md").read_text()
+def test_every_mode_data_set_and_network_is_documented():
+    text = "".join((ROOT / document).read_text() for document in ("README.md", "data/README.md", "docs/data.md"))
     for flag, values in (("mode", config.MODES), ("dataset", config.DATASETS), ("arch", config.ARCHS)):
         for value in values:
             assert f"--{flag}={value}" in text
