@@ -55,14 +55,13 @@ class Product(Stepper):
         spec = _spec(num_classes)
         strategy = distribution.choose_strategy()
         with strategy.scope():
-            self.model = build.build_model(
+            network = build.build_network(
                 arch, num_classes=num_classes, weights=weights, dropout_rate=dropout, dtype=precision
             )
-            optimizer = optimizers.build_adam(
-                learning_rate, factors=build.learning_rate_factors(self.model, arch, pretrained=True)
-            )
+            optimizer = optimizers.build_adam(learning_rate, factors=network.learning_rate_factors())
+        self.model = network.model
         self._trainer = loop.Trainer(
-            self.model,
+            network,
             optimizer,
             strategy=strategy,
             train=self._dataset(spec, "train", batch_size),

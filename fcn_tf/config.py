@@ -11,7 +11,7 @@ from fcn_tf.errors import UserError
 MODES = tuple(registry.MODES)
 ALIASES = {"test": "evaluate"}
 DATASETS = ("shapes", "ade20k", "camvid", "voc", "folder", "records")
-ARCHS = ("original", "fcn8s")
+ARCHS = tuple(registry.HEADS)
 SPLITS = ("train", "validation", "test", "all")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CROPS = ("scale", "squash")
@@ -20,7 +20,6 @@ ON_BAD_EXAMPLE = ("fail", "skip")
 LOSSES = ("cross_entropy", "focal", "dice")
 REFINEMENTS = ("none", "guided")
 RESUME_FROM = ("latest", "best")
-STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of the trunk
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
 # What these flags are where they are not given.
@@ -224,9 +223,11 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
 def _stages(freeze):
     """The stages that --freeze names, in order, each once: the same wish is the same text in every config.json."""
     named = freeze.split(",") if freeze else []
-    if not {*named} <= {*STAGES, "trunk"}:
-        raise UserError(f"--freeze must be some of {', '.join(STAGES)} with commas between, or trunk, got {freeze!r}.")
-    return [stage for stage in STAGES if stage in named or "trunk" in named]
+    if not {*named} <= {*registry.STAGES, "trunk"}:
+        raise UserError(
+            f"--freeze must be some of {', '.join(registry.STAGES)} with commas between, or trunk, got {freeze!r}."
+        )
+    return [stage for stage in registry.STAGES if stage in named or "trunk" in named]
 
 
 def _one_of(name, value, choices):

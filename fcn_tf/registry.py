@@ -17,6 +17,15 @@ MODES = {
     "prepare": "fcn_tf.prepare:run",
 }
 
+HEADS = {
+    "original": "fcn_tf.models.heads:ORIGINAL",
+    "fcn8s": "fcn_tf.models.heads:FCN8S",
+}
+TRUNKS = {
+    "vgg": "fcn_tf.models.vgg:vgg",
+}
+STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of every trunk: each ends at half the resolution
+
 
 def resolve(entry: str) -> Any:
     """The object that "module:attribute" names; imports the module."""

@@ -92,17 +92,17 @@ def _train(config, target, *, checkpoint, strategy, train, validation, weights_o
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
     with strategy.scope():
-        network = build.build_model(
+        network = build.build_network(
             config.arch,
             num_classes=spec.num_classes,
             weights=None if config.weights == "none" else weights_file,
             dropout_rate=config.dropout,
             dtype=config.precision,
         )
-        build.freeze(network, config.freeze.split(","))
+        network.freeze(config.freeze.split(",") if config.freeze else ())
         optimizer = optimizers.build_adam(
             config.learning_rate,
-            factors=build.learning_rate_factors(network, config.arch, pretrained=config.weights != "none"),
+            factors=network.learning_rate_factors(),
             scale_loss=config.precision == "float16",
         )
     loop = trainer.Trainer(
@@ -146,9 +146,9 @@ def _train(config, target, *, checkpoint, strategy, train, validation, weights_o
             names = ", ".join(f"ckpt-{step}" for step in dropped)
             print(f"dropped what came after the best validation: {names}, {rows} row(s) of {target.history}")
         target.write_config(_describe(config, spec))
-    trained = sum(math.prod(variable.shape) for variable in network.trainable_variables)
+    trained = sum(math.prod(variable.shape) for variable in network.model.trainable_variables)
     print(
-        f"{config.arch}, {network.count_params():,} parameters, {trained:,} of them trained; "
+        f"{config.arch}, {network.model.count_params():,} parameters, {trained:,} of them trained; "
         f"{spec.name}: {len(train)} training and {len(validation)} validation examples, "
         f"{spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
     )

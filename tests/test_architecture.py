@@ -178,8 +178,7 @@ def test_backends_stay_where_they_belong(path):
     for name, at_top in IMPORTS[path]:
         target = module_of(name)
         needs = backend(target) if target else BACKENDS.get(name.split(".")[0], "-")
-        # Other backends than TensorFlow can run it: mixed_precision asks which one there is first.
-        if backend(module) == "keras" and (at_top or module != "models.mixed_precision"):
+        if backend(module) == "keras":
             assert needs != "tf", name
         if backend(module) == "-" and at_top:  # answers before TensorFlow is imported
             assert needs == "-", name
@@ -188,15 +187,15 @@ def test_backends_stay_where_they_belong(path):
 def test_tables_agree():
     from fcn_tf.data import datasets, pipeline
     from fcn_tf.inference import refine
-    from fcn_tf.models import build
 
     assert set(config.REFINEMENTS) == set(refine.REFINEMENTS)
-    assert set(config.ARCHS) == set(build.ARCHS)
     assert set(config.DATASETS) == set(datasets.DATASETS)
     assert config.CROPS == pipeline.CROPS and config.RESIZES == pipeline.RESIZES
     assert set(config.ALIASES.values()) <= set(registry.MODES)
-    for entry in registry.MODES.values():
+    for entry in (*registry.MODES.values(), *registry.TRUNKS.values()):
         assert callable(registry.resolve(entry))
+    for entry in registry.HEADS.values():
+        assert registry.resolve(entry).trunk in registry.TRUNKS
 
 
 def test_every_setting_is_a_flag():

@@ -84,7 +84,7 @@ def new_trainer(strategy, folder, name, *, dropout=0.0, dtype="float32", **optio
     """A trainer of equal weights, whatever the strategy."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
-        network = build.build_model(
+        network = build.build_network(
             "fcn8s", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=dropout, dtype=dtype
         )
         optimizer = optimizers.build_adam(0.01)
@@ -102,7 +102,7 @@ def new_trainer(strategy, folder, name, *, dropout=0.0, dtype="float32", **optio
         seed=0,
         **options,
     )
-    return loop, network
+    return loop, network.model
 
 
 def training(strategy, folder, name, *, steps=STEPS, **options):

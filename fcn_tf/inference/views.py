@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.inference.refine import REFINEMENTS
+from fcn_tf.models import cpu
 
 _TINY = 1e-30  # keeps the logarithm of a probability of 0 finite
 _MARGIN = 8  # a window's outer 1 / _MARGIN is context: another window, which sees further there, labels it
@@ -48,7 +49,7 @@ def scorer(model: keras.Model, scoring: Scoring) -> Callable[[tf.Tensor], tf.Ten
     Returns:
       uint8 (B, H, W, 3) -> float32 (B, H, W, C).
     """
-    filtered = REFINEMENTS[scoring.refine]
+    filtered, model = REFINEMENTS[scoring.refine], cpu.accelerated(model)
 
     def logits(images):
         return tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)

@@ -1,13 +1,25 @@
-"""Heads: from a trunk's features to a score for every class at every pixel."""
+"""Heads: from a trunk's features to logits for every class at every pixel. Pure Keras."""
+
+import functools
+from collections.abc import Mapping
 
 import keras
 
 from fcn_tf.models import layers
+from fcn_tf.models.base import Head
 
-_UPSTREAM_INIT = keras.initializers.TruncatedNormal(stddev=0.02)
+# Made anew for each layer: a used initializer would start the next one with the same numbers.
+_UPSTREAM_INIT = functools.partial(keras.initializers.TruncatedNormal, stddev=0.02)
 
 
-def original(features, images, *, num_classes, dropout_rate, dtype="float32"):
+def original(
+    features: Mapping[str, keras.KerasTensor],
+    images: keras.KerasTensor,
+    *,
+    num_classes: int,
+    dropout_rate: float,
+    dtype: str = "float32",
+) -> keras.KerasTensor:
     """The head of FCN.tensorflow: raw pool4 and pool3 added to upsampled maps of their width.
 
     Args:
@@ -37,7 +49,14 @@ def original(features, images, *, num_classes, dropout_rate, dtype="float32"):
     return _upsample(num_classes, 16, 8, name="conv_t3", **options)(x, like=images)
 
 
-def fcn8s(features, images, *, num_classes, dropout_rate, dtype="float32"):
+def fcn8s(
+    features: Mapping[str, keras.KerasTensor],
+    images: keras.KerasTensor,
+    *,
+    num_classes: int,
+    dropout_rate: float,
+    dtype: str = "float32",
+) -> keras.KerasTensor:
     """FCN-8s (Long et al. 2015, section 4.2): scores of three strides, added up through bilinear upsampling.
 
     Arguments and result as in `original`. Each skip is normalised before it is scored, and every score layer
@@ -49,8 +68,8 @@ def fcn8s(features, images, *, num_classes, dropout_rate, dtype="float32"):
         num_classes=num_classes,
         dropout_rate=dropout_rate,
         dtype=dtype,
-        hidden_init="he_normal",
-        score_init="zeros",
+        hidden_init=keras.initializers.HeNormal,
+        score_init=keras.initializers.Zeros,
     )
     x = _upsample(num_classes, 4, 2, name="conv_t1", dtype=dtype)(scores, like=pool4)
     x = keras.layers.Add(name="fuse_pool4", dtype=dtype)([x, _skip_scores(pool4, "pool4", num_classes, dtype)])
@@ -59,30 +78,33 @@ def fcn8s(features, images, *, num_classes, dropout_rate, dtype="float32"):
     return _upsample(num_classes, 16, 8, name="conv_t3", dtype=dtype)(x, like=images)
 
 
+# FCN.tensorflow to the bit, quirks included.
+ORIGINAL = Head(
+    original,
+    trunk_options={"pooling": "average", "top": "conv5_3", "transposed": True},
+    classifier=False,
+)
+FCN8S = Head(fcn8s, trunk_rate=0.3, head_rate=10.0)
+
+
 def _skip_scores(features, name, num_classes, dtype):
     x = layers.RMSNormalize(name=f"norm_{name}", dtype=dtype)(features)
-    return layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=f"score_{name}", dtype=dtype)(x)
+    return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=f"score_{name}", dtype=dtype)(x)
 
 
 def _fully_convolutional(x, *, num_classes, dropout_rate, dtype, hidden_init, score_init):
     """conv6, conv7 and conv8: VGG's classifier as convolutions; (B, h, w, C) -> (B, h, w, num_classes)."""
     width = 8 * x.shape[-1]  # 512 -> 4096
-    for salt, (name, layer) in enumerate(
-        (
-            ("conv6", layers.PatchConv2D(width, 7, kernel_initializer=_clone(hidden_init), name="conv6", dtype=dtype)),
-            ("conv7", layers.PatchConv2D(width, 1, kernel_initializer=_clone(hidden_init), name="conv7", dtype=dtype)),
-        )
-    ):
-        x = keras.layers.ReLU(name=name.replace("conv", "relu"), dtype=dtype)(layer(x))
-        x = layers.StepDropout(dropout_rate, salt=salt, name=name.replace("conv", "dropout"), dtype=dtype)(x)
-    return layers.Conv2D(num_classes, 1, kernel_initializer=_clone(score_init), name="conv8", dtype=dtype)(x)
+    convs = [
+        keras.layers.Conv2D(width, side, padding="same", kernel_initializer=hidden_init(), name=name, dtype=dtype)
+        for name, side in (("conv6", 7), ("conv7", 1))
+    ]
+    for salt, conv in enumerate(convs):
+        number = conv.name.removeprefix("conv")
+        x = keras.layers.ReLU(name=f"relu{number}", dtype=dtype)(conv(x))
+        x = layers.StepDropout(dropout_rate, salt=salt, name=f"dropout{number}", dtype=dtype)(x)
+    return keras.layers.Conv2D(num_classes, 1, kernel_initializer=score_init(), name="conv8", dtype=dtype)(x)
 
 
-def _upsample(filters, kernel, stride, *, init=None, **kwargs):
-    layer = layers.SubPixelUpsampleLike if stride == 8 else layers.UpsampleLike  # whichever is faster
-    return layer(filters, kernel, stride, kernel_initializer=_clone(init or layers.BilinearInitializer()), **kwargs)
-
-
-def _clone(initializer):
-    """A fresh initializer: a used one would start the next layer with the same numbers."""
-    return initializer.clone() if isinstance(initializer, keras.initializers.Initializer) else initializer
+def _upsample(filters, kernel, stride, *, init=layers.BilinearInitializer, **kwargs):
+    return layers.UpsampleLike(filters, kernel, stride, kernel_initializer=init(), **kwargs)

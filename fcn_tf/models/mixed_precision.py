@@ -1,32 +1,34 @@
-"""Convolutions in bfloat16 and float16, also where the processor has no instructions for such numbers.
+"""Convolutions in bfloat16 and float16 on processors without instructions for such numbers.
 
-TensorFlow multiplies such numbers several times more slowly than float32 then. So only what is kept is narrow: a
-convolution widens its input to float32, and rounds its result; for the backward pass the narrow input is kept, and
-widened again. That takes the memory of the narrow type at the rate of float32.
+TensorFlow multiplies such numbers several times more slowly than float32 then. So they are only stored in the narrow
+type: a convolution widens its input to float32, and rounds its result; for the backward pass the narrow input is kept,
+and widened again. That takes the memory of the narrow type at the rate of float32.
 """
 
 import os
 from collections.abc import Callable
 
 import keras
-from keras import ops
+import tensorflow as tf
 
 from fcn_tf.io import system
+from fcn_tf.models.remat import rematerialized
+
+
+def on_cpu() -> bool:
+    """Whether TensorFlow computes on CPUs alone here."""
+    return not tf.config.get_visible_devices("GPU")
 
 
 def emulated(dtype: str) -> bool:
-    """Whether products in this type are computed in float32 here: for narrow types that nothing here multiplies."""
-    if dtype not in ("bfloat16", "float16") or keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    if tf.config.get_visible_devices("GPU"):
+    """Whether products in this type are computed in float32 here: bfloat16 and float16 that nothing here multiplies."""
+    if dtype not in ("bfloat16", "float16") or not on_cpu():
         return False
     # Without oneDNN TensorFlow has no use for the instructions.
     return os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" or not system.has_instructions(dtype)
 
 
-def convolve(function: Callable, inputs, *weights):
+def convolve(function: Callable, inputs: tf.Tensor, *weights: keras.Variable) -> tf.Tensor:
     """`function(inputs, *weights)` in the type of `inputs`, the way that is fastest here.
 
     Args:
@@ -37,20 +39,12 @@ def convolve(function: Callable, inputs, *weights):
     Returns:
       (B, H', W', C') of the type of `inputs`.
     """
-    dtype = keras.backend.standardize_dtype(inputs.dtype)
-    if emulated(dtype):
-        return _rounded(function, inputs, *weights)
-    return function(inputs, *(ops.cast(weight, dtype) for weight in weights))
-
-
-def _rounded(function, inputs, *weights):
-    """`convolve` in float32, with a result, and a memory for the backward pass, of the type of `inputs`."""
-    import tensorflow as tf
-
-    from fcn_tf.models.twice import computed_twice
+    tensors = [tf.convert_to_tensor(weight) for weight in weights]
+    if not emulated(inputs.dtype.name):
+        return function(inputs, *(tf.cast(weight, inputs.dtype) for weight in tensors))
 
     def widened(x, *weights):
-        # Of the second time only the widened input is computed: no gradient needs the result.
+        # For the backward pass only the widened input is computed again: no gradient needs the result.
         return tf.cast(function(tf.cast(x, tf.float32), *weights), x.dtype)
 
-    return computed_twice(widened, inputs, *(tf.convert_to_tensor(weight) for weight in weights))
+    return rematerialized(widened, inputs, *tensors)

@@ -1,37 +1,38 @@
-"""A model whose trunk forgets: its activations are computed again where the backward pass needs them.
+"""Gradient checkpointing (rematerialisation; Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost).
 
-Between the passes only what leaves a stage of the trunk is kept (Chen et al. 2016, Training Deep Nets with Sublinear
-Memory Cost), for the price of a second forward pass through the trunk. The head, which holds little, is left as it is.
+Between the forward and the backward pass only what leaves a stage of the trunk is kept; inside, activations are
+computed again for the backward pass, for the price of a second forward pass through the trunk. The head, which holds
+little, is left as it is.
 """
+
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import tensorflow as tf
 
-from fcn_tf.models.build import stages
-from fcn_tf.models.twice import computed_twice
 
-
-def forgetful(model: keras.Model) -> keras.Model:
+def with_gradient_checkpointing(model: keras.Model, stages: Iterable[Sequence[str]]) -> keras.Model:
     """A model of the same layers and variables that keeps less from the forward to the backward pass.
 
     Args:
-      model: from `build_model`; it stays as it was.
+      model: stays as it was.
+      stages: names of layers in order; each layer but the last of a stage feeds the next one alone.
 
     Returns:
       A Keras model with the same results and gradients, for use inside a tf.function.
     """
-    ends = {stage[-1].name: stage for stage in stages(model)}
-    inside = {layer.name for stage in ends.values() for layer in stage[:-1]}
+    chains = {names[-1]: [model.get_layer(name) for name in names] for names in stages}
+    inside = {layer.name for chain in chains.values() for layer in chain[:-1]}
 
     def replaced(layer):
         if layer.name in inside:
             return keras.layers.Identity(autocast=False)
-        return _Twice(ends[layer.name]) if layer.name in ends else layer
+        return _Rematerialized(chains[layer.name]) if layer.name in chains else layer
 
     return keras.models.clone_model(model, clone_function=replaced)
 
 
-class _Twice(keras.layers.Layer):
+class _Rematerialized(keras.layers.Layer):
     """Layers one after another, computed again for their gradient.
 
     Args:
@@ -39,15 +40,15 @@ class _Twice(keras.layers.Layer):
     """
 
     def __init__(self, chain: list[keras.layers.Layer]):
-        # Each layer casts for itself.
-        super().__init__(name=f"{chain[-1].name}_again", dtype=chain[-1].dtype_policy, autocast=False)
+        # Float32: each layer casts inputs and weights for itself.
+        super().__init__(name=f"{chain[-1].name}_rematerialized", dtype="float32", autocast=False)
         self.chain = list(chain)
 
     def call(self, inputs):
         """What the last layer makes of (B, H, W, C)."""
         weights = [tf.convert_to_tensor(variable.value) for variable in self.trainable_variables]
         frozen = [tf.convert_to_tensor(variable.value) for variable in self.non_trainable_variables]
-        return computed_twice(lambda x, *weights: self._apply(x, weights, frozen), inputs, *weights)
+        return rematerialized(lambda x, *weights: self._apply(x, weights, frozen), inputs, *weights)
 
     def _apply(self, x, weights, frozen):
         variables = [*self.trainable_variables, *self.non_trainable_variables]
@@ -56,8 +57,33 @@ class _Twice(keras.layers.Layer):
                 x = layer(x)
         return x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_spec(self, inputs):
         """The last layer's."""
         for layer in self.chain:
-            input_shape = layer.compute_output_shape(input_shape)
-        return input_shape
+            inputs = layer.compute_output_spec(inputs)
+        return inputs
+
+
+def rematerialized(function: Callable[..., tf.Tensor], x: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
+    """`function(x, *weights)`, computed again for its gradient; for use inside a tf.function.
+
+    Args:
+      function: without randomness; reads no other variables that learn.
+      x: float.
+      weights: float tensors, and no variables: what a custom gradient reads itself it takes for trained, frozen or not.
+    """
+
+    @tf.custom_gradient
+    def forward(x, *weights):
+        def backward(upstream):
+            # Without the wait TensorFlow would see that both passes compute the same, and keep the first.
+            with tf.control_dependencies([upstream]):
+                again = tf.identity(x)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch([again, *weights])
+                result = function(again, *weights)
+            return tape.gradient(result, [again, *weights], output_gradients=upstream)
+
+        return function(x, *weights), backward
+
+    return forward(x, *weights)

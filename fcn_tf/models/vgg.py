@@ -1,42 +1,106 @@
-"""The VGG trunk (Simonyan & Zisserman 2014), as wide and deep as its weights file says."""
+"""The VGG trunk (Simonyan & Zisserman 2014), as wide and deep as its weights file says. Pure Keras."""
 
 import keras
 
-from fcn_tf.models import layers
+from fcn_tf.errors import UserError
+from fcn_tf.models import matconvnet, pretrained
+from fcn_tf.models.base import Trunk
 
 
-def vgg(images, widths, *, mean_rgb, pooling="max", top=None, dtype="float32"):
-    """Builds the trunk.
+def vgg(
+    images: keras.KerasTensor,
+    *,
+    weights: str | None,
+    model_dir: str,
+    dtype: str = "float32",
+    transposed: bool = False,
+    **options,
+) -> Trunk:
+    """Builds the trunk from a MatConvNet file.
+
+    Args:
+      images: float (B, H, W, 3), RGB in [0, 255].
+      weights: see `pretrained.find`; None or "none" for an untrained trunk.
+      model_dir: see there.
+      dtype: Keras dtype policy of the layers.
+      transposed: whether kernels are loaded with height and width swapped.
+      **options: `pooling` and `top` of `layers_of`.
+
+    Raises:
+      UserError: if the file is missing, damaged, another network's, or has no layer `top`.
+    """
+    net = matconvnet.read(pretrained.find(weights, model_dir))
+    widths = {name: conv.kernel.shape[3] for name, conv in net.convs.items() if name.startswith("conv")}
+    try:
+        features, stages = layers_of(images, widths, mean_rgb=net.mean_rgb, dtype=dtype, **options)
+    except ValueError as error:
+        raise UserError(f"{weights}: {error} Choose another --arch.") from error
+    if weights in (None, "none"):
+        return Trunk(features, stages)
+    arrays = {
+        name: [conv.kernel.transpose(1, 0, 2, 3) if transposed else conv.kernel, conv.bias]
+        for name, conv in net.convs.items()
+    }
+    return Trunk(
+        features,
+        stages,
+        weights={name: arrays[name] for stage in stages for name in stage if name in widths},
+        classifier={name: arrays[source] for name, source in _CLASSIFIER.items() if source in arrays},
+    )
+
+
+_CLASSIFIER = {"conv6": "fc6", "conv7": "fc7"}
+
+
+def layers_of(
+    images: keras.KerasTensor,
+    widths: dict[str, int],
+    *,
+    mean_rgb,
+    pooling: str = "max",
+    top: str | None = None,
+    dtype: str = "float32",
+) -> tuple[dict[str, keras.KerasTensor], list[list[str]]]:
+    """The layers themselves.
 
     Args:
       images: float (B, H, W, 3), RGB in [0, 255].
       widths: {"conv1_1": 64, ...}: output channels by name, in order.
       mean_rgb: (3,), subtracted from every pixel.
-      pooling: "max", as VGG was trained, or "average".
+      pooling: of pool1 to pool4: "max", as VGG was trained, or "average".
       top: the layer that feeds pool5; the last ReLU unless given. Convolutions above it are not built.
-      dtype: Keras dtype policy of the trunk's layers.
+      dtype: Keras dtype policy.
 
     Returns:
-      {"stride8", "stride16"}: the outputs of pool3 and pool4; {"stride32"}: pool5 (always max), all
-      (B, ceil(H / stride), ceil(W / stride), C).
+      Features and stages, as in `Trunk`; "stride8" and "stride16" are the outputs of pool3 and pool4, "stride32" is
+      pool5 (always max).
 
     Raises:
       ValueError: if `top` is not a layer of this trunk.
     """
-    pool = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
+    if top is not None and top not in widths:
+        raise ValueError(f"this VGG has no layer {top}, which the arch takes; it has {', '.join(widths)}.")
+    stages: list[list[str]] = [[]]
+
+    def apply(layer, x):
+        stages[-1].append(layer.name)
+        return layer(x)
+
     # Float32 whatever the policy: bfloat16 would round the mean to half a grey level.
-    x = keras.layers.Rescaling(1.0, [-float(m) for m in mean_rgb], name="subtract_mean", dtype="float32")(images)
+    mean = [-float(m) for m in mean_rgb]
+    x = apply(keras.layers.Rescaling(1.0, mean, name="subtract_mean", dtype="float32"), images)
+    pool = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
     features = {}
     for name, width in widths.items():
         stage, index = name.removeprefix("conv").split("_")
         if index == "1" and stage != "1":
-            x = pool(2, padding="same", name=f"pool{int(stage) - 1}", dtype=dtype)(x)
-            features[f"stride{2 ** (int(stage) - 1)}"] = x
-        x = layers.Conv2D(width, 3, padding="same", kernel_initializer="he_normal", name=name, dtype=dtype)(x)
+            x = apply(pool(2, padding="same", name=f"pool{len(stages)}", dtype=dtype), x)
+            features[f"stride{2 ** len(stages)}"] = x
+            stages.append([])
+        conv = keras.layers.Conv2D(width, 3, padding="same", kernel_initializer="he_normal", name=name, dtype=dtype)
+        x = apply(conv, x)
         if top == name:
             break
-        x = keras.layers.ReLU(name=f"relu{stage}_{index}", dtype=dtype)(x)
-    if top is not None and top != name:
-        raise ValueError(f"this VGG has no layer {top}, which the arch takes; it has {', '.join(widths)}.")
-    x = keras.layers.MaxPooling2D(2, padding="same", name="pool5", dtype=dtype)(x)
-    return {"stride8": features["stride8"], "stride16": features["stride16"], "stride32": x}
+        x = apply(keras.layers.ReLU(name=f"relu{stage}_{index}", dtype=dtype), x)
+    x = apply(keras.layers.MaxPooling2D(2, padding="same", name="pool5", dtype=dtype), x)
+    return {"stride8": features["stride8"], "stride16": features["stride16"], "stride32": x}, stages

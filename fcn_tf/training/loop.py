@@ -21,6 +21,7 @@ from fcn_tf.data.base import Dataset
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
+from fcn_tf.models.build import Network
 from fcn_tf.training import distribution, histograms, interrupts, losses
 from fcn_tf.training.checkpoints import Checkpoints
 from fcn_tf.training.interrupts import Interrupts
@@ -51,8 +52,7 @@ class Trainer:
     """Trains a model on one data set and measures it on another.
 
     Args:
-      model: Keras model, (B, H, W, 3) RGB in [0, 255] -> float32 logits (B, H, W, C). Like the optimiser, created
-        inside the scope of `strategy`.
+      network: from `build_network`. Like the optimiser, created inside the scope of `strategy`.
       optimizer: a Keras optimiser.
       strategy: from `distribution.choose_strategy`.
       train, validation: data sets of one spec.
@@ -69,7 +69,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: keras.Model,
+        network: Network,
         optimizer: keras.optimizers.Optimizer,
         *,
         strategy: tf.distribute.Strategy,
@@ -85,6 +85,7 @@ class Trainer:
         profile: bool = False,
         debug: bool = False,
     ):
+        model = network.model
         self._model, self._optimizer, self._strategy = model, optimizer, strategy
         self._train, self._run = train, run
         self._batch_size, self._batches, self._accumulate, self._debug = batch_size, batches, accumulate, debug
@@ -103,7 +104,7 @@ class Trainer:
         self._saved: int | None = None  # the step of the newest checkpoint
         self._validate = Validation(model, validation, run=run, summaries=self._summaries, chief=chief)
         self._step = TrainingStep(
-            model,
+            network,
             optimizer,
             strategy=strategy,
             loss=self._loss,

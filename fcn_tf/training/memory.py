@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import keras
 
 from fcn_tf.errors import UserError
-from fcn_tf.models.build import stages
-from fcn_tf.models.layers import PatchConv2D
+from fcn_tf.models import cpu
+from fcn_tf.models.build import Network
 
 _PROCESS = 700_000_000  # bytes: Python, TensorFlow, its threads and graphs, pictures read ahead
 # Measured on a CPU with fcn8s at full width (140 M parameters; conv6's kernel takes 411 MB), four crops of 224x224:
@@ -32,7 +32,7 @@ class Plan:
       batch_size: images of one replica.
       image_size: side of the square crop.
       accumulate: in how many parts the batch is computed.
-      recompute: whether the trunk's activations are computed twice instead of kept.
+      recompute: whether the trunk's activations are rematerialised (models/remat.py).
     """
 
     batch_size: int
@@ -41,19 +41,20 @@ class Plan:
     recompute: bool = False
 
 
-def activation_bytes(model: keras.Model, image_size: int, *, recompute: bool = False) -> int:
+def activation_bytes(network: Network, image_size: int, *, recompute: bool = False) -> int:
     """What one image of a batch holds at the worst moment of a step.
 
     That is the output of every layer, kept for the backward pass, but of convolutions before a ReLU, which works in
-    place; the patches of each `PatchConv2D`; and a few tensors of the largest size, in flight. Of the trunk below what
-    its first learning layer looks at nothing is kept but the ends of stages. With `recompute` that is so for all of the
-    trunk, and the inside of one stage at a time is added.
+    place; the patches of convolutions that are computed as products (models/cpu.py); and a few tensors of the largest
+    size, in flight. Of the trunk below what its first learning layer looks at nothing is kept but the ends of stages.
+    With `recompute` that is so for all of the trunk, and the inside of one stage at a time is added.
 
     Args:
-      model: from `build_model`.
+      network: from `build_network`.
       image_size: side of the square crop.
       recompute: see `Plan`.
     """
+    model = network.model
     shown = keras.Model(model.input, {layer.name: layer.output for layer in model.layers})
     images = keras.KerasTensor((1, image_size, image_size, 3), model.input.dtype)
     outputs = shown.compute_output_spec(images)
@@ -61,11 +62,10 @@ def activation_bytes(model: keras.Model, image_size: int, *, recompute: bool = F
     rectified = {name.replace("relu", "conv") for name in sizes if name.startswith("relu")}
     kept = {name: 0 if name in rectified else size for name, size in sizes.items()}
     for layer in model.layers:
-        if isinstance(layer, PatchConv2D) and math.prod(layer.kernel_size) > 1:  # of one pixel: the input itself
-            patch = math.prod(layer.kernel_size) * layer.input.shape[-1]
+        if patch := cpu.patch_size(layer):
             kept[layer.name] += sizes[layer.name] // layer.filters * patch
-    insides = [[layer.name for layer in stage[:-1]] for stage in stages(model)]
-    trunk = [layer for stage in stages(model) for layer in stage]
+    insides = [names[:-1] for names in network.stages.values()]
+    trunk = [model.get_layer(name) for names in network.stages.values() for name in names]
     first = next((i for i, layer in enumerate(trunk) if layer.trainable_variables), len(trunk))
     below = {layer.name for layer in trunk[: max(first - 1, 0)]}  # but what that layer looks at
     kept |= {name: 0 for names in insides for name in names if name in below}
@@ -77,57 +77,57 @@ def activation_bytes(model: keras.Model, image_size: int, *, recompute: bool = F
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def peak_bytes(model: keras.Model, plan: Plan) -> int:
+def peak_bytes(network: Network, plan: Plan) -> int:
     """What the process holds at the worst moment of a step, on one device.
 
     Besides activations: four bytes each for every parameter, and for those that learn a gradient and Adam's two
     moments, and where parts are added up, the sum beside the gradient of a part; and copies of the largest variable.
     """
-    return _peak(model, plan, activation_bytes(model, plan.image_size, recompute=plan.recompute))
+    return _peak(network, plan, activation_bytes(network, plan.image_size, recompute=plan.recompute))
 
 
-def _peak(model, plan, activations):
+def _peak(network, plan, activations):
     """`peak_bytes` where `activation_bytes` are known."""
     every, trained = (
         sum(math.prod(variable.shape) for variable in variables)
-        for variables in (model.variables, model.trainable_variables)
+        for variables in (network.model.variables, network.model.trainable_variables)
     )
-    largest = max((math.prod(variable.shape) for variable in model.trainable_variables), default=0)
+    largest = max((math.prod(variable.shape) for variable in network.model.trainable_variables), default=0)
     state = 4 * (every + (4 if plan.accumulate > 1 else 3) * trained + _COPIES * largest)
     part = plan.batch_size // plan.accumulate
     return _PROCESS + state + part * activations
 
 
 def report(
-    model: keras.Model, plan: Plan, available: int | None, *, replicas: int = 1, excluded: Collection[str] = ()
+    network: Network, plan: Plan, available: int | None, *, replicas: int = 1, excluded: Collection[str] = ()
 ) -> str:
     """One line: what a step will take, and, where that is more than there is, what would do.
 
     Args:
-      model: from `build_model`.
+      network: from `build_network`.
       plan: of each replica.
       available: bytes that one replica may take, or None where nobody knows.
       replicas: how many share a batch.
       excluded: flags that cannot be changed.
     """
-    need = peak_bytes(model, plan)
+    need = peak_bytes(network, plan)
     line = f"memory: about {need / 1e9:.1f} GB at the peak of a step{' on each replica' if replicas > 1 else ''}"
     if available is None:
         return line
     line += f", {available / 1e9:.1f} GB are there"
     if need <= available:
         return line
-    options = savings(model, plan, available, replicas=replicas, excluded=excluded)
+    options = savings(network, plan, available, replicas=replicas, excluded=excluded)
     if not options:
         where = "; in another --logs_dir" if excluded else ":"
-        frozen = not any(layer.trainable_variables for stage in stages(model) for layer in stage)
+        frozen = not any(network.model.get_layer(name).trainable_variables for name in network.trunk)
         less = "narrower --weights take" if frozen else "--freeze=trunk or narrower --weights take"
         return f"{line}; that will not do, and nothing that can be changed here would{where} {less} less"
     return f"{line}; that will not do, {' or '.join(options)} would"
 
 
 def savings(
-    model: keras.Model, plan: Plan, available: int, *, replicas: int = 1, excluded: Collection[str] = ()
+    network: Network, plan: Plan, available: int, *, replicas: int = 1, excluded: Collection[str] = ()
 ) -> list[str]:
     """Flags each of which alone would bring a step into `available` bytes, with the mildest value of each.
 
@@ -136,11 +136,11 @@ def savings(
       if nothing would do. The arguments are those of `report`.
     """
     found: dict[str, str] = {}
-    activations = functools.cache(functools.partial(activation_bytes, model))  # of many plans they are the same
+    activations = functools.cache(functools.partial(activation_bytes, network))  # of many plans they are the same
     for names, text, smaller in _smaller(plan, replicas):
         alone = "+".join(names)
         if alone not in found and not {*names} & {*excluded} and not (len(names) > 1 and {*names} & {*found}):
-            if _peak(model, smaller, activations(smaller.image_size, recompute=smaller.recompute)) <= available:
+            if _peak(network, smaller, activations(smaller.image_size, recompute=smaller.recompute)) <= available:
                 found[alone] = text
     return list(found.values())
 

@@ -13,9 +13,8 @@ import tensorflow as tf
 
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.inference import evaluator
-from fcn_tf.models import layers
-from fcn_tf.models.build import is_trunk
-from fcn_tf.models.remat import forgetful
+from fcn_tf.models import cpu, layers, remat
+from fcn_tf.models.build import Network
 from fcn_tf.training import losses
 from fcn_tf.training.interrupts import NO_VOTES
 
@@ -24,7 +23,7 @@ class TrainingStep:
     """Teaches a model one batch.
 
     Args:
-      model: Keras model, (B, H, W, 3) RGB in [0, 255] -> float32 logits (B, H, W, C).
+      network: from `build_network`.
       optimizer: a Keras optimiser, built.
       strategy: in whose scope both were created.
       loss: what is made small.
@@ -37,7 +36,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: keras.Model,
+        network: Network,
         optimizer: keras.optimizers.Optimizer,
         *,
         strategy: tf.distribute.Strategy,
@@ -47,10 +46,12 @@ class TrainingStep:
         accumulate: int = 1,
         recompute: bool = False,
     ):
-        self._model, self._optimizer, self._strategy = model, optimizer, strategy
+        self._model, self._optimizer, self._strategy = network.model, optimizer, strategy
         self._loss, self._spec, self._seed, self._accumulate = loss, spec, seed, accumulate
-        self._forward = forgetful(model) if recompute else model
-        self._parts = _parts(model)
+        self._forward = cpu.accelerated(network.model)
+        if recompute:
+            self._forward = remat.with_gradient_checkpointing(self._forward, network.stages.values())
+        self._parts = _parts(network)
         self._function = tf.function(self._distributed)
 
     def __call__(self, images, labels, *, number: int, log: bool, votes: Sequence[int] = NO_VOTES):
@@ -142,13 +143,13 @@ class TrainingStep:
         return tf.cast(tf.stack(sums), tf.float32) / tf.square(scale)
 
 
-def _parts(model: keras.Model) -> dict[str, list[int]]:
+def _parts(network: Network) -> dict[str, list[int]]:
     """{name of the curve: which trainable variables}: do pretrained layers learn, and new ones?
 
     Frozen layers are in none, and a part that is frozen altogether has no curve.
     """
-    trunk = {variable.path for layer in model.layers if is_trunk(layer.name) for variable in layer.trainable_variables}
+    trunk = {v.path for name in network.trunk for v in network.model.get_layer(name).trainable_variables}
     parts: dict[str, list[int]] = {"gradient_norm/vgg": [], "gradient_norm/new": []}
-    for i, variable in enumerate(model.trainable_variables):
+    for i, variable in enumerate(network.model.trainable_variables):
         parts["gradient_norm/vgg" if variable.path in trunk else "gradient_norm/new"].append(i)
     return {name: part for name, part in parts.items() if part}

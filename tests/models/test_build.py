@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf import build_model
+from fcn_tf import build_model, registry
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
-from fcn_tf.models.build import ARCHS, learning_rate_factors
+from fcn_tf.models import cpu, remat
+from fcn_tf.models.build import build_network
 from fcn_tf.training.optimizers import build_adam
 from tests import matfiles
 from tests.conftest import ROOT
 
 NEW_LAYERS = ("conv6", "conv7", "conv8", "conv_t1", "conv_t2", "conv_t3")
+ARCHS = list(registry.HEADS)
 OTHERS = [arch for arch in ARCHS if arch != "original"]
 
 
@@ -58,9 +60,7 @@ def test_any_size_gives_float32_logits_of_that_size(arch, narrow):
 
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("emulated", [True, False])
-def test_narrow_types_compute_inside_and_stay_there(arch, dtype, emulated, narrow, monkeypatch):
-    monkeypatch.setattr("fcn_tf.models.mixed_precision.emulated", lambda dtype: emulated and dtype != "float32")
+def test_mixed_precision_computes_inside_and_stays_there(arch, dtype, narrow):
     model = build_model(arch, num_classes=3, weights=narrow[0], dtype=dtype)
     assert model.get_layer("conv6").compute_dtype == dtype
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
@@ -226,9 +226,10 @@ def test_no_black_predictions(tmp_path):
     quiet = build_model(arch, num_classes=classes, weights=matfiles.write_mat(tmp_path / "quiet.mat", convs))
     loud = matfiles.write_mat(tmp_path / "loud.mat", scaled(convs, 200 / pool3_rms(quiet, images)))
     keras.utils.set_random_seed(0)
-    model = build_model(arch, num_classes=classes, weights=loud)
+    network = build_network(arch, num_classes=classes, weights=loud)
+    model = network.model
     assert 190 < pool3_rms(model, images) < 210
-    optimizer = build_adam(Config().learning_rate, factors=learning_rate_factors(model, arch, pretrained=True))
+    optimizer = build_adam(Config().learning_rate, factors=network.learning_rate_factors())
     optimizer.build(model.trainable_variables)
 
     @tf.function
@@ -260,16 +261,85 @@ def test_untrained_has_the_widths_of_the_embedded_file_but_not_its_weights(narro
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_every_trainable_variable_has_a_rate(arch, narrow):
-    model = build_model(arch, num_classes=3, weights=narrow[0])
-    factors = learning_rate_factors(model, arch, pretrained=True)
-    assert set(factors) == {variable.path for variable in model.trainable_variables}
-    assert factors["conv1_1/kernel"] == ARCHS[arch].trunk_rate
+    network = build_network(arch, num_classes=3, weights=narrow[0])
+    head, factors = registry.resolve(registry.HEADS[arch]), network.learning_rate_factors()
+    assert set(factors) == {variable.path for variable in network.model.trainable_variables}
+    assert factors["conv1_1/kernel"] == head.trunk_rate
     for name in NEW_LAYERS:
-        assert factors[f"{name}/kernel"] == factors[f"{name}/bias"] == ARCHS[arch].head_rate
+        assert factors[f"{name}/kernel"] == factors[f"{name}/bias"] == head.head_rate
     if arch == "original":
         assert set(factors.values()) == {1.0}
-    untrained = learning_rate_factors(model, arch, pretrained=False)
-    assert set(untrained) == set(factors) and untrained["conv1_1/kernel"] == 1.0
+    untrained = build_network(arch, num_classes=3, weights=None).learning_rate_factors()
+    assert untrained["conv1_1/kernel"] == 1.0 and untrained["conv6/kernel"] == head.head_rate
+
+
+def test_a_stage_is_frozen_by_its_name(narrow):
+    network = build_network("fcn8s", num_classes=3, weights=narrow[0])
+    assert list(network.stages) == list(registry.STAGES)
+    before = len(network.model.trainable_variables)
+    network.freeze(["conv1", "conv3"])
+    frozen = {name for name in network.trunk if not network.model.get_layer(name).trainable_variables}
+    assert {name for name in frozen if name.startswith("conv")} == {
+        *("conv1_1", "conv1_2"),
+        *(f"conv3_{number}" for number in range(1, 5)),
+    }
+    assert before - len(network.model.trainable_variables) == 2 * 6
+
+
+HEAD_FILE = """
+import keras
+from fcn_tf.models.base import Head
+
+def fcn32s(features, images, *, num_classes, dropout_rate, dtype):
+    x = keras.layers.Conv2D(num_classes, 1, name="score", dtype=dtype)(features["stride32"])
+    x = keras.layers.UpSampling2D(32, interpolation="bilinear", name="upsample", dtype=dtype)(x)
+    return x
+
+FCN32S = Head(fcn32s, trunk_options={"pooling": "average"}, classifier=False, head_rate=2.0)
+PLAIN = Head(fcn32s, trunk="plain")
+"""
+TRUNK_FILE = """
+import keras
+from fcn_tf.models.base import Trunk
+
+def plain(images, *, weights, model_dir, dtype):
+    x, features, stages = images, {}, []
+    for number in range(1, 6):
+        layers = [
+            keras.layers.Conv2D(4, 3, padding="same", activation="relu", name=f"plain{number}", dtype=dtype),
+            keras.layers.MaxPooling2D(2, padding="same", name=f"half{number}", dtype=dtype),
+        ]
+        for layer in layers:
+            x = layer(x)
+        stages.append([layer.name for layer in layers])
+        features[f"stride{2 ** number}"] = x
+    return Trunk(features, stages)
+"""
+
+
+def test_a_head_is_a_file_and_a_line(narrow, tmp_path, monkeypatch):
+    (tmp_path / "new_head.py").write_text(HEAD_FILE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.HEADS, "fcn32s", "new_head:FCN32S")
+    network = build_network("fcn32s", num_classes=5, weights=narrow[0])
+    assert network.model(photos(1, 64, 32)).shape == (1, 64, 32, 5)
+    factors = network.learning_rate_factors()
+    assert factors["score/kernel"] == 2.0 and factors["conv5_1/kernel"] == 1.0
+    assert isinstance(network.model.get_layer("pool1"), keras.layers.AveragePooling2D)
+
+
+def test_a_trunk_is_a_file_and_a_line(tmp_path, monkeypatch):
+    """Which the checkpointed forward pass and the curves of a training step take as they take VGG."""
+    (tmp_path / "new_parts.py").write_text(HEAD_FILE + TRUNK_FILE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.TRUNKS, "plain", "new_parts:plain")
+    monkeypatch.setitem(registry.HEADS, "plain", "new_parts:PLAIN")
+    network = build_network("plain", num_classes=3)
+    images = photos(2, 64, 32)
+    again = remat.with_gradient_checkpointing(cpu.accelerated(network.model), network.stages.values())
+    np.testing.assert_allclose(again(images), network.model(images), rtol=1e-5, atol=1e-5)
+    network.freeze(registry.STAGES)
+    assert {variable.path.split("/")[0] for variable in network.model.trainable_variables} == {"score"}
 
 
 def without(convs, name):

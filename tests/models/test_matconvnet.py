@@ -106,7 +106,7 @@ def test_written_file_looks_like_matconvnets(tmp_path):
 def test_writing_is_deterministic(tmp_path):
     # Another process, another name, another second: SciPy alone would write the time.
     script = (
-        "import sys; from fcn_tf import matconvnet; "
+        "import sys; from fcn_tf.models import matconvnet; "
         "matconvnet.write(sys.argv[2], matconvnet.read(sys.argv[1])); "
         "assert 'tensorflow' not in sys.modules"
     )

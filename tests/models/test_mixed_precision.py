@@ -1,4 +1,4 @@
-"""Convolutions in narrow types, with the processor's own products and with float32's."""
+"""Convolutions in bfloat16 and float16, with the processor's own products and with float32's."""
 
 import os
 import pathlib
@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.io import system
-from fcn_tf.models import layers, mixed_precision
+from fcn_tf.models import cpu, layers, mixed_precision
 
+CONV = {"padding": "same", "bias_initializer": "random_normal"}
 LAYERS = {
-    "Conv2D": lambda dtype: layers.Conv2D(4, 3, padding="same", bias_initializer="random_normal", dtype=dtype),
-    "PatchConv2D": lambda dtype: layers.PatchConv2D(4, 3, bias_initializer="random_normal", dtype=dtype),
-    "UpsampleLike": lambda dtype: layers.UpsampleLike(4, 4, 2, bias_initializer="random_normal", dtype=dtype),
-    "SubPixelUpsampleLike": lambda dtype: layers.SubPixelUpsampleLike(4, 16, 8, dtype=dtype),
+    cpu.WidenedConv2D: lambda dtype: keras.layers.Conv2D(4, 3, **CONV, dtype=dtype),
+    cpu.PatchConv2D: lambda dtype: keras.layers.Conv2D(4, 3, **CONV, dtype=dtype),
+    cpu.WidenedUpsampleLike: lambda dtype: layers.UpsampleLike(4, 4, 2, bias_initializer="random_normal", dtype=dtype),
+    cpu.SubPixelUpsampleLike: lambda dtype: layers.UpsampleLike(4, 16, 8, dtype=dtype),
 }
 
 
@@ -27,7 +28,7 @@ def multiplied(dtype):
     return system.has_instructions(dtype) or dtype == "bfloat16" and "avx512_vnni" in flags.read_text()
 
 
-def results(layer, inputs, dtype):
+def results(layer, swapped, inputs, dtype):
     """(outputs, gradient to the inputs, to the kernel, to the bias) in a graph, as training computes them."""
     inputs = tf.cast(inputs, dtype)
     like = {}
@@ -40,7 +41,7 @@ def results(layer, inputs, dtype):
     def compute(inputs):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs = layer(inputs, **like)
+            outputs = swapped(inputs, **like)
             slope = np.random.default_rng(1).standard_normal(outputs.shape).astype(np.float32)
             loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * slope)
         return [outputs, *tape.gradient(loss, [inputs, layer.kernel.value, layer.bias.value])]
@@ -51,7 +52,7 @@ def results(layer, inputs, dtype):
 @pytest.mark.parametrize("emulated", [True, False])
 @pytest.mark.parametrize(("dtype", "digits"), [("bfloat16", 2**-8), ("float16", 2**-11)])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_what_a_narrow_convolution_computes(kind, dtype, digits, emulated, monkeypatch):
+def test_what_a_convolution_computes(kind, dtype, digits, emulated, monkeypatch):
     """The outputs and gradients of float32 on the same inputs, within a few roundings, in the types they belong to.
 
     The maps are large enough to tell apart in which type the gradient of a bias is added up.
@@ -63,10 +64,10 @@ def test_what_a_narrow_convolution_computes(kind, dtype, digits, emulated, monke
     inputs = tf.cast(tf.cast(inputs, dtype), tf.float32)  # numbers that both types have
     keras.utils.set_random_seed(0)
     wide, ours = LAYERS[kind]("float32"), LAYERS[kind](f"mixed_{dtype}")
-    want = results(wide, inputs, "float32")
-    results(ours, inputs, dtype)  # builds it
+    want = results(wide, kind(wide), inputs, "float32")
+    results(ours, kind(ours), inputs, dtype)  # builds it
     ours.set_weights(wide.get_weights())
-    got = results(ours, inputs, dtype)
+    got = results(ours, kind(ours), inputs, dtype)
     assert [part.dtype for part in got] == [dtype, dtype, "float32", "float32"]
     for theirs, mine in zip(want, got, strict=True):
         scale = np.abs(theirs).max()
@@ -76,17 +77,18 @@ def test_what_a_narrow_convolution_computes(kind, dtype, digits, emulated, monke
         np.testing.assert_allclose(tf.cast(got[0], tf.float32), want[0], rtol=1.01 * digits, atol=1e-6)
 
 
-def test_between_the_passes_only_narrow_numbers_are_kept(monkeypatch):
-    """The widened inputs of the backward pass are cast in it, from numbers that wait for its slope."""
+def test_between_the_passes_only_rounded_numbers_are_kept(monkeypatch):
+    """The widened inputs of the backward pass are cast in it, from numbers that wait for its gradient."""
     monkeypatch.setattr(mixed_precision, "emulated", lambda dtype: dtype != "float32")
-    layer = layers.Conv2D(4, 3, dtype="mixed_bfloat16")
-    layer.build((1, 8, 8, 2))
+    convolution = keras.layers.Conv2D(4, 3, dtype="mixed_bfloat16")
+    convolution.build((1, 8, 8, 2))
+    layer = cpu.WidenedConv2D(convolution)
 
     @tf.function
     def gradient(inputs):
         with tf.GradientTape() as tape:
             outputs = layer(inputs)
-        return tape.gradient(outputs, layer.kernel.value)
+        return tape.gradient(outputs, convolution.kernel.value)
 
     graph = gradient.get_concrete_function(tf.zeros((1, 8, 8, 2), tf.bfloat16)).graph
     (product,) = [op for op in graph.get_operations() if op.type == "Conv2DBackpropFilter"]

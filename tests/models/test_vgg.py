@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_tf.models.vgg import vgg
+from fcn_tf.models.vgg import layers_of
 
 VGG11 = {"conv1_1": 2, "conv2_1": 3, "conv3_1": 4, "conv3_2": 4, "conv4_1": 5, "conv4_2": 5, "conv5_1": 6, "conv5_2": 6}
 
 
 def trunk(**options):
     images = keras.Input((None, None, 3))
-    features = vgg(images, VGG11, mean_rgb=(1, 2, 3), **options)
+    features, _ = layers_of(images, VGG11, mean_rgb=(1, 2, 3), **options)
     return keras.Model(images, features)
 
 
@@ -52,3 +52,13 @@ def test_the_mean_is_subtracted_in_float32_whatever_the_policy():
     got = mean(np.full((1, 1, 1, 3), 200.25, np.float32))
     np.testing.assert_array_equal(got, [[[[199.25, 198.25, 197.25]]]])
     assert model(np.zeros((1, 8, 8, 3), np.float32))["stride8"].dtype == "bfloat16"
+
+
+def test_every_layer_belongs_to_a_stage_that_ends_with_its_pool():
+    images = keras.Input((None, None, 3))
+    features, stages = layers_of(images, VGG11, mean_rgb=(1, 2, 3), top="conv5_1")
+    assert [name for stage in stages for name in stage] == [
+        layer.name for layer in keras.Model(images, features).layers[1:]
+    ]
+    assert stages[0] == ["subtract_mean", "conv1_1", "relu1_1", "pool1"] and stages[4] == ["conv5_1", "pool5"]
+    assert [stage[-1] for stage in stages] == [f"pool{number}" for number in range(1, 6)]

@@ -4,7 +4,8 @@ import keras
 import pytest
 
 from fcn_tf.errors import UserError
-from fcn_tf.models import build, layers
+from fcn_tf.models import build
+from fcn_tf.models.build import Network
 from fcn_tf.training import memory
 from fcn_tf.training.memory import Plan, activation_bytes, peak_bytes
 from tests import tiny_training
@@ -23,7 +24,7 @@ def small():
     x = keras.layers.ReLU(name="relu1_1")(x)
     x = keras.layers.MaxPooling2D(2, name="pool1")(x)
     x = keras.layers.Conv2D(2, 1, name="conv8")(x)
-    return keras.Model(images, x)
+    return Network(keras.Model(images, x), {"conv1": ["conv1_1", "relu1_1", "pool1"]})
 
 
 def test_activations_by_hand(small):
@@ -35,12 +36,14 @@ def test_activations_by_hand(small):
 
 def test_patches_are_counted():
     images = keras.Input((None, None, 3), name="images")
-    network = keras.Model(images, layers.PatchConv2D(2, 7, name="conv6")(images))
+
+    def network(side):
+        return Network(keras.Model(images, keras.layers.Conv2D(3, side, padding="same")(images)), {})
+
     # 49 pixels of 3 channels around each of 8 x 8, beside the result.
-    assert activation_bytes(network, 8) == IMAGE + 8 * 8 * (2 + 49 * 3) * 4 + 3 * IMAGE
+    assert activation_bytes(network(7), 8) == IMAGE + 8 * 8 * (3 + 49 * 3) * 4 + 3 * IMAGE
     # A patch of one pixel is the input.
-    network = keras.Model(images, layers.PatchConv2D(2, 1, name="conv7")(images))
-    assert activation_bytes(network, 8) == IMAGE + 8 * 8 * 2 * 4 + 3 * IMAGE
+    assert activation_bytes(network(1), 8) == IMAGE + 8 * 8 * 3 * 4 + 3 * IMAGE
 
 
 def test_a_step_by_hand(small):
@@ -48,7 +51,7 @@ def test_a_step_by_hand(small):
     one = activation_bytes(small, 8)
     assert peak_bytes(small, Plan(6, 8)) == process + 16 * PARAMETERS + 16 * KERNEL + 6 * one
     assert peak_bytes(small, Plan(6, 8, accumulate=3)) == process + 20 * PARAMETERS + 16 * KERNEL + 2 * one
-    small.get_layer("conv1_1").trainable = False
+    small.model.get_layer("conv1_1").trainable = False
     # Four bytes of each number are left; the largest kernel that learns is conv8's; nobody asks for relu1_1 again.
     one -= RELU
     assert peak_bytes(small, Plan(6, 8)) == process + 16 * PARAMETERS - 12 * (KERNEL + 4) + 16 * 8 + 6 * one
@@ -57,12 +60,12 @@ def test_a_step_by_hand(small):
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     weights = tiny_training.write_weights(str(tmp_path_factory.mktemp("weights")))
-    return build.build_model("fcn8s", num_classes=3, weights=weights)
+    return build.build_network("fcn8s", num_classes=3, weights=weights)
 
 
 def test_half_the_bytes_a_number_half_the_activations(tmp_path, network):
     weights = tiny_training.write_weights(str(tmp_path))
-    narrow = build.build_model("fcn8s", num_classes=3, weights=weights, dtype="bfloat16")
+    narrow = build.build_network("fcn8s", num_classes=3, weights=weights, dtype="bfloat16")
     # Photos, logits and what is subtracted from the photos stay float32.
     assert 0.5 < activation_bytes(narrow, 64) / activation_bytes(network, 64) < 0.7
 
@@ -74,12 +77,12 @@ def test_what_is_computed_again_is_not_kept(network):
 
 
 def test_stages_that_do_not_learn_keep_nothing(tmp_path):
-    network = build.build_model("fcn8s", num_classes=3, weights=tiny_training.write_weights(str(tmp_path)))
+    network = build.build_network("fcn8s", num_classes=3, weights=tiny_training.write_weights(str(tmp_path)))
     everything = activation_bytes(network, 64)
-    build.freeze(network, ["conv1", "conv2"])
+    network.freeze(["conv1", "conv2"])
     # The photo before and after its mean is subtracted; relu1_1 and relu2_1. What pools give is the next stage's.
     assert everything - activation_bytes(network, 64) == 4 * (3 * 64**2 + 8 * 64**2 + 8 * 32**2)
-    build.freeze(network, ["conv3", "conv4", "conv5"])
+    network.freeze(["conv3", "conv4", "conv5"])
     assert activation_bytes(network, 64, recompute=True) == activation_bytes(network, 64)
     assert "--freeze" not in memory.report(network, Plan(1, 32), 1)
 

@@ -27,17 +27,17 @@ def batch():
 def new_step(weights, *, arch="fcn8s", dropout=0.0, freeze=(), names=("cross_entropy",), dtype="float32", **options):
     """(step, model, optimiser) of equal weights, of which none is zero, so that gradients get everywhere."""
     keras.utils.set_random_seed(1)
-    network = build.build_model(arch, num_classes=3, weights=weights, dropout_rate=dropout, dtype=dtype)
-    for variable in network.trainable_variables:
+    network = build.build_network(arch, num_classes=3, weights=weights, dropout_rate=dropout, dtype=dtype)
+    for variable in network.model.trainable_variables:
         if not np.any(variable.numpy()):
             variable.assign(keras.random.normal(variable.shape, stddev=0.1, seed=2))
-    build.freeze(network, freeze)
+    network.freeze(freeze)
     optimizer = optimizers.build_adam(0.01)
-    optimizer.build(network.trainable_variables)
+    optimizer.build(network.model.trainable_variables)
     loss = losses.PixelLoss(names, ignore_label=255)
     strategy = tf.distribute.get_strategy()
     step = TrainingStep(network, optimizer, strategy=strategy, loss=loss, spec=tiny_training.SPEC, seed=0, **options)
-    return step, network, optimizer
+    return step, network.model, optimizer
 
 
 def operations(step):

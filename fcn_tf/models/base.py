@@ -1,0 +1,47 @@
+"""What a trunk hands to a head, and what either says about itself. Pure Keras."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+Weights = Mapping[str, Sequence[np.ndarray]]  # layer name -> arrays, as `Layer.set_weights` takes them
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A trunk, built.
+
+    Attributes:
+      features: "stride8", "stride16" and "stride32": float (B, ceil(H / stride), ceil(W / stride), C).
+      stages: the names of its layers in order, a list for each name in `registry.STAGES`.
+      weights: pretrained ones of its layers; empty where it starts untrained.
+      classifier: pretrained ones of conv6 and conv7, for heads that have them in this shape.
+    """
+
+    features: Mapping[str, keras.KerasTensor]
+    stages: Sequence[list[str]]
+    weights: Weights = field(default_factory=dict)
+    classifier: Weights = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Head:
+    """One value of `--arch`: the layers above a trunk, and what they need of it.
+
+    Attributes:
+      build: (features, images, *, num_classes, dropout_rate, dtype) -> float (B, H, W, num_classes) logits.
+      trunk: its name in `registry.TRUNKS`.
+      trunk_options: keyword arguments of that trunk.
+      classifier: whether conv6 and conv7 start from the trunk's classifier where the shapes agree.
+      trunk_rate, head_rate: factors on the learning rate of pretrained and of new layers.
+    """
+
+    build: Callable[..., keras.KerasTensor]
+    trunk: str = "vgg"
+    trunk_options: Mapping[str, Any] = field(default_factory=dict)
+    classifier: bool = True
+    trunk_rate: float = 1.0
+    head_rate: float = 1.0
