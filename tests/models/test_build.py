@@ -18,6 +18,7 @@ from fcn_tf.models.build import build_network
 from fcn_tf.training.optimizers import build_adam
 from tests import matfiles
 from tests.conftest import ROOT
+from tests.models import reference
 
 NEW_LAYERS = ("conv6", "conv7", "conv8", "conv_t1", "conv_t2", "conv_t3")
 ARCHS = list(registry.HEADS)
@@ -103,6 +104,26 @@ def upstream(images, trunk, new):
         x = tf.nn.conv2d_transpose(x, kernel, (batch, height, width, kernel.shape[2]), stride) + bias
         x = x if skip is None else x + skip
     return x
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_the_networks_come_to_the_logits_of_a_reference_in_numpy(arch):
+    """Stored ones; see reference.py, which computes them again here."""
+    with np.load(reference.FILE) as stored:
+        image, want = stored["image"], stored[arch]
+    np.testing.assert_array_equal(image, reference.photo())
+    np.testing.assert_allclose(reference.logits(arch, image), want, atol=1e-6)
+    model = build_model(arch, num_classes=reference.CLASSES)
+    widths = {
+        layer.name: layer.filters for layer in model.layers if layer.name.startswith("conv") and "_" in layer.name
+    }
+    for name, weights in reference.new_weights(reference.shapes(arch, widths)).items():
+        model.get_layer(name).set_weights(weights)
+    assert np.std(want) > 0.2 and len(np.unique(want.argmax(-1))) == reference.CLASSES
+    for network in (model, cpu.accelerated(model)):
+        got = network(image[None].astype(np.float32))[0]
+        np.testing.assert_allclose(got, want, atol=1e-5)
+        np.testing.assert_array_equal(np.argmax(got, -1), want.argmax(-1))
 
 
 def mean_loss(logits, labels):
