@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -98,6 +99,6 @@ def build_network(
     )
 
 
-def build_model(arch: str, **options) -> keras.Model:
+def build_model(arch: str, **options: Any) -> keras.Model:
     """The model of `build_network`, whose arguments it takes."""
     return build_network(arch, **options).model

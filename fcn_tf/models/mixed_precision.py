@@ -1,8 +1,8 @@
 """Convolutions in bfloat16 and float16 on processors without instructions for such numbers.
 
-TensorFlow multiplies such numbers several times more slowly than float32 then. So they are only stored in the narrow
-type: a convolution widens its input to float32, and rounds its result; for the backward pass the narrow input is kept,
-and widened again. That takes the memory of the narrow type at the rate of float32.
+TensorFlow multiplies such numbers several times more slowly than float32 then. So they are for storage only: a
+convolution casts its input to float32 and rounds its result; for the backward pass the rounded input is kept, and cast
+again. That takes the memory of 16 bits at the rate of float32.
 """
 
 import os

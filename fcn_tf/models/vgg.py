@@ -1,5 +1,8 @@
 """The VGG trunk (Simonyan & Zisserman 2014), as wide and deep as its weights file says. Pure Keras."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 
 from fcn_tf.errors import UserError
@@ -14,7 +17,7 @@ def vgg(
     model_dir: str,
     dtype: str = "float32",
     transposed: bool = False,
-    **options,
+    **options: Any,
 ) -> Trunk:
     """Builds the trunk from a MatConvNet file.
 
@@ -56,7 +59,7 @@ def layers_of(
     images: keras.KerasTensor,
     widths: dict[str, int],
     *,
-    mean_rgb,
+    mean_rgb: Iterable[float],
     pooling: str = "max",
     top: str | None = None,
     dtype: str = "float32",

@@ -21,7 +21,7 @@ SIZE = (37, 45)
 def new_weights(names_and_shapes: Iterable[tuple[str, list[tuple[int, ...]]]]) -> dict[str, list[np.ndarray]]:
     """Random weights of layers above the trunk, in order: activations keep about their size from layer to layer."""
     rng = np.random.default_rng(0)
-    drawn = {}
+    drawn: dict[str, list[np.ndarray]] = {}
     for name, shapes in names_and_shapes:
         drawn[name] = []
         for shape in shapes:
@@ -144,4 +144,5 @@ def photo() -> np.ndarray:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(FILE, image=photo(), **{arch: logits(arch, photo()).astype(np.float32) for arch in ARCHS})
+    arrays = {arch: logits(arch, photo()).astype(np.float32) for arch in ARCHS}
+    np.savez_compressed(FILE, allow_pickle=False, image=photo(), **arrays)

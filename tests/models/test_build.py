@@ -84,7 +84,7 @@ def upstream(images, trunk, new):
       trunk: {name: (kernel (h, w, in, out), bias)} as in the .mat.
       new: {name: (kernel, bias)} of conv6 to conv_t3.
     """
-    x = images - np.float32(matfiles.MEAN_RGB)
+    x = images - np.array(matfiles.MEAN_RGB, np.float32)
     pools = {}
     for name, (kernel, bias) in trunk.items():
         if name.endswith("_1") and name != "conv1_1":
@@ -368,7 +368,7 @@ def without(convs, name):
 
 
 @pytest.mark.parametrize(
-    "arch, damage, said",
+    "arch, damage, named",
     [
         ("fcn8s", lambda convs: without(convs, "conv4_3"), "conv4_3"),
         ("fcn8s", lambda convs: convs | {"conv9_9": convs["conv1_1"]}, "conv9_9"),
@@ -378,14 +378,14 @@ def without(convs, name):
     ],
     ids=["missing", "left over", "wrong shape", "NaN", "too shallow for the arch"],
 )
-def test_loading_is_strict(arch, damage, said, tmp_path):
+def test_loading_is_strict(arch, damage, named, tmp_path):
     path = matfiles.write_mat(tmp_path / "net.mat", damage(matfiles.vgg_convs()))
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=named) as caught:
         build_model(arch, num_classes=3, weights=path)
     assert path in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_unknown_arch_and_a_missing_file_are_told(narrow):
+def test_an_unknown_arch_and_a_missing_file_are_user_errors(narrow):
     with pytest.raises(UserError, match="fcn9s.*fcn8s"):
         build_model("fcn9s", num_classes=3, weights=narrow[0])
     with pytest.raises(UserError, match="no/such.mat"):

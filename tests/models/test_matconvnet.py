@@ -26,7 +26,7 @@ def error_of(path):
 
 
 def net_of(convs, mean=MEAN_RGB):
-    return MatConvNet({name: ConvWeights(*conv) for name, conv in convs.items()}, np.float32(mean))
+    return MatConvNet({name: ConvWeights(*conv) for name, conv in convs.items()}, np.array(mean, np.float32))
 
 
 @pytest.mark.parametrize("layout", ["beta16", "newer"])
@@ -39,7 +39,7 @@ def test_reads_both_layouts(tmp_path, layout, compress):
         np.testing.assert_array_equal(net.convs[name].kernel, kernel)
         np.testing.assert_array_equal(net.convs[name].bias, bias)
         assert net.convs[name].kernel.dtype == net.convs[name].bias.dtype == np.float32
-    np.testing.assert_array_equal(net.mean_rgb, np.float32(MEAN_RGB))
+    np.testing.assert_array_equal(net.mean_rgb, np.array(MEAN_RGB, np.float32))
     assert net.mean_rgb.dtype == np.float32
 
 
@@ -89,7 +89,7 @@ def test_what_is_written_reads_back(tmp_path, layout):
     for name, (kernel, bias) in convs.items():
         np.testing.assert_array_equal(net.convs[name].kernel, kernel)
         np.testing.assert_array_equal(net.convs[name].bias, bias)
-    np.testing.assert_array_equal(net.mean_rgb, np.float32(MEAN_RGB))
+    np.testing.assert_array_equal(net.mean_rgb, np.array(MEAN_RGB, np.float32))
 
 
 def test_written_file_looks_like_matconvnets(tmp_path):

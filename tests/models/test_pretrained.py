@@ -18,8 +18,8 @@ def test_tiny_comes_with_the_package_and_none_takes_its_widths(name):
 
 @pytest.mark.parametrize("name, remote", [("vgg19", downloads.VGG19), ("vgg16", downloads.VGG16)])
 def test_known_names_are_fetched_to_model_dir_under_the_name_they_have_on_the_web(name, remote, monkeypatch, tmp_path):
-    monkeypatch.setattr(downloads, "fetch", lambda what, path: (what, path))
-    assert pretrained.find(name, str(tmp_path)) == (remote, f"{tmp_path}/{remote.filename}")
+    monkeypatch.setattr(downloads, "fetch", lambda what, path: f"{what.filename} at {path}")
+    assert pretrained.find(name, str(tmp_path)) == f"{remote.filename} at {tmp_path}/{remote.filename}"
     assert remote.filename == f"imagenet-vgg-verydeep-{name[3:]}.mat"
 
 

@@ -41,7 +41,7 @@ def test_average_pooling_stops_before_pool5():
     assert pools == {f"pool{stage}": average for stage in range(1, 5)} | {"pool5": maximum}
 
 
-def test_a_top_that_is_not_there_is_told():
+def test_a_top_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="conv5_3.*conv5_2"):
         trunk(top="conv5_3")
 
