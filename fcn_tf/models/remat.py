@@ -67,6 +67,9 @@ class _Rematerialized(keras.layers.Layer):
 def rematerialized(function: Callable[..., tf.Tensor], x: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
     """`function(x, *weights)`, computed again for its gradient; for use inside a tf.function.
 
+    As `keras.remat`, which saves as much memory, but copies all arguments in the backward pass and computes the
+    gradient to `x` where none is asked for: below the lowest layer that learns, too.
+
     Args:
       function: without randomness; reads no other variables that learn.
       x: float.
