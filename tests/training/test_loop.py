@@ -270,7 +270,7 @@ def test_training_goes_on_without_what_it_can_do_without(folder, capsys):
 
 
 def test_half_a_model_is_not_left(finished, tmp_path):
-    model = inference.load_model(run_of(finished))
+    model = evaluator.load_model(run_of(finished))
     path = tmp_path / "model.keras"
     path.write_bytes(b"the one before")
     with disks.no_file_larger_than(5000), pytest.raises(OSError) as caught:
