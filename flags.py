@@ -71,16 +71,19 @@ _define(
     "trace a few steps of this start, for TensorBoard's profile plugin (pip install xprof)",
 )
 _define(flags.DEFINE_bool, "debug", "histograms of weights, gradients and activations in TensorBoard")
-# What to do with a trained model (tta, sliding_window and refine: evaluate, predict and visualize).
+# What to do with a trained model (tta and sliding_window: evaluate, predict and visualize).
 _define(flags.DEFINE_string, "input", "predict: a picture, a folder or a quoted pattern")
 _define(
     flags.DEFINE_string, "output_dir", "predict: where results go, LOGS_DIR/predict if not said; prepare: the shards"
 )
 _define(flags.DEFINE_string, "predictions", "evaluate: score this folder of label PNGs instead of a model")
-_define(flags.DEFINE_bool, "tta", "average the model's view of each picture at several scales, and mirrored")
-_define(flags.DEFINE_integer, "sliding_window", "label windows of this side in pixels, which bounds the memory; 0: off")
-_define(flags.DEFINE_string, "refine", f"{' | '.join(configs.REFINEMENTS)}: let labels follow the edges of the photo")
-_define(flags.DEFINE_bool, "boundary", "evaluate: also score outlines: BF and trimap IoU")
+_define(flags.DEFINE_bool, "tta", "test-time augmentation: average the probabilities at several scales, and mirrored")
+_define(
+    flags.DEFINE_integer,
+    "sliding_window",
+    "label overlapping tiles of this side in pixels, which bounds the memory; 0: off",
+)
+_define(flags.DEFINE_bool, "boundary", "evaluate: also score boundaries: BF and trimap IoU")
 _define(flags.DEFINE_string, "compare", "evaluate: another evaluated --logs_dir; says whether the two really differ")
 flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=FLAGS)
 

@@ -132,13 +132,13 @@ class Evaluate:
 
     def turn(self) -> float:
         """Seconds an image."""
-        from fcn_tf.metrics.per_image import Tally
+        from fcn_tf.metrics.per_image import PerImageStats
 
-        total = Tally(self._data)
+        stats = PerImageStats(self._data)
 
         def add(indices, pictures, labels, predictions, counts):
             for each in zip(indices.tolist(), pictures, labels, predictions, counts, strict=True):
-                total.add(*each)
+                stats.add(*each)
 
         began = time.perf_counter()
         self._evaluator.run(self._data, on_batch=add)

@@ -18,7 +18,6 @@ CROPS = ("scale", "squash")
 RESIZES = ("area", "nearest")
 ON_BAD_EXAMPLE = ("fail", "skip")
 LOSSES = ("cross_entropy", "focal", "dice")
-REFINEMENTS = ("none", "guided")
 RESUME_FROM = ("latest", "best")
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
@@ -85,7 +84,6 @@ class Config:
     predictions: str = ""
     tta: bool = False
     sliding_window: int = 0
-    refine: str = "none"
     boundary: bool = False
     compare: str = ""
     profile: bool = False
@@ -106,7 +104,6 @@ class Config:
             ("crop", CROPS),
             ("resize", RESIZES),
             ("on_bad_example", ON_BAD_EXAMPLE),
-            ("refine", REFINEMENTS),
             ("resume_from", RESUME_FROM),
         ):
             _one_of(name, getattr(self, name), choices)
@@ -131,8 +128,8 @@ class Config:
                 f"--sliding_window must be 0 (off) or {_SMALLEST_WINDOW} pixels or more, got {self.sliding_window}."
             )
         if self.mode == "evaluate" and self.predictions:
-            for name in ("tta", "sliding_window", "refine"):
-                if getattr(self, name) not in (False, 0, "none"):
+            for name in ("tta", "sliding_window"):
+                if getattr(self, name):
                     raise UserError(
                         f"--predictions scores label images made elsewhere, so --{name} has no model to work on; "
                         "drop one of the two."
@@ -172,8 +169,8 @@ class Config:
 
 _DATA_FLAGS = ("num_classes", "ignore_label", "mask_values", "mask_colors", "seed", "on_bad_example")
 _THIS_TIME = (
-    "mode", "logs_dir", "split", "input", "output_dir", "predictions", "tta", "sliding_window", "refine", "boundary",
-    "compare", "profile", "resume_from",
+    "mode", "logs_dir", "split", "input", "output_dir", "predictions", "tta", "sliding_window", "boundary", "compare",
+    "profile", "resume_from",
 )  # fmt: skip
 _OF_THE_MODEL = ("arch", "precision")  # a trained one is what it is
 

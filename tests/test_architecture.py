@@ -186,9 +186,7 @@ def test_backends_stay_where_they_belong(path):
 
 def test_tables_agree():
     from fcn_tf.data import datasets, pipeline
-    from fcn_tf.inference import refine
 
-    assert set(config.REFINEMENTS) == set(refine.REFINEMENTS)
     assert set(config.DATASETS) == set(datasets.DATASETS)
     assert config.CROPS == pipeline.CROPS and config.RESIZES == pipeline.RESIZES
     assert set(config.ALIASES.values()) <= set(registry.MODES)

@@ -53,7 +53,6 @@ def test_test_is_another_name_of_evaluate():
         ("precision", "float64"),
         ("crop", "round"),
         ("resize", "cubic"),
-        ("refine", "crf"),
         ("sliding_window", -1),
         ("sliding_window", 31),
         ("image_size", -1),

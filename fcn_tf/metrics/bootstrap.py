@@ -1,11 +1,10 @@
-"""How sure a score is: intervals from resampling the images, and whether two runs really differ. NumPy only.
+"""Bootstrap confidence intervals of the scores, and a paired comparison of two runs. NumPy only.
 
-The images of a split are one sample of many that could have been taken. Drawing as many again from them, with
-replacement, many times over, shows how far a score would move (Efron 1979). Two runs are compared on the same
-draws, so that what is hard for both cancels out.
+The images of a split are one sample of many that could have been taken. Resampling them with replacement shows how far
+a score would move (Efron 1979). Two runs are compared on the same resamples, so that what is hard for both cancels out.
 
-Scores add up areas before they divide, so all that is kept of an image is `metrics.areas`: the pixels of each
-class that are hit, true and predicted.
+Scores add up pixels before they divide, so all that is needed of an image is `confusion.class_pixel_counts`: true
+positives, ground truth and predicted pixels of each class.
 """
 
 from collections.abc import Callable
@@ -13,35 +12,35 @@ from typing import Any
 
 import numpy as np
 
-DRAWS = 2000
+RESAMPLES = 2000
 LEVEL = 0.95
-RULES = f"{LEVEL:.0%} percentile interval over {DRAWS} draws of as many images, with replacement."
-_CHUNK = 250  # draws at once: bounds the memory
+RULES = f"{LEVEL:.0%} percentile bootstrap interval: {RESAMPLES} resamples of as many images, with replacement."
+_CHUNK = 250  # resamples at once: bounds the memory
 
 
-def mean_iou(areas: np.ndarray) -> np.ndarray:
+def mean_iou(pixel_counts: np.ndarray) -> np.ndarray:
     """Mean IoU over the classes that occur.
 
     Args:
-      areas: (..., 3, C): hit, true and predicted pixels.
+      pixel_counts: (..., 3, C): true positives, ground truth and predicted pixels.
 
     Returns:
       float (...); NaN where no class occurs.
     """
-    hit, truth, predicted = _parts(areas)
-    return _mean_of_ratios(hit, truth + predicted - hit)
+    true_positives, ground_truth, predicted = _parts(pixel_counts)
+    return _mean_of_ratios(true_positives, ground_truth + predicted - true_positives)
 
 
-def mean_accuracy(areas: np.ndarray) -> np.ndarray:
-    """Mean share of a class's true pixels that are hit; as `mean_iou`."""
-    hit, truth, _ = _parts(areas)
-    return _mean_of_ratios(hit, truth)
+def mean_accuracy(pixel_counts: np.ndarray) -> np.ndarray:
+    """Mean recall over the classes in the ground truth; as `mean_iou`."""
+    true_positives, ground_truth, _ = _parts(pixel_counts)
+    return _mean_of_ratios(true_positives, ground_truth)
 
 
-def pixel_accuracy(areas: np.ndarray) -> np.ndarray:
-    """Share of the pixels that are hit; as `mean_iou`."""
-    hit, truth, _ = _parts(areas)
-    return _ratio(hit.sum(-1), truth.sum(-1))
+def pixel_accuracy(pixel_counts: np.ndarray) -> np.ndarray:
+    """Share of the pixels that are right; as `mean_iou`."""
+    true_positives, ground_truth, _ = _parts(pixel_counts)
+    return _ratio(true_positives.sum(-1), ground_truth.sum(-1))
 
 
 MEASURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -51,28 +50,28 @@ MEASURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def draw(areas: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Adds up resampled images.
+def resample(pixel_counts: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Adds up the images of each resample.
 
     Args:
-      areas: int (N, ...) of each image; equal N and seed draw the same images.
-      draws: how often.
-      seed: of the draws.
+      pixel_counts: int (N, ...) of each image; equal N and seed draw the same images.
+      resamples: how many.
+      seed: of the random draws.
 
     Returns:
-      float64 (draws, ...) sums, exact below 2 ** 53.
+      float64 (resamples, ...) sums, exact below 2 ** 53.
     """
-    images = len(areas)
+    images = len(pixel_counts)
     rng = np.random.default_rng(seed)
-    flat = areas.reshape(images, -1).astype(np.float64)
+    flat = pixel_counts.reshape(images, -1).astype(np.float64)
     sums = []
-    for start in range(0, draws, _CHUNK):
-        count = min(_CHUNK, draws - start)
+    for start in range(0, resamples, _CHUNK):
+        count = min(_CHUNK, resamples - start)
         drawn = rng.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
-        # How often each image is drawn: (draws, N).
-        often = np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
-        sums.append(often.astype(np.float64) @ flat)
-    return np.concatenate(sums).reshape(draws, *areas.shape[1:])
+        # How often each image is drawn: (count, N).
+        weights = np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
+        sums.append(weights.astype(np.float64) @ flat)
+    return np.concatenate(sums).reshape(resamples, *pixel_counts.shape[1:])
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
@@ -84,27 +83,27 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def intervals(areas: np.ndarray, *, seed: int = 0) -> dict[str, list[float] | None]:
+def intervals(pixel_counts: np.ndarray, *, seed: int = 0) -> dict[str, list[float] | None]:
     """[low, high] of each of `MEASURES`, None where there is nothing to measure.
 
     Args:
-      areas: int (N, 3, C), see `metrics.areas`.
-      seed: of the draws.
+      pixel_counts: int (N, 3, C), see `confusion.class_pixel_counts`.
+      seed: of the random draws.
     """
-    if not len(areas):
+    if not len(pixel_counts):
         return dict.fromkeys(MEASURES)
-    sums = draw(areas, seed=seed)
+    sums = resample(pixel_counts, seed=seed)
     found = {name: interval(measure(sums)) for name, measure in MEASURES.items()}
     return {name: None if np.isnan(low) else [low, high] for name, (low, high) in found.items()}
 
 
-def compare(areas: np.ndarray, others: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+def compare(pixel_counts: np.ndarray, others: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
     """Whether the mean IoU of two runs on the same images really differs.
 
     Args:
-      areas: int (N, 3, C) of this run.
+      pixel_counts: int (N, 3, C) of this run.
       others: int (N, 3, C) of the other one, images in the same order.
-      seed: of the draws.
+      seed: of the random draws.
 
     Returns:
       Ready for JSON: both scores, `difference` (this minus other), its `interval`, and whether it `differs`:
@@ -113,10 +112,10 @@ def compare(areas: np.ndarray, others: np.ndarray, *, seed: int = 0) -> dict[str
     Raises:
       ValueError: if the shapes differ or there are no images.
     """
-    if areas.shape != others.shape or not len(areas):
-        raise ValueError(f"areas are {areas.shape} and {others.shape}; give equal shapes with images in them.")
-    both = np.stack([areas, others], axis=1)  # (N, 2, 3, C): one draw for both
-    scores = mean_iou(draw(both, seed=seed))  # (draws, 2)
+    if pixel_counts.shape != others.shape or not len(pixel_counts):
+        raise ValueError(f"shapes are {pixel_counts.shape} and {others.shape}; give equal shapes with images in them.")
+    both = np.stack([pixel_counts, others], axis=1)  # (N, 2, 3, C): the same resamples
+    scores = mean_iou(resample(both, seed=seed))  # (resamples, 2)
     low, high = interval(scores[:, 0] - scores[:, 1])
     mine, theirs = (float(score) for score in mean_iou(both.sum(0)))
     return {
@@ -125,12 +124,12 @@ def compare(areas: np.ndarray, others: np.ndarray, *, seed: int = 0) -> dict[str
         "difference": mine - theirs,
         "interval": [low, high],
         "differs": bool(low > 0 or high < 0),
-        "rules": f"Paired: both runs on the same draws. {RULES}",
+        "rules": f"Paired: both runs on the same resamples. {RULES}",
     }
 
 
-def _parts(areas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return areas[..., 0, :], areas[..., 1, :], areas[..., 2, :]
+def _parts(pixel_counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return pixel_counts[..., 0, :], pixel_counts[..., 1, :], pixel_counts[..., 2, :]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""Every published number, read off one confusion matrix of integers.
+"""Every published score, computed from one confusion matrix of integers.
 
-Counts are int64, rows are the truth, columns the prediction: (C, C), or (C, C + 1) where the last column
-holds predictions that are no class at all. Those are misses of the class that was there. Pixels whose truth
-is the ignored label are in no count. Counts of several images, batches or replicas add up; each measure
+Counts are int64, rows are the ground truth, columns the prediction: (C, C), or (C, C + 1) where the last column
+holds predictions that are no class at all. Those are false negatives of the class that was there. Pixels whose ground
+truth is the ignored label are in no count. Counts of several images, batches or replicas add up; each measure
 divides once. NumPy only.
 
-An ignored label may be one of the classes (ADE20K: 0 of 151). Predicting it on a labelled pixel is a miss of
-the class that was there, but the ignored class is no class to be measured: every measure leaves it out.
+An ignored label may be one of the classes (ADE20K: 0 of 151). Predicting it on a labelled pixel is a false
+negative of the class that was there, but the ignored class is no class to be measured: every measure leaves it out.
 """
 
 from typing import Any
@@ -16,8 +16,9 @@ import numpy as np
 RULES = (
     "One confusion matrix over the whole split, each image at its own size. Pixels of the ignored label "
     "count nowhere; predicting it, or no class, on a labelled pixel is a miss. Means skip the ignored class "
-    "and classes without a value: IoU and Dice where a class is in neither truth nor prediction, accuracy "
-    "where it is not in the truth. frequency_weighted_iou weighs IoU by the class's share of true pixels."
+    "and classes without a value: IoU and Dice where a class is in neither ground truth nor prediction, "
+    "accuracy where it is not in the ground truth. frequency_weighted_iou weighs IoU by the class's share of the "
+    "ground truth."
 )
 _FCN_RULES = (
     "Long, Shelhamer and Darrell 2015, section 5, summed over the set as in label_accuracy_score: n_ii / t_i "
@@ -36,16 +37,16 @@ _MMSEGMENTATION_RULES = (
 def confusion(
     labels: np.ndarray, predictions: np.ndarray, *, num_classes: int, ignore_label: int | None = None
 ) -> np.ndarray:
-    """Counts pixels by truth and prediction.
+    """Counts pixels by ground truth and prediction.
 
     Args:
       labels: integers of any shape: class ids, or `ignore_label`.
-      predictions: integers of the same shape; anything outside [0, num_classes) is a miss.
+      predictions: integers of the same shape; anything outside [0, num_classes) is no class.
       num_classes: C.
-      ignore_label: pixels with this truth are left out; inside or outside [0, C), or None.
+      ignore_label: pixels with this label are left out; inside or outside [0, C), or None.
 
     Returns:
-      int64 (C, C + 1), rows = truth; the last column counts predictions that are no class.
+      int64 (C, C + 1), rows = ground truth; the last column counts predictions that are no class.
 
     Raises:
       ValueError: if the shapes differ, or a label is neither a class nor ignored.
@@ -54,24 +55,26 @@ def confusion(
     if labels.shape != predictions.shape:
         raise ValueError(f"labels are {labels.shape} but predictions are {predictions.shape}; give equal shapes.")
     counted = np.ones(labels.shape, bool) if ignore_label is None else labels != ignore_label
-    truth = labels[counted].astype(np.int64)
-    guess = predictions[counted].astype(np.int64)
-    if truth.size and not 0 <= truth.min() <= truth.max() < num_classes:
-        worst = truth.min() if truth.min() < 0 else truth.max()
+    ground_truth = labels[counted].astype(np.int64)
+    predicted = predictions[counted].astype(np.int64)
+    if ground_truth.size and not 0 <= ground_truth.min() <= ground_truth.max() < num_classes:
+        worst = ground_truth.min() if ground_truth.min() < 0 else ground_truth.max()
         raise ValueError(
             f"label {worst} is neither one of {num_classes} classes nor the ignored label ({ignore_label})."
         )
-    guess[(guess < 0) | (guess >= num_classes)] = num_classes
-    cells = np.bincount(truth * (num_classes + 1) + guess, minlength=num_classes * (num_classes + 1))
+    predicted[(predicted < 0) | (predicted >= num_classes)] = num_classes
+    cells = np.bincount(ground_truth * (num_classes + 1) + predicted, minlength=num_classes * (num_classes + 1))
     return cells.astype(np.int64).reshape(num_classes, num_classes + 1)
 
 
-def areas(counts: np.ndarray, ignore_label: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels of each class that are hit, true and predicted.
+def class_pixel_counts(
+    counts: np.ndarray, ignore_label: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True positives, ground truth and predicted pixels of each class.
 
     Args:
       counts: (C, C) or (C, C + 1).
-      ignore_label: if it is one of the classes, its row is left out and its own areas are 0.
+      ignore_label: if it is one of the classes, its row is left out and its own counts are 0.
 
     Returns:
       Three int64 (C,).
@@ -81,33 +84,33 @@ def areas(counts: np.ndarray, ignore_label: int | None = None) -> tuple[np.ndarr
     inside = ignore_label is not None and 0 <= ignore_label < classes
     if inside:
         counts[ignore_label] = 0
-    hit, truth, predicted = np.diagonal(counts).copy(), counts.sum(1), counts[:, :classes].sum(0)
+    true_positives, ground_truth, predicted = np.diagonal(counts).copy(), counts.sum(1), counts[:, :classes].sum(0)
     if inside:
         predicted[ignore_label] = 0
-    return hit, truth, predicted
+    return true_positives, ground_truth, predicted
 
 
 def pixel_accuracy(counts: np.ndarray, ignore_label: int | None = None) -> float:
     """Share of the counted pixels that are right; NaN where none is counted."""
-    hit, truth, _ = areas(counts, ignore_label)
-    return float(_ratio(hit.sum(), truth.sum()))
+    true_positives, ground_truth, _ = class_pixel_counts(counts, ignore_label)
+    return float(_ratio(true_positives.sum(), ground_truth.sum()))
 
 
 def class_accuracy(counts: np.ndarray, ignore_label: int | None = None) -> np.ndarray:
-    """(C,) share of each class's true pixels that are right; NaN where a class is not in the truth."""
-    hit, truth, _ = areas(counts, ignore_label)
-    return _ratio(hit, truth)
+    """(C,) recall of each class: the share of its ground truth that is predicted; NaN where it has none."""
+    true_positives, ground_truth, _ = class_pixel_counts(counts, ignore_label)
+    return _ratio(true_positives, ground_truth)
 
 
 def mean_accuracy(counts: np.ndarray, ignore_label: int | None = None) -> float:
-    """Mean of `class_accuracy` over the classes in the truth."""
+    """Mean of `class_accuracy` over the classes in the ground truth."""
     return _mean(class_accuracy(counts, ignore_label))
 
 
 def iou(counts: np.ndarray, ignore_label: int | None = None) -> np.ndarray:
-    """(C,) intersection over union; NaN where a class is in neither truth nor prediction."""
-    hit, truth, predicted = areas(counts, ignore_label)
-    return _ratio(hit, truth + predicted - hit)
+    """(C,) intersection over union; NaN where a class is in neither ground truth nor prediction."""
+    true_positives, ground_truth, predicted = class_pixel_counts(counts, ignore_label)
+    return _ratio(true_positives, ground_truth + predicted - true_positives)
 
 
 def mean_iou(counts: np.ndarray, ignore_label: int | None = None) -> float:
@@ -116,15 +119,15 @@ def mean_iou(counts: np.ndarray, ignore_label: int | None = None) -> float:
 
 
 def dice(counts: np.ndarray, ignore_label: int | None = None) -> np.ndarray:
-    """(C,) twice the intersection over the sum of the areas (F1); NaN where a class is in neither."""
-    hit, truth, predicted = areas(counts, ignore_label)
-    return _ratio(2 * hit, truth + predicted)
+    """(C,) twice the intersection over the sum of both (F1); NaN where a class is in neither."""
+    true_positives, ground_truth, predicted = class_pixel_counts(counts, ignore_label)
+    return _ratio(2 * true_positives, ground_truth + predicted)
 
 
 def frequency_weighted_iou(counts: np.ndarray, ignore_label: int | None = None) -> float:
-    """IoU weighted by each class's share of the true pixels; NaN where no pixel is counted."""
-    _, truth, _ = areas(counts, ignore_label)
-    return float(_ratio(np.nansum(truth * iou(counts, ignore_label)), truth.sum()))
+    """IoU weighted by each class's share of the ground truth; NaN where no pixel is counted."""
+    _, ground_truth, _ = class_pixel_counts(counts, ignore_label)
+    return float(_ratio(np.nansum(ground_truth * iou(counts, ignore_label)), ground_truth.sum()))
 
 
 def scene_parsing_iou(counts: np.ndarray, ignore_label: int | None = None) -> float:
@@ -150,7 +153,7 @@ def summarize(counts: np.ndarray, class_names: tuple[str, ...], ignore_label: in
       The headline numbers, `per_class` (without the ignored class) and `conventions`, each with its rules.
     """
     accuracies, ious, dices = (f(counts, ignore_label) for f in (class_accuracy, iou, dice))
-    _, truth, predicted = areas(counts, ignore_label)
+    _, ground_truth, predicted = class_pixel_counts(counts, ignore_label)
     headline = {
         value.__name__: _none_for_nan(value(counts, ignore_label))
         for value in (pixel_accuracy, mean_accuracy, mean_iou, frequency_weighted_iou)
@@ -165,7 +168,7 @@ def summarize(counts: np.ndarray, class_names: tuple[str, ...], ignore_label: in
         "scene_parsing_score": score,
         "rules": RULES,
         "ignore_label": ignore_label,
-        "pixels": int(truth.sum()),
+        "pixels": int(ground_truth.sum()),
         "per_class": [
             {
                 "id": index,
@@ -173,7 +176,7 @@ def summarize(counts: np.ndarray, class_names: tuple[str, ...], ignore_label: in
                 "iou": _none_for_nan(ious[index]),
                 "accuracy": _none_for_nan(accuracies[index]),
                 "dice": _none_for_nan(dices[index]),
-                "pixels": int(truth[index]),
+                "pixels": int(ground_truth[index]),
                 "predicted_pixels": int(predicted[index]),
             }
             for index, name in enumerate(class_names)
@@ -192,29 +195,29 @@ def summarize(counts: np.ndarray, class_names: tuple[str, ...], ignore_label: in
     }
 
 
-def in_short(summary: dict[str, Any]) -> dict[str, str]:
-    """How each headline number of metrics.json came about, in a few words, to stand beside it.
+def metric_footnotes(summary: dict[str, Any]) -> dict[str, str]:
+    """A few words on how each headline number of metrics.json is defined, to stand beside it.
 
     Args:
-      summary: from `summarize`; with "boundary" from `BoundaryScores.summary` where outlines were scored.
+      summary: from `summarize`; with "boundary" from `BoundaryScores.summary` where boundaries were scored.
 
     Returns:
-      {key of the number, or "bf": its rule}.
+      {key of the number, or "bf": its footnote}.
     """
     absent = sum(row["iou"] is None for row in summary["per_class"])
     zeros = f", {absent} absent as 0" if absent else ""
-    rules = {
+    footnotes = {
         "mean_iou": "over the classes that occur",
-        "mean_accuracy": "over the classes in the truth",
+        "mean_accuracy": "over the classes in the ground truth",
         "pixel_accuracy": "of all labelled pixels",
-        "frequency_weighted_iou": "weighted by true area",
+        "frequency_weighted_iou": "weighted by area in the ground truth",
         "scene_parsing_score": f"(pixel accuracy + IoU over all {len(summary['per_class'])} classes{zeros}) / 2",
     }
     if summary.get("boundary"):
-        outlines = summary["boundary"]
-        pixels = " to ".join(dict.fromkeys(f"{each:.1f}" for each in outlines["tolerance_pixels"] or []))
-        rules["bf"] = f"within {outlines['tolerance']:.2%} of the diagonal" + (f", {pixels} px" if pixels else "")
-    return rules
+        boundary = summary["boundary"]
+        pixels = " to ".join(dict.fromkeys(f"{each:.1f}" for each in boundary["tolerance_pixels"] or []))
+        footnotes["bf"] = f"within {boundary['tolerance']:.2%} of the diagonal" + (f", {pixels} px" if pixels else "")
+    return footnotes
 
 
 def _ratio(part: Any, whole: Any) -> np.ndarray:

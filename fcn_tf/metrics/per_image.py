@@ -1,7 +1,7 @@
-"""What one pass over a split keeps of each image: counts, areas, sizes, outlines, and the best and worst ones.
+"""What one pass over a split keeps of each image: pixel counts, sizes, boundary scores, and the best and worst ones.
 
-Of an image stay three numbers a class, however large it was. Its pictures stay only while it is among the few
-that the report shows.
+Three numbers a class are kept of an image, whatever its size, and its pictures only while it is among the few that the
+report shows.
 """
 
 import io
@@ -20,7 +20,7 @@ from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion
 from fcn_tf.metrics.boundary import BoundaryScores
 
-PER_IMAGE = "per_image.npz"
+FILE = "per_image.npz"
 _SHOWN = 4  # images at either end
 _WIDTH, _QUALITY = 320, 80  # of the pictures in the report
 
@@ -44,65 +44,67 @@ class Shown:
     pictures: dict[str, bytes]
 
 
-class Tally:
+class PerImageStats:
     """Adds up the images of one data set.
 
     Attributes:
-      counts: int64 (C, C) or (C, C + 1) confusion of all so far, rows = truth.
-      areas: int64 (N, 3, C), hit, true and predicted pixels of each image; 0 for those not yet added.
+      counts: int64 (C, C) or (C, C + 1) confusion of all so far, rows = ground truth.
+      pixel_counts: int64 (N, 3, C), `confusion.class_pixel_counts` of each image; 0 for those not yet added.
       best, worst: up to a few images by their own mean IoU, most extreme first.
 
     Args:
       dataset: all of it is going to be added.
-      boundary: whether to score outlines, which takes a while.
+      boundary: whether to score boundaries, which takes a while.
     """
 
     def __init__(self, dataset: Dataset, *, boundary: bool = False):
         spec = dataset.spec
         self._dataset = dataset
         self.counts = np.zeros((spec.num_classes, spec.num_classes), np.int64)
-        self.areas = np.zeros((len(dataset), 3, spec.num_classes), np.int64)
+        self.pixel_counts = np.zeros((len(dataset), 3, spec.num_classes), np.int64)
         self.best: list[Shown] = []
         self.worst: list[Shown] = []
         self._boundary = BoundaryScores(spec.class_names, spec.ignore_label) if boundary else None
-        self._sizes: set[tuple[int, int, int]] = set()  # (area, width, height) of the smallest and the largest
+        self._sizes: set[tuple[int, int, int]] = set()  # (pixels, width, height) of the smallest and the largest
 
     def add(
-        self, index: int, picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, counts: np.ndarray
+        self, index: int, picture: np.ndarray, ground_truth: np.ndarray, prediction: np.ndarray, counts: np.ndarray
     ) -> None:
         """Adds one image.
 
         Args:
           index: into the data set's examples.
           picture: uint8 (H, W, 3) RGB.
-          truth: class ids (H, W).
+          ground_truth: class ids (H, W).
           prediction: class ids (H, W).
           counts: int64 (C, C) or (C, C + 1) of this image; the same width for all images.
         """
         if self.counts.shape != counts.shape:
             self.counts = np.zeros_like(counts)
         self.counts += counts
-        self.areas[index] = confusion.areas(counts, self._dataset.spec.ignore_label)
-        height, width = truth.shape
+        self.pixel_counts[index] = confusion.class_pixel_counts(counts, self._dataset.spec.ignore_label)
+        height, width = ground_truth.shape
         self._sizes.add((width * height, width, height))
         self._sizes = {min(self._sizes), max(self._sizes)}
         if self._boundary:
-            self._boundary.add(truth, prediction)
-        self._show(index, picture, truth, prediction, counts)
+            self._boundary.add(ground_truth, prediction)
+        self._show(index, picture, ground_truth, prediction, counts)
 
     def resolution(self) -> dict[str, Any]:
         """The smallest and the largest image, as [width, height]."""
-        rule = {"rule": "each image at its own size"}
+        rule: dict[str, Any] = {"rule": "each image at its own size"}
         if not self._sizes:
             return {**rule, "smallest": None, "largest": None}
         (_, *smallest), (_, *largest) = min(self._sizes), max(self._sizes)
         return {**rule, "smallest": smallest, "largest": largest}
 
     def boundary(self) -> dict[str, Any] | None:
-        """See `BoundaryScores.summary`; None if outlines were not asked for."""
+        """See `BoundaryScores.summary`; None if boundaries were not asked for."""
         return self._boundary.summary() if self._boundary else None
 
-    def _show(self, index, picture, truth, prediction, counts) -> None:
+    def _show(
+        self, index: int, picture: np.ndarray, ground_truth: np.ndarray, prediction: np.ndarray, counts: np.ndarray
+    ) -> None:
         spec = self._dataset.spec
         score = confusion.mean_iou(counts, spec.ignore_label)
         if np.isnan(score):
@@ -115,8 +117,8 @@ class Tally:
             self._dataset.examples[index].name,
             score,
             confusion.pixel_accuracy(counts, spec.ignore_label),
-            (truth.shape[1], truth.shape[0]),
-            _pictures(picture, truth, prediction, spec),
+            (ground_truth.shape[1], ground_truth.shape[0]),
+            _pictures(picture, ground_truth, prediction, spec),
         )
         if low:
             self.worst = sorted([*self.worst, shown], key=lambda each: each.mean_iou)[:_SHOWN]
@@ -124,21 +126,21 @@ class Tally:
             self.best = sorted([*self.best, shown], key=lambda each: -each.mean_iou)[:_SHOWN]
 
 
-def pack(dataset: Dataset, areas: np.ndarray) -> bytes:
+def pack(dataset: Dataset, pixel_counts: np.ndarray) -> bytes:
     """The content of per_image.npz: what comparing two runs needs of each image."""
     spec, file = dataset.spec, io.BytesIO()
     np.savez_compressed(
         file,
         names=np.array([example.name for example in dataset.examples]),
-        areas=areas,
+        areas=pixel_counts,
         class_names=np.array(spec.class_names),
         ignore_label=np.int64(-1 if spec.ignore_label is None else spec.ignore_label),
     )
     return file.getvalue()
 
 
-def read_areas(run: Run, dataset: Dataset) -> np.ndarray:
-    """The areas of an evaluated run.
+def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
+    """The class pixel counts of an evaluated run.
 
     Args:
       run: the one to compare with.
@@ -150,7 +152,7 @@ def read_areas(run: Run, dataset: Dataset) -> np.ndarray:
     Raises:
       UserError: if the run was not evaluated, or on other images or classes.
     """
-    path = files.join(run.evaluation, PER_IMAGE)
+    path = files.join(run.evaluation, FILE)
     if not files.exists(path):
         raise UserError(
             f"--compare={run.logs_dir}: {path} does not exist; evaluate that run first with "
@@ -158,7 +160,7 @@ def read_areas(run: Run, dataset: Dataset) -> np.ndarray:
         )
     try:
         with np.load(io.BytesIO(files.read_bytes(path))) as saved:
-            names, areas = saved["names"].tolist(), saved["areas"]
+            names, pixel_counts = saved["names"].tolist(), saved["areas"]
             classes, ignore = tuple(saved["class_names"].tolist()), int(saved["ignore_label"])
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is damaged ({error}); evaluate that run again.") from None
@@ -173,22 +175,24 @@ def read_areas(run: Run, dataset: Dataset) -> np.ndarray:
             f"--compare={run.logs_dir} was evaluated on {len(names)} other images than the {len(dataset)} of "
             f"{spec.name} {dataset.split}; evaluate both runs on the same --split."
         )
-    return areas
+    return pixel_counts
 
 
-def _pictures(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, spec: DatasetSpec) -> dict[str, bytes]:
+def _pictures(
+    picture: np.ndarray, ground_truth: np.ndarray, prediction: np.ndarray, spec: DatasetSpec
+) -> dict[str, bytes]:
     """Small pictures by caption: photos as JPEG, maps of flat colours as PNG, which keeps them crisp."""
-    height, width = truth.shape
+    height, width = ground_truth.shape
     factor = min(1, _WIDTH / width)
     height, width = max(1, round(height * factor)), max(1, round(width * factor))
-    rows = ((np.arange(height) + 0.5) * truth.shape[0] / height).astype(int)[:, None]
-    columns = ((np.arange(width) + 0.5) * truth.shape[1] / width).astype(int)
+    rows = ((np.arange(height) + 0.5) * ground_truth.shape[0] / height).astype(int)[:, None]
+    columns = ((np.arange(width) + 0.5) * ground_truth.shape[1] / width).astype(int)
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    truth, prediction = truth[rows, columns], prediction[rows, columns]
-    errors = palette.errors_image(picture, truth, prediction, spec.ignore_label)
+    ground_truth, prediction = ground_truth[rows, columns], prediction[rows, columns]
+    errors = palette.errors_image(picture, ground_truth, prediction, spec.ignore_label)
     return {
         "photo": images.encode_jpeg(picture, _QUALITY),
-        "truth": images.encode_png(palette.colorize(truth, spec.colors, spec.ignore_label)),
+        "ground truth": images.encode_png(palette.colorize(ground_truth, spec.colors, spec.ignore_label)),
         "prediction": images.encode_png(palette.colorize(prediction, spec.colors)),
         "errors": images.encode_jpeg(errors, _QUALITY),
     }

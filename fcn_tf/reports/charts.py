@@ -64,10 +64,10 @@ def write_curves(run: Run) -> None:
 
 
 def confusion_image(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """A confusion matrix to look at: each row is a class of the truth, dark where its pixels went.
+    """A confusion matrix to look at: each row is a class of the ground truth, dark where its pixels were predicted.
 
     Args:
-      counts: int (C, C) or (C, C + 1), rows = truth; a row is shown as shares of its sum.
+      counts: int (C, C) or (C, C + 1), rows = ground truth; a row is shown as shares of its sum.
       class_names: written beside rows and above columns, where there are few enough to read.
 
     Returns:

@@ -37,7 +37,7 @@ def build(
 
     Args:
       summary: the content of metrics.json.
-      counts: int64 (C, C) or (C, C + 1), rows = truth.
+      counts: int64 (C, C) or (C, C + 1), rows = ground truth.
       spec: of the data set.
       best: images to show, most extreme first.
       worst: likewise; those are not shown again among the best.
@@ -75,21 +75,21 @@ def build(
 
 
 def _headline(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    rules = confusion.in_short(summary)
+    footnotes = confusion.metric_footnotes(summary)
     tiles = [
-        {"name": name, "value": summary[key], "interval": summary["intervals"].get(key), "rule": rules[key]}
+        {"name": name, "value": summary[key], "interval": summary["intervals"].get(key), "footnote": footnotes[key]}
         for key, name in _HEADLINE.items()
     ]
     if summary.get("boundary"):
         value = summary["boundary"]["bf"]
-        tiles.append({"name": "boundary F1 (BF)", "value": value, "interval": None, "rule": rules["bf"]})
+        tiles.append({"name": "boundary F1 (BF)", "value": value, "interval": None, "footnote": footnotes["bf"]})
     return tiles
 
 
 def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]:
     """A row a class; shares are of all counted pixels."""
     pixels = max(summary["pixels"], 1)
-    outlines = summary["boundary"]["bf_per_class"] if summary.get("boundary") else {}
+    bf = summary["boundary"]["bf_per_class"] if summary.get("boundary") else {}
     return [
         {
             "id": row["id"],
@@ -99,8 +99,8 @@ def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]
                 "iou": row["iou"],
                 "accuracy": row["accuracy"],
                 "dice": row["dice"],
-                **({"bf": outlines[row["name"]]} if outlines else {}),
-                "true": row["pixels"] / pixels,
+                **({"bf": bf[row["name"]]} if bf else {}),
+                "ground_truth": row["pixels"] / pixels,
                 "predicted": row["predicted_pixels"] / pixels,
             },
         }
@@ -109,7 +109,7 @@ def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]
 
 
 def _matrix(counts: np.ndarray, spec: DatasetSpec) -> dict[str, Any]:
-    """Rows of shares of the class's true pixels, None where the class is not in the truth."""
+    """Rows of shares of the class's ground truth, None where it has none."""
     names = list(spec.class_names)
     if counts[:, len(names) :].any():
         names.append(_NO_CLASS)
@@ -130,7 +130,7 @@ def _confusions(counts: np.ndarray, spec: DatasetSpec) -> list[dict[str, Any]]:
     order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
     return [
         {
-            "truth": names[row],
+            "ground_truth": names[row],
             "prediction": names[column],
             "pixels": int(wrong[row, column]),
             "share": wrong[row, column] / counts[row].sum(),

@@ -3,14 +3,14 @@
 import contextlib
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-import keras
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import checkpoint_steps
+from fcn_tf.models.variables import not_finite
 
 KEPT = 2
 _FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d{5}-of-\d{5})|notes-(\d+)\.json")
@@ -174,15 +174,6 @@ def sweep(folder: str) -> None:
                 files.remove_tree(path)
         elif re.fullmatch(r"checkpoint\.tmp[0-9a-f]{32}", name):
             files.remove(path)
-
-
-def not_finite(variables: Iterable[keras.Variable]) -> str | None:
-    """The path of the first variable that holds a NaN or an infinity, or None."""
-    for variable in variables:
-        if variable.dtype.startswith(("float", "bfloat")):
-            if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
-                return variable.path
-    return None
 
 
 def _list_again(folder: str) -> None:

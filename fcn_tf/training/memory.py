@@ -1,7 +1,6 @@
-"""How much memory a training step will take, or labelling a picture, and what would make it take less.
+"""How much memory a training step will take, and what would make it take less.
 
-A prediction from shapes, not a measurement: what is counted is written down at `activation_bytes`,
-`peak_bytes` and `Labelling`.
+A prediction from shapes, not a measurement: what is counted is written down at `activation_bytes` and `peak_bytes`.
 """
 
 import dataclasses
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 
 import keras
 
-from fcn_tf.errors import UserError
 from fcn_tf.models import cpu
 from fcn_tf.models.build import Network
 
@@ -143,86 +141,6 @@ def savings(
             if _peak(network, smaller, activations(smaller.image_size, recompute=smaller.recompute)) <= available:
                 found[alone] = text
     return list(found.values())
-
-
-class Labelling:
-    """How much memory it takes to label a picture with a model, beside the model and the picture.
-
-    For the part that is seen at once: twice the largest output of a layer, in float32 whatever the precision (a layer's
-    input and output, or what pixels are put together from), and its pixels a few times; with several views or a
-    filter, the sums and copies of the probabilities; a copy of the largest kernel. For the whole picture: the labels
-    and the overlay. TensorFlow also reserves, on a CPU, the patches of a whole convolution, of which it touches little.
-    Measured with `fcn8s` and `original`, tiny and full width, 4 to 151 classes, 1 to 16 million pixels: up to a quarter
-    less, up to 4 % more.
-
-    Args:
-      model: as `inference.Predictor` takes it.
-      scales: of the views that are averaged; () for one look.
-      filtered: whether probabilities are refined.
-    """
-
-    def __init__(self, model: keras.Model, *, scales: Collection[float] = (), filtered: bool = False):
-        side = 8 * _GRAIN
-        shown = keras.Model(model.input, {layer.name: layer.output for layer in model.layers})
-        outputs = shown.compute_output_spec(keras.KerasTensor((1, side, side, 3), model.input.dtype))
-        sizes = {name: 4 * math.prod(x.shape) / side**2 for name, x in outputs.items()}
-        held = 2 * max(sizes.values())
-        convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-        # Of the input's channels each position of the kernel, and the input itself, beside the output.
-        parts = {layer.name: (math.prod(layer.kernel_size) + 1) * layer.input.shape[-1] for layer in convolutions}
-        patches = (sizes[layer.name] * (1 + parts[layer.name] / layer.filters) for layer in convolutions)
-        views = 4 * model.output_shape[-1] * (3 * bool(scales) + 2 * filtered)
-        self._seen_bytes, self._reserved_bytes = (
-            (each + _PIXELS) * max((1, *scales)) ** 2 + views for each in (held, max(held, *patches))
-        )
-        self._kernel_bytes = 4 * max(math.prod(variable.shape) for variable in model.variables)
-
-    def need(self, height: int, width: int, *, window: int) -> tuple[int, int]:
-        """What a picture of this size takes in windows of this side (0: all at once): bytes held, bytes reserved."""
-        seen = min(height, window or height) * min(width, window or width)
-        held = max(seen * self._seen_bytes + self._kernel_bytes, height * width * _OVERLAY) + height * width * _LABELS
-        return int(held), int(max(held, seen * self._reserved_bytes + self._kernel_bytes))
-
-    def require(self, height: int, width: int, *, window: int, left: tuple[int | None, int | None], name: str) -> None:
-        """Asks for the memory before it is taken.
-
-        Args:
-          height: of the picture.
-          width: of the picture.
-          window: as for `need`.
-          left: bytes that may be held, and that may be reserved; None where nobody knows.
-          name: of the picture, for the error.
-
-        Raises:
-          UserError: if there is less; it names the largest --sliding_window that would do.
-        """
-        need = self.need(height, width, window=window)
-        if _fits(need, left):
-            return
-        sides = range(max(height, width) // _STEP * _STEP, 0, -_STEP)
-        side = next((side for side in sides if _fits(self.need(height, width, window=side), left, share=_SAFE)), None)
-        mend = f"add --sliding_window={side}" if side else "make it smaller, or let the program have more memory"
-        how = f"in windows of {window}" if window else "at once"
-        words = ("takes about {:.1f} GB, {:.1f} GB are free", "reserves about {:.1f} GB, {:.1f} GB may be reserved")
-        short = [
-            text.format(wanted / 1e9, there / 1e9)
-            for text, wanted, there in zip(words, need, left, strict=True)
-            if there is not None and wanted > there
-        ]
-        raise UserError(
-            f"{name}: labelling {width}x{height} pixels {how} {short[0]}; {mend}.",
-            flags=(f"--sliding_window={side}",) if side else (),
-        )
-
-
-_PIXELS = 40  # bytes: a pixel as uint8, float32 and float32 without the mean, its label, and some to spare
-_OVERLAY, _LABELS = 20, 4  # bytes a pixel, measured, of what predict draws; of labels
-_STEP = 128  # pixels: windows of other sides are not proposed
-_SAFE = 0.75  # of the memory, for a window that is proposed: there is less of it for the next picture, perhaps
-
-
-def _fits(need: tuple[int, int], left: tuple[int | None, int | None], *, share: float = 1.0) -> bool:
-    return all(there is None or wanted <= share * there for wanted, there in zip(need, left, strict=True))
 
 
 def _smaller(plan: Plan, replicas: int) -> Iterator[tuple[tuple[str, ...], str, Plan]]:

@@ -7,8 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from fcn_tf.data.base import DatasetSpec
-from fcn_tf.inference import evaluator
-from fcn_tf.metrics import confusion
+from fcn_tf.metrics import confusion, in_graph
 
 
 class Window:
@@ -33,7 +32,7 @@ class Window:
         return {**sums, "cells": cells}
 
     def add(self, loss: float, cells: tf.Tensor) -> None:
-        """Adds one step; `cells` as from `inference.confusion_cells`."""
+        """Adds one step; `cells` as from `in_graph.confusion_cells`."""
         self._losses += loss
         self._steps += 1
         self._cells = cells if self._cells is None else self._cells + cells
@@ -65,6 +64,6 @@ class Window:
         }
         if self._cells is None:
             return dict.fromkeys(("loss", *measures), math.nan)
-        counts = evaluator.counts_from_cells(self._cells, self._spec)
+        counts = in_graph.counts_from_cells(self._cells, self._spec)
         ignore = self._spec.ignore_label
         return {"loss": self.loss, **{name: measure(counts, ignore) for name, measure in measures.items()}}

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.data.base import DatasetSpec
-from fcn_tf.inference import evaluator
+from fcn_tf.metrics import in_graph
 from fcn_tf.models import cpu, layers, remat
 from fcn_tf.models.build import Network
 from fcn_tf.training import losses
@@ -66,7 +66,7 @@ class TrainingStep:
 
         Returns:
           (loss of the whole batch, {name of a curve: norm of the gradient}, int64 cells as of
-          `inference.confusion_cells`, int64 votes summed over replicas); the norms are 0 unless `log`.
+          `in_graph.confusion_cells`, int64 votes summed over replicas); the norms are 0 unless `log`.
         """
         rest = tf.constant(number, tf.int32), tf.constant(log), tf.constant(votes, tf.int64)
         loss, squares, cells, summed = self._function(images, labels, *rest)
@@ -117,7 +117,7 @@ class TrainingStep:
             loss = self._loss(logits, labels, reduce=reduce, replicas=replicas)
             scaled = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self._model.trainable_variables)
-        return loss, gradients, evaluator.confusion_cells(logits, labels, self._spec)
+        return loss, gradients, in_graph.confusion_cells(logits, labels, self._spec)
 
     def _distributed(self, images, labels, number, log, votes):
         results = self._strategy.run(self._on_replica, args=(images, labels, number, log, votes))

@@ -3,7 +3,6 @@
 import keras
 import pytest
 
-from fcn_tf.errors import UserError
 from fcn_tf.models import build
 from fcn_tf.models.build import Network
 from fcn_tf.training import memory
@@ -113,41 +112,3 @@ def test_what_cannot_be_changed_is_not_advised(network):
     assert "--freeze=trunk" in memory.report(network, plan, 1)
     least = peak_bytes(network, Plan(8, 96, accumulate=8, recompute=True))
     assert memory.savings(network, plan, least, excluded=("batch_size", "image_size")) == ["--accumulate=8 --recompute"]
-
-
-def test_labelling_by_hand():
-    images = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(8, 3, padding="same")(images)
-    network = keras.Model(images, keras.layers.Conv2D(2, 3, padding="same")(x))
-    largest_kernel = 3 * 3 * 3 * 8
-    # Two outputs of 8 floats and the pixel; of the second convolution the 9 patches and its input and output.
-    held, reserved = 2 * 8 * 4 + memory._PIXELS, (9 * 8 + 8 + 2) * 4 + memory._PIXELS
-    labels = memory._LABELS
-    labelling = memory.Labelling(network)
-    need = 100 * (held + labels) + 4 * largest_kernel, 100 * reserved + 4 * largest_kernel
-    assert labelling.need(10, 10, window=0) == need == labelling.need(10, 10, window=16)
-    in_windows = 64 * held + 4 * largest_kernel + 100 * labels, 64 * reserved + 4 * largest_kernel
-    assert labelling.need(10, 10, window=8) == in_windows
-    # What is drawn is as large as the picture, however small the windows.
-    overlay = 10**6 * (memory._OVERLAY + labels)
-    assert labelling.need(1000, 1000, window=8) == (overlay, overlay)
-    views = memory.Labelling(network, scales=(0.5, 2), filtered=True)
-    assert views.need(10, 10, window=0)[0] == 100 * (4 * held + 5 * 2 * 4 + labels) + 4 * largest_kernel
-
-
-def test_what_cannot_be_labelled_at_once_gets_a_window_that_would_do():
-    labelling = memory.Labelling(build.build_model("fcn8s", num_classes=3, weights=None))
-    held, reserved = labelling.need(1000, 2000, window=0)
-    for left in ((None, None), (held, reserved), (held, None)):
-        labelling.require(1000, 2000, window=0, left=left, name="x")
-    for left, what in (
-        ((held - 1, reserved), "takes about 0.4 GB, 0.4 GB are free"),
-        ((held, reserved - 1), "reserves about 1.5 GB, 1.5 GB may be reserved"),
-    ):
-        with pytest.raises(UserError, match=f"^x: labelling 2000x1000 pixels at once {what}; add --slid") as caught:
-            labelling.require(1000, 2000, window=0, left=left, name="x")
-        window = int(caught.value.flags[0].partition("=")[2])
-        assert 128 <= window < 2000
-        labelling.require(1000, 2000, window=window, left=left, name="x")
-    with pytest.raises(UserError, match="in windows of 512 .*; make it smaller"):
-        labelling.require(1000, 2000, window=512, left=(1, 1), name="x")
