@@ -81,7 +81,7 @@ _define(flags.DEFINE_bool, "tta", "test-time augmentation: average the probabili
 _define(
     flags.DEFINE_integer,
     "sliding_window",
-    "label overlapping tiles of this side in pixels, which bounds the memory; 0: off",
+    "label tiles of this side in pixels, which bounds the memory; 0: off",
 )
 _define(flags.DEFINE_bool, "boundary", "evaluate: also score boundaries: BF and trimap IoU")
 _define(flags.DEFINE_string, "compare", "evaluate: another evaluated --logs_dir; says whether the two really differ")

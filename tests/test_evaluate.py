@@ -1,4 +1,4 @@
-"""The evaluate verb: its numbers, its files, and folders of label images made by anything."""
+"""--mode=evaluate: its numbers, its files, and folders of label images made by anything."""
 
 import csv
 import dataclasses
@@ -14,22 +14,28 @@ import pytest
 
 from fcn_tf import evaluate
 from fcn_tf.config import Config
-from fcn_tf.data.datasets import DATASETS
+from fcn_tf.data import datasets
 from fcn_tf.data.quality import scan
 from fcn_tf.errors import UserError
 from fcn_tf.io import images
-from fcn_tf.metrics import confusion
-from fcn_tf.metrics.per_image import Tally
+from fcn_tf.metrics import confusion, label_files
+from fcn_tf.metrics.per_image import PerImageStats
+from fcn_tf.reports import tables
 from tests import tiny_run
 
 PAIRS = [([[0, 1, 2]], [[0, 0, 3]]), ([[1, 1], [2, 2]], [[1, 2], [2, 2]])]
-# Rows are the truth: red, green, blue.
+# Rows are the ground truth: red, green, blue.
 COUNTS = [[1, 1, 0], [0, 1, 0], [0, 1, 2]]
+
+
+def put(monkeypatch, dataset):
+    """Puts a data set behind `datasets.load`."""
+    monkeypatch.setattr(datasets, "load", lambda name, data_dir, split, **flags: dataset)
 
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
-    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: tiny_run.dataset(PAIRS, split=split))
+    put(monkeypatch, tiny_run.dataset(PAIRS))
 
 
 def save_labels(folder, maps):
@@ -42,12 +48,12 @@ def save_labels(folder, maps):
 
 def score(folder):
     data = tiny_run.dataset(PAIRS)
-    evaluate.score_files(data, folder, Tally(data))
+    label_files.score_files(data, folder, PerImageStats(data))
 
 
 def test_run_writes_every_number(tmp_path, capsys):
     tiny_run.write_run(tmp_path)
-    assert evaluate.run(tiny_run.config(tmp_path)) == 0
+    assert evaluate.run(tiny_run.config("evaluate", tmp_path)) == 0
     report = json.loads((tmp_path / "evaluation/metrics.json").read_text())
     assert report["pixel_accuracy"] == 4 / 6
     assert report["mean_accuracy"] == pytest.approx((1 / 2 + 1 + 2 / 3) / 3)
@@ -74,7 +80,7 @@ def test_run_writes_every_number(tmp_path, capsys):
 
 def test_run_without_a_model_says_to_train(tmp_path):
     with pytest.raises(UserError, match="no trained model"):
-        evaluate.run(tiny_run.config(tmp_path))
+        evaluate.run(tiny_run.config("evaluate", tmp_path))
 
 
 def test_a_folder_that_cannot_be_written_costs_no_pass(tmp_path, monkeypatch):
@@ -105,7 +111,7 @@ def test_predictions_of_any_tool(tmp_path, ending):
     maps = {f"image{i}{ending}": seen for i, (seen, _) in enumerate(PAIRS)}
     maps["image1" + ending] = [[1, 9], [2, 2]]  # 9 is no class: a miss
     folder = save_labels(tmp_path / "theirs", maps)
-    assert evaluate.run(tiny_run.config(tmp_path / "logs", predictions=folder)) == 0
+    assert evaluate.run(tiny_run.config("evaluate", tmp_path / "logs", predictions=folder)) == 0
     report = json.loads((tmp_path / "logs/evaluation/metrics.json").read_text())
     assert report["predictions"] == folder and report["images"] == 2
     assert report["pixel_accuracy"] == 4 / 6
@@ -116,8 +122,8 @@ def test_predictions_of_any_tool(tmp_path, ending):
 def test_predictions_equal_to_the_truth_are_perfect(tmp_path):
     data = tiny_run.dataset(PAIRS)
     folder = save_labels(tmp_path, {f"image{i}.png": label for i, (_, label) in enumerate(PAIRS)})
-    total = Tally(data)
-    evaluate.score_files(data, folder, total)
+    total = PerImageStats(data)
+    label_files.score_files(data, folder, total)
     assert confusion.pixel_accuracy(total.counts, 3) == confusion.mean_iou(total.counts, 3) == 1
 
 
@@ -137,7 +143,7 @@ def test_predictions_are_never_resized(tmp_path):
 
 def test_table_aligns_and_marks_what_has_no_value():
     summary = confusion.summarize(np.array([[3, 0], [0, 0]]), ("a", "traffic light"))
-    lines = evaluate.table(summary).splitlines()
+    lines = tables.text(summary).splitlines()
     assert lines[1].split() == ["a", "100.00", "100.00", "100.00", "100.00"]
     assert lines[2].split() == ["traffic", "light", "-", "-", "-", "0.00"]
     assert len({len(line) for line in lines[:3]}) == 1
@@ -146,7 +152,7 @@ def test_table_aligns_and_marks_what_has_no_value():
 def test_each_score_says_its_rule():
     summary = confusion.summarize(np.array([[3, 0, 0], [1, 2, 0], [0, 0, 0]]), ("a", "b", "c"))
     summary["boundary"] = {"bf": 0.5, "trimap_iou": {}, "tolerance": 0.0075, "tolerance_pixels": [1.02, 4.5]}
-    lines = evaluate.table(summary).splitlines()
+    lines = tables.text(summary).splitlines()
     assert lines[-2].startswith("SceneParsing score")
     assert lines[-2].endswith("(pixel accuracy + IoU over all 3 classes, 1 absent as 0) / 2")
     assert lines[-1].startswith("boundary F1 (BF)         50.00")
@@ -180,7 +186,7 @@ def test_scoring_files_needs_no_tensorflow():
 def two_runs(tmp_path, monkeypatch):
     """Folders of label images, of which the second has more pixels wrong, for 12 images of 2x2."""
     truth = [[[i % 3, 1], [2, (i + 1) % 3]] for i in range(12)]
-    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: tiny_run.dataset([(each, each) for each in truth]))
+    put(monkeypatch, tiny_run.dataset([(each, each) for each in truth]))
     good = save_labels(tmp_path / "good", {f"image{i}.png": each for i, each in enumerate(truth)})
     bad = save_labels(tmp_path / "bad", {f"image{i}.png": [[0, 0], each[1]] for i, each in enumerate(truth)})
     return good, bad
@@ -188,14 +194,14 @@ def two_runs(tmp_path, monkeypatch):
 
 def test_compare_says_whether_two_runs_differ(tmp_path, two_runs, capsys):
     good, bad = two_runs
-    assert evaluate.run(tiny_run.config(tmp_path / "a", predictions=bad)) == 0
-    assert evaluate.run(tiny_run.config(tmp_path / "b", predictions=good, compare=str(tmp_path / "a"))) == 0
+    assert evaluate.run(tiny_run.config("evaluate", tmp_path / "a", predictions=bad)) == 0
+    assert evaluate.run(tiny_run.config("evaluate", tmp_path / "b", predictions=good, compare=str(tmp_path / "a"))) == 0
     result = json.loads((tmp_path / "b/evaluation/metrics.json").read_text())["comparison"]
     other = json.loads((tmp_path / "a/evaluation/metrics.json").read_text())
     assert result["differs"] and result["mean_iou"] == 1
     assert result["other_mean_iou"] == pytest.approx(other["mean_iou"])
     assert "the two runs differ" in capsys.readouterr().out
-    evaluate.run(tiny_run.config(tmp_path / "c", predictions=bad, compare=str(tmp_path / "a")))
+    evaluate.run(tiny_run.config("evaluate", tmp_path / "c", predictions=bad, compare=str(tmp_path / "a")))
     assert "+0.00 (+0.00 to +0.00): no difference beyond chance" in capsys.readouterr().out
     assert "No difference beyond chance." in (tmp_path / "c/evaluation/report.html").read_text()
 
@@ -204,16 +210,16 @@ def test_compare_with_what_is_not_comparable(tmp_path, two_runs, monkeypatch):
     good, _ = two_runs
 
     def compare():
-        return evaluate.run(tiny_run.config(tmp_path / "b", predictions=good, compare=str(tmp_path / "a")))
+        return evaluate.run(tiny_run.config("evaluate", tmp_path / "b", predictions=good, compare=str(tmp_path / "a")))
 
     with pytest.raises(UserError, match="evaluate that run first"):
         compare()
-    evaluate.run(tiny_run.config(tmp_path / "a", predictions=good))
+    evaluate.run(tiny_run.config("evaluate", tmp_path / "a", predictions=good))
     unlike = tiny_run.dataset(PAIRS, spec=dataclasses.replace(tiny_run.SPEC, ignore_label=0))
-    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: unlike)
+    put(monkeypatch, unlike)
     with pytest.raises(UserError, match="other classes or another ignored label"):
         compare()
-    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: tiny_run.dataset(PAIRS))
+    put(monkeypatch, tiny_run.dataset(PAIRS))
     with pytest.raises(UserError, match="12 other images than the 2"):
         compare()
     (tmp_path / "a/evaluation/per_image.npz").write_bytes(b"torn")
@@ -223,16 +229,16 @@ def test_compare_with_what_is_not_comparable(tmp_path, two_runs, monkeypatch):
 
 def test_compare_with_other_label_maps_of_the_same_images(tmp_path, two_runs, monkeypatch):
     good, _ = two_runs
-    evaluate.run(tiny_run.config(tmp_path / "a", predictions=good))
+    evaluate.run(tiny_run.config("evaluate", tmp_path / "a", predictions=good))
     other = tiny_run.dataset([([[0, 0], [0, 0]], [[0, 0], [0, 0]])] * 12)
-    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: other)
+    put(monkeypatch, other)
     with pytest.raises(UserError, match="against other label maps"):
-        evaluate.run(tiny_run.config(tmp_path / "b", predictions=good, compare=str(tmp_path / "a")))
+        evaluate.run(tiny_run.config("evaluate", tmp_path / "b", predictions=good, compare=str(tmp_path / "a")))
 
 
 def test_boundary_intervals_and_areas(tmp_path, two_runs, capsys):
     good, _ = two_runs
-    evaluate.run(tiny_run.config(tmp_path, predictions=good, boundary=True))
+    evaluate.run(tiny_run.config("evaluate", tmp_path, predictions=good, boundary=True))
     result = json.loads((tmp_path / "evaluation/metrics.json").read_text())
     assert result["boundary"]["bf"] == 1 and result["boundary"]["trimap_iou"]["1"] == 1
     assert result["intervals"]["mean_iou"] == [1, 1]
@@ -245,8 +251,8 @@ def test_boundary_intervals_and_areas(tmp_path, two_runs, capsys):
 
 def test_other_ways_to_look_are_noted_and_change_nothing_for_a_1x1_model(tmp_path):
     tiny_run.write_run(tmp_path)
-    evaluate.run(tiny_run.config(tmp_path, sliding_window=2))
+    evaluate.run(tiny_run.config("evaluate", tmp_path, sliding_window=32))
     result = json.loads((tmp_path / "evaluation/metrics.json").read_text())
-    assert result["settings"] == {"tta": False, "sliding_window": 2, "refine": "none"}
+    assert result["settings"] == {"tta": False, "sliding_window": 32}
     assert result["pixel_accuracy"] == 4 / 6
     assert "boundary" not in result and "comparison" not in result

@@ -1,5 +1,6 @@
-"""The predict verb: any picture to labels and an overlay; bad files and equal names."""
+"""--mode=predict: any picture to labels and an overlay; bad files and equal names."""
 
+import dataclasses
 import errno
 import os
 import re
@@ -9,6 +10,7 @@ import pytest
 
 from fcn_tf import predict
 from fcn_tf.errors import UserError
+from fcn_tf.inference import inputs
 from fcn_tf.io import files, images
 from tests import tiny_run
 
@@ -34,7 +36,7 @@ def test_folder_of_any_sizes(tmp_path, logs, capsys):
         save(tmp_path / f"in/{name}.png", classes)
     (tmp_path / "in/notes.txt").write_text("no picture")
     out = tmp_path / "out"
-    config = tiny_run.config(logs, input=str(tmp_path / "in"), output_dir=str(out))
+    config = tiny_run.config("predict", logs, input=str(tmp_path / "in"), output_dir=str(out))
     assert predict.run(config) == 0
     assert sorted(os.listdir(out)) == ["a_label.png", "a_overlay.png", "b_label.png", "b_overlay.png"]
     for name, classes in wanted.items():
@@ -47,7 +49,7 @@ def test_folder_of_any_sizes(tmp_path, logs, capsys):
 
 def test_results_go_under_the_run_by_default(tmp_path, logs):
     save(tmp_path / "photo.png", [[1]])
-    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "photo.png"))) == 0
+    assert predict.run(tiny_run.config("predict", logs, input=str(tmp_path / "photo.png"))) == 0
     assert read_labels(logs / "predict/photo_label.png").tolist() == [[1]]
 
 
@@ -56,7 +58,7 @@ def test_bad_file_is_named_and_the_others_are_done(tmp_path, logs, capsys):
     save(tmp_path / "in/c.png", [[2]])
     (tmp_path / "in/b.jpg").write_bytes(b"\xff\xd8 cut short")
     out = tmp_path / "out"
-    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "in"), output_dir=str(out))) == 2
+    assert predict.run(tiny_run.config("predict", logs, input=str(tmp_path / "in"), output_dir=str(out))) == 2
     assert sorted(os.listdir(out)) == ["a_label.png", "a_overlay.png", "c_label.png", "c_overlay.png"]
     captured = capsys.readouterr()
     assert "b.jpg" in captured.err and "2 of 3 pictures labelled" in captured.out
@@ -67,12 +69,12 @@ def test_long_names_are_shortened_for_the_results_and_told(tmp_path, logs, capsy
     for name, classes in ((fits, [[0]]), (long + "甲", [[1]]), (long + "乙", [[2]])):
         save(tmp_path / "in" / name, classes)  # without an extension there is more room
     pictures = [str(tmp_path / "in" / name) for name in sorted(os.listdir(tmp_path / "in"))]
-    names = predict.output_names(pictures)
+    names = inputs.output_names(pictures)
     assert names[pictures[0]] == fits
     assert all(len(os.fsencode(name)) <= 255 - len("_overlay.png") for name in names.values())
-    assert len(set(names.values())) == 3 and predict.output_names(pictures[::-1]) == names
+    assert len(set(names.values())) == 3 and inputs.output_names(pictures[::-1]) == names
     out = tmp_path / "out"
-    config = tiny_run.config(logs, input=str(tmp_path / "in" / "*"), output_dir=str(out))
+    config = tiny_run.config("predict", logs, input=str(tmp_path / "in" / "*"), output_dir=str(out))
     assert predict.run(config) == 0
     assert {read_labels(out / f"{names[path]}_label.png").item() for path in pictures} == {0, 1, 2}
     printed = capsys.readouterr().out
@@ -80,7 +82,7 @@ def test_long_names_are_shortened_for_the_results_and_told(tmp_path, logs, capsy
 
 
 def test_numbers_fit_as_well():
-    same = predict.output_names([f"{folder}/{'x' * 250}.png" for folder in "abc"])
+    same = inputs.output_names([f"{folder}/{'x' * 250}.png" for folder in "abc"])
     assert len(set(same.values())) == 3 and {len(name) for name in same.values()} == {243}
 
 
@@ -89,7 +91,7 @@ def test_results_that_cannot_be_written_are_named_and_the_others_are_done(tmp_pa
         save(tmp_path / f"in/{name}.png", [[1]])
     out = tmp_path / "out"
     (out / "b_label.png").mkdir(parents=True)
-    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "in"), output_dir=str(out))) == 2
+    assert predict.run(tiny_run.config("predict", logs, input=str(tmp_path / "in"), output_dir=str(out))) == 2
     assert {"a_label.png", "a_overlay.png", "c_label.png", "c_overlay.png"} <= set(os.listdir(out))
     captured = capsys.readouterr()
     assert "b.png: its results cannot be written: Is a directory" in captured.err and "2 of 3 pictures" in captured.out
@@ -110,7 +112,7 @@ def test_a_disk_that_takes_nothing_ends_it(tmp_path, logs, monkeypatch, reason):
         save(tmp_path / f"in/{name}.png", [[1]])
     monkeypatch.setattr(files, "write_bytes", refuse)
     with pytest.raises(OSError) as caught:
-        predict.run(tiny_run.config(logs, input=str(tmp_path / "in")))
+        predict.run(tiny_run.config("predict", logs, input=str(tmp_path / "in")))
     assert caught.value.errno == reason and len(tried) == 1
 
 
@@ -118,7 +120,7 @@ def test_a_disk_that_takes_nothing_ends_it(tmp_path, logs, monkeypatch, reason):
 def test_a_pipe_is_named_and_not_waited_for(tmp_path, logs, capsys):
     save(tmp_path / "in/b.png", [[0]])
     os.mkfifo(tmp_path / "in/a.png")
-    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "in"))) == 2
+    assert predict.run(tiny_run.config("predict", logs, input=str(tmp_path / "in"))) == 2
     captured = capsys.readouterr()
     assert "a.png: cannot be read (is a named pipe; expected a regular file)" in captured.err
     assert "1 of 2 pictures labelled" in captured.out
@@ -127,14 +129,14 @@ def test_a_pipe_is_named_and_not_waited_for(tmp_path, logs, capsys):
 def test_a_picture_beyond_the_memory_is_named_and_the_others_are_done(tmp_path, logs, capsys, monkeypatch):
     save(tmp_path / "in/large.png", [[0] * 400] * 300)
     save(tmp_path / "in/small.png", [[0] * 40] * 30)
-    config = tiny_run.config(logs, input=str(tmp_path / "in"))
-    monkeypatch.setattr(predict.machine, "memory_left", lambda: 5_000_000)
+    config = tiny_run.config("predict", logs, input=str(tmp_path / "in"))
+    monkeypatch.setattr(predict.system, "memory_left", lambda: 5_000_000)
     assert predict.run(config) == 2
     captured = capsys.readouterr()
     assert "large.png: labelling 400x300 pixels at once takes about 0.0 GB" in captured.err
     assert "1 of 2 pictures labelled" in captured.out
     advice = re.search(r"add --sliding_window=(\d+)\.$", captured.err, re.MULTILINE)
-    config.sliding_window = int(advice[1])
+    config = dataclasses.replace(config, sliding_window=int(advice[1]))
     assert predict.run(config) == 0
 
 
@@ -148,27 +150,27 @@ def test_memory_that_runs_out_all_the_same_is_one_line(tmp_path, logs, capsys, m
 
     save(tmp_path / "a.png", [[0]])
     monkeypatch.setattr(evaluator.Predictor, "labels", fails)
-    assert predict.run(tiny_run.config(logs, input=str(tmp_path / "a.png"))) == 2
+    assert predict.run(tiny_run.config("predict", logs, input=str(tmp_path / "a.png"))) == 2
     assert "a.png: there is not enough memory to label 1x1 pixels; " in capsys.readouterr().err
 
 
 def test_labelling_a_folder_into_itself_twice_finds_the_same_pictures(tmp_path, logs):
     save(tmp_path / "in/a.png", [[0]])
-    config = tiny_run.config(logs, input=str(tmp_path / "in"), output_dir=str(tmp_path / "in"))
+    config = tiny_run.config("predict", logs, input=str(tmp_path / "in"), output_dir=str(tmp_path / "in"))
     for _ in range(2):
         assert predict.run(config) == 0
         assert sorted(os.listdir(tmp_path / "in")) == ["a.png", "a_label.png", "a_overlay.png"]
 
 
 def test_pictures_of_the_same_name_do_not_overwrite_each_other():
-    names = predict.output_names(["x/a.jpg", "x/a.png", "x/a_2.png", "y/A.jpg", "y/b.jpg"])
+    names = inputs.output_names(["x/a.jpg", "x/a.png", "x/a_2.png", "y/A.jpg", "y/b.jpg"])
     assert list(names.values()) == ["a", "a_2", "a_2_2", "A_3", "b"]
 
 
 def test_glob(tmp_path):
     for name in ("x/1.png", "y/2.png", "y/3.jpg"):
         save(tmp_path / name, [[0]])
-    found = predict.find_pictures(str(tmp_path / "*/*.png"))
+    found = inputs.find_pictures(str(tmp_path / "*/*.png"))
     assert [os.path.relpath(path, tmp_path) for path in found] == ["x/1.png", "y/2.png"]
 
 
@@ -176,11 +178,11 @@ def test_nothing_to_do_is_an_error(tmp_path, logs):
     (tmp_path / "empty").mkdir()
     for source in ("empty", "*.jpg", "missing.png"):
         with pytest.raises(UserError, match="names no picture"):
-            predict.run(tiny_run.config(logs, input=str(tmp_path / source)))
+            predict.run(tiny_run.config("predict", logs, input=str(tmp_path / source)))
     with pytest.raises(UserError, match="needs --input"):
-        predict.run(tiny_run.config(logs))
+        predict.run(tiny_run.config("predict", logs))
 
 
 def test_untrained_run_is_an_error(tmp_path):
     with pytest.raises(UserError, match="is no run: no config.json"):
-        predict.run(tiny_run.config(tmp_path, input="photo.png"))
+        predict.run(tiny_run.config("predict", tmp_path, input="photo.png"))

@@ -1,4 +1,4 @@
-"""The visualize verb: which examples, which colours, and a page whose pictures are there."""
+"""--mode=visualize: which examples, which colours, and a page whose pictures are there."""
 
 import os
 import re
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fcn_tf import visualize
-from fcn_tf.data import palette
+from fcn_tf.data import datasets, palette
 from fcn_tf.data.base import DatasetSpec
-from fcn_tf.data.datasets import DATASETS
 from fcn_tf.errors import UserError
 from fcn_tf.io import images
+from fcn_tf.reports import contact_sheet
 from tests import tiny_run
 
 # Ten pictures, each of its own width, so that none can be taken for another.
@@ -21,12 +21,12 @@ PAIRS = [([[0, 1] + [2] * i], [[0, 3] + [1] * i]) for i in range(10)]
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
-    monkeypatch.setitem(DATASETS, "tiny", lambda data_dir, split: tiny_run.dataset(PAIRS, split=split))
+    monkeypatch.setattr(datasets, "load", lambda name, data_dir, split, **flags: tiny_run.dataset(PAIRS, split=split))
 
 
 def show(tmp_path, **changes):
     tiny_run.write_run(tmp_path)
-    assert visualize.run(tiny_run.config(tmp_path, **changes)) == 0
+    assert visualize.run(tiny_run.config("visualize", tmp_path, **changes)) == 0
     return tmp_path / "visualize"
 
 
@@ -84,8 +84,8 @@ def test_page_links_pictures_that_exist_and_explains_colours(tmp_path):
 def test_page_escapes_names(tmp_path):
     spec = DatasetSpec("tiny", ("<b>", "b", "c"), tiny_run.COLORS, 3)
     pixels = np.zeros((1, 1), np.int32)
-    sample = visualize.Sample("<i>&", tiny_run.paint(pixels), pixels, pixels)
-    path = visualize.write_sheet([sample], spec, str(tmp_path), title="<u>", subtitle="")
+    sample = contact_sheet.Sample("<i>&", tiny_run.paint(pixels), pixels, pixels)
+    path = contact_sheet.write_sheet([sample], spec, str(tmp_path), title="<u>", subtitle="")
     with open(path) as file:
         page = file.read()
     assert "&lt;i&gt;&amp;" in page and "&lt;b&gt;" in page and "<u>" not in page
@@ -98,14 +98,15 @@ def test_shorter_sheet_leaves_nothing_of_a_longer_one(tmp_path):
 
 
 def test_scores_by_hand(tmp_path, monkeypatch):
-    monkeypatch.setitem(DATASETS, "tiny", lambda *_: tiny_run.dataset([([[0, 0, 1, 1]], [[0, 1, 1, 3]])]))
+    data = tiny_run.dataset([([[0, 0, 1, 1]], [[0, 1, 1, 3]])])
+    monkeypatch.setattr(datasets, "load", lambda *_, **flags: data)
     page = (show(tmp_path) / "index.html").read_text()
     assert "pixel accuracy 66.7%, mean IoU 50.0%" in page
 
 
 def test_untrained_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="no trained model; train one first with --mode=train"):
-        visualize.run(tiny_run.config(tmp_path))
+        visualize.run(tiny_run.config("visualize", tmp_path))
     assert not (tmp_path / "visualize").exists()
 
 

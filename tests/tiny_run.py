@@ -1,9 +1,8 @@
 """A run small enough to check by hand: the model takes the brightest of red, green and blue for the class."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
+from fcn_tf.config import Config
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
 from fcn_tf.io.run_dir import Run
 
@@ -52,24 +51,7 @@ def write_run(logs_dir, spec=SPEC):
     return run
 
 
-def config(logs_dir, **changes):
-    """What main.py would hand to a verb."""
-    values = {
-        "dataset": "tiny",
-        "data_dir": "",
-        "split": "validation",
-        "ignore_label": "auto",
-        "logs_dir": str(logs_dir),
-        "batch_size": 2,
-        "seed": 0,
-        "input": "",
-        "output_dir": "",
-        "predictions": "",
-        "tta": False,
-        "sliding_window": 0,
-        "refine": "none",
-        "boundary": False,
-        "compare": "",
-    }
-    values |= changes
-    return SimpleNamespace(**values, data_flags=lambda: {"ignore_label": values["ignore_label"]})
+def config(mode, logs_dir, **changes):
+    """The settings that main.py hands to a mode; its data set is `dataset` where a test puts it behind `datasets.load`."""
+    values = {"mode": mode, "logs_dir": str(logs_dir), "data_dir": "", "batch_size": 2}
+    return Config(**values | changes)

@@ -14,7 +14,7 @@ def test_estimate_by_hand():
     network = keras.Model(images, keras.layers.Conv2D(2, 3, padding="same")(x))
     largest_kernel = 3 * 3 * 3 * 8
     # Two outputs of 8 floats and the pixel; of the second convolution the 9 patches and its input and output.
-    held, reserved = 2 * 8 * 4 + memory._INPUT, (9 * 8 + 8 + 2) * 4 + memory._PIXELS
+    held, reserved = 2 * 8 * 4 + memory._INPUT, (9 * 8 + 8 + 2) * 4 + memory._INPUT
     labels = memory._LABELS
     estimate = memory.PredictionMemory(network)
     need = 100 * (held + labels) + 4 * largest_kernel, 100 * reserved + 4 * largest_kernel

@@ -1,11 +1,11 @@
-"""Views, windows and refinement: labels each pixel once, and changes nothing where nothing can change."""
+"""Views and tiles: label each pixel once, and changes nothing where nothing can change."""
 
 import keras
 import numpy as np
 import pytest
 
-from fcn_tf.inference import evaluator, refine
-from fcn_tf.inference.views import Scoring, scorer, windows
+from fcn_tf.inference import evaluator
+from fcn_tf.inference.views import InferenceOptions, scorer, tiles
 from tests import tiny_run
 
 
@@ -24,51 +24,49 @@ def neighbour_model():
 
 
 @pytest.mark.parametrize("side", [0, 1, 5, 16, 37, 49, 500])
-def test_windows_label_every_pixel_once_and_see_what_they_label(side):
+def test_tiles_label_every_pixel_once_and_see_what_they_label(side):
     times = np.zeros((37, 50), int)
-    for window in windows(37, 50, side):
-        times[window.kept] += 1
-        top, left, height, width = window.inside
-        seen, picture = np.zeros((37, 50), bool)[window.seen], np.arange(37 * 50).reshape(37, 50)
+    for tile in tiles(37, 50, side):
+        times[tile.kept] += 1
+        top, left, height, width = tile.inside
+        seen, picture = np.zeros((37, 50), bool)[tile.seen], np.arange(37 * 50).reshape(37, 50)
         assert side == 0 or max(seen.shape) <= side
-        np.testing.assert_array_equal(
-            picture[window.seen][top : top + height, left : left + width], picture[window.kept]
-        )
+        np.testing.assert_array_equal(picture[tile.seen][top : top + height, left : left + width], picture[tile.kept])
     assert (times == 1).all()
 
 
-def test_windows_are_of_one_size_and_labels_lie_deep():
-    found = list(windows(100, 100, 32))
+def test_tiles_are_of_one_size_and_labels_lie_deep():
+    found = list(tiles(100, 100, 32))
     assert {(w.seen[0].stop - w.seen[0].start, w.seen[1].stop - w.seen[1].start) for w in found} == {(32, 32)}
-    for window in found:
+    for tile in found:
         for axis in (0, 1):
-            seen, kept = window.seen[axis], window.kept[axis]
+            seen, kept = tile.seen[axis], tile.kept[axis]
             assert kept.start == 0 or kept.start - seen.start >= 4
             assert kept.stop == 100 or seen.stop - kept.stop >= 4
 
 
-def test_the_whole_picture_is_one_window():
-    (window,) = windows(37, 50, 0)
-    assert window.inside == (0, 0, 37, 50)
+def test_the_whole_picture_is_one_tile():
+    (tile,) = tiles(37, 50, 0)
+    assert tile.inside == (0, 0, 37, 50)
 
 
 @pytest.mark.parametrize("side", [7, 32])
-def test_windows_of_a_1x1_model_equal_the_whole_picture(side):
+def test_tiles_of_a_1x1_model_equal_the_whole_picture(side):
     model, images = tiny_run.color_model(), photos()
     whole = evaluator.Predictor(model).labels(images)
-    np.testing.assert_array_equal(evaluator.Predictor(model, Scoring(window=side)).labels(images), whole)
+    np.testing.assert_array_equal(evaluator.Predictor(model, InferenceOptions(tile=side)).labels(images), whole)
     np.testing.assert_array_equal(whole, images.argmax(-1))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_windows_of_a_1x1_model_measure_the_same(batch_size):
+def test_tiles_of_a_1x1_model_measure_the_same(batch_size):
     pairs = [([[0, 1, 2] * 3] * 8, [[0, 1, 3] * 3] * 8), ([[1] * 9] * 8, [[0] * 9] * 8)]
     data, model, seen = tiny_run.dataset(pairs), tiny_run.color_model(), []
     plain = evaluator.evaluate_dataset(model, data)
     cut = evaluator.evaluate_dataset(
         model,
         data,
-        scoring=Scoring(window=4),
+        options=InferenceOptions(tile=4),
         batch_size=batch_size,
         on_batch=lambda indices, images, labels, predictions, counts: seen.extend(predictions),
     )
@@ -79,7 +77,7 @@ def test_windows_of_a_1x1_model_measure_the_same(batch_size):
 
 def test_flips_of_a_flip_equivariant_model_change_nothing():
     model, images = tiny_run.color_model(), photos()
-    flipped = Scoring(tta=True, scales=(1.0,))
+    flipped = InferenceOptions(tta=True, scales=(1.0,))
     np.testing.assert_array_equal(
         evaluator.Predictor(model, flipped).labels(images), evaluator.Predictor(model).labels(images)
     )
@@ -90,7 +88,7 @@ def test_flips_of_a_flip_equivariant_model_change_nothing():
 
 def test_flips_average_probabilities():
     images = photos(1, 1, 8)
-    mixed = np.exp(scorer(neighbour_model(), Scoring(tta=True, scales=(1.0,)))(images))
+    mixed = np.exp(scorer(neighbour_model(), InferenceOptions(tta=True, scales=(1.0,)))(images))
     values = np.pad(images.astype(np.float64), ((0, 0), (0, 0), (1, 1), (0, 0)))
     left, right = (np.exp(view - view.max(-1, keepdims=True)) for view in (values[:, :, :-2], values[:, :, 2:]))
     wanted = sum(view / view.sum(-1, keepdims=True) for view in (left, right)) / 2
@@ -99,28 +97,18 @@ def test_flips_average_probabilities():
 
 def test_scales_of_a_flat_picture_change_nothing():
     model, images = tiny_run.color_model(), np.full((1, 13, 9, 3), (10, 200, 30), np.uint8)
-    plain = scorer(model, Scoring())(images)
-    many = scorer(model, Scoring(tta=True))(images)
+    plain = scorer(model, InferenceOptions())(images)
+    many = scorer(model, InferenceOptions(tta=True))(images)
     np.testing.assert_allclose(np.exp(many), keras.ops.softmax(plain), atol=1e-5)
     assert many.shape == plain.shape
 
 
 def test_a_single_pixel_can_be_scaled():
-    assert scorer(tiny_run.color_model(), Scoring(tta=True))(photos(1, 1, 1)).shape == (1, 1, 1, 3)
+    assert scorer(tiny_run.color_model(), InferenceOptions(tta=True))(photos(1, 1, 1)).shape == (1, 1, 1, 3)
 
 
-@pytest.mark.parametrize("tta", [False, True])
-def test_refined_scores_are_those_of_the_filter(tta):
-    model, images = tiny_run.color_model(scale=1 / 32), photos()
-    scoring = {"tta": tta, "scales": (1.0,)}
-    refined = np.exp(scorer(model, Scoring(refine="guided", **scoring))(images))
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(scorer(model, Scoring(**scoring))(images)))
-    wanted = [refine.guided(*pair) for pair in zip(probabilities, images, strict=True)]
-    np.testing.assert_allclose(refined, np.maximum(wanted, 1e-30), atol=1e-4)
-
-
-def test_refined_windows_run_in_one_trace():
-    predictor = evaluator.Predictor(tiny_run.color_model(), Scoring(tta=True, refine="guided", window=16))
+def test_views_of_tiles_run_in_one_trace():
+    predictor = evaluator.Predictor(tiny_run.color_model(), InferenceOptions(tta=True, tile=16))
     for size in ((20, 30), (16, 16), (5, 40)):
         assert predictor.labels(photos(1, *size)).shape == (1, *size)
     assert predictor._label.experimental_get_tracing_count() == 1

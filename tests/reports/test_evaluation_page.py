@@ -10,7 +10,7 @@ import pytest
 
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.metrics import bootstrap, confusion
-from fcn_tf.metrics.per_image import Tally
+from fcn_tf.metrics.per_image import PerImageStats
 from fcn_tf.reports import evaluation_page
 from tests import tiny_run
 
@@ -25,25 +25,25 @@ def page(spec=SPEC, images=11, **extra):
     classes = min(spec.num_classes, 3)  # the last one occurs nowhere
     labels = [np.arange(40 * 60).reshape(40, 60) // 7 % classes for _ in range(images)]
     data = tiny_run.dataset([(label % 3, label) for label in labels], spec=spec)
-    tally = Tally(data, boundary=True)
+    stats = PerImageStats(data, boundary=True)
     for i, example in enumerate(data.examples):
         picture, truth = data.read(example)
         wrong = rng.random(truth.shape) < 0.02 * (i + 1)
         guess = np.where(wrong, (truth + 1) % classes, truth).astype(np.uint8)
         counts = confusion.confusion(truth, guess, num_classes=spec.num_classes, ignore_label=spec.ignore_label)
-        tally.add(i, picture, truth, guess, counts)
+        stats.add(i, picture, truth, guess, counts)
     summary = {
         "split": "validation",
         "images": images,
         "model": "logs/model.keras",
-        **confusion.summarize(tally.counts, spec.class_names, spec.ignore_label),
-        "intervals": {**bootstrap.intervals(tally.areas), "rules": bootstrap.RULES},
-        "boundary": tally.boundary(),
+        **confusion.summarize(stats.counts, spec.class_names, spec.ignore_label),
+        "intervals": {**bootstrap.intervals(stats.pixel_counts), "rules": bootstrap.RULES},
+        "boundary": stats.boundary(),
         "settings": {"tta": False},
         **extra,
     }
     flags = {"learning_rate": 0.0001, "arch": "fcn8s"}
-    made = evaluation_page.build(summary, tally.counts, spec, best=tally.best, worst=tally.worst, flags=flags)
+    made = evaluation_page.build(summary, stats.counts, spec, best=stats.best, worst=stats.worst, flags=flags)
     return made.decode(), summary
 
 
@@ -102,7 +102,7 @@ def test_confusions_are_ordered():
     counts = np.array([[50, 10, 0], [30, 60, 5], [0, 0, 9]])
     spec = DatasetSpec("three", ("a", "b", "c"), ((0, 0, 0),) * 3)
     rows = evaluation_page._confusions(counts, spec)
-    assert [(row["truth"], row["prediction"], row["pixels"]) for row in rows] == [
+    assert [(row["ground_truth"], row["prediction"], row["pixels"]) for row in rows] == [
         ("b", "a", 30),
         ("a", "b", 10),
         ("b", "c", 5),
