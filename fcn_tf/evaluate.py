@@ -37,7 +37,7 @@ def run(config: Config) -> int:
     """
     run_dir = Run(config.logs_dir)
     if not config.predictions:
-        run_dir.require_model()
+        run_dir.require_model()  # before the data set is read
     dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags(), cache=run_dir.facts)
     spec = dataset.spec
     # Read before the pass: it takes long, and mistakes should show at once.
@@ -103,7 +103,7 @@ def _score_model(
         on_batch=on_batch,
     )
     return {
-        "model": run_dir.model,
+        "model": run_dir.require_model(),
         "settings": {"tta": config.tta, "sliding_window": config.sliding_window},
         "loss": result.loss if np.isfinite(result.loss) else None,
         "seconds": result.seconds,

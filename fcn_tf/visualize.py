@@ -24,7 +24,7 @@ def run(config: Config) -> int:
       UserError: without a trained model, a data set, or a folder that can be written.
     """
     run_dir = Run(config.logs_dir)
-    run_dir.require_model()
+    model = run_dir.require_model()
     dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags(), cache=run_dir.facts)
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
@@ -57,7 +57,7 @@ def run(config: Config) -> int:
         dataset.spec,
         run_dir.visualize,
         title=f"{dataset.spec.name} {dataset.split}: {count} of {len(dataset)} images",
-        subtitle=f"{run_dir.model}, seed {config.seed}. Together: {scores}.",
+        subtitle=f"{model}, seed {config.seed}. Together: {scores}.",
     )
     print(f"{count} of {len(dataset)} examples of {dataset.spec.name} {dataset.split}; open {index}")
     return 0

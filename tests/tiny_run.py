@@ -52,6 +52,6 @@ def write_run(logs_dir, spec=SPEC):
 
 
 def config(mode, logs_dir, **changes):
-    """The settings that main.py hands to a mode; its data set is `dataset` where a test puts it behind `datasets.load`."""
+    """The settings that main.py hands to a mode."""
     values = {"mode": mode, "logs_dir": str(logs_dir), "data_dir": "", "batch_size": 2}
     return Config(**values | changes)

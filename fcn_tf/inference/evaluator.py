@@ -19,6 +19,7 @@ import tensorflow as tf
 from fcn_tf.data import pipeline
 from fcn_tf.data.base import Dataset, DatasetSpec
 from fcn_tf.errors import UserError
+from fcn_tf.inference import checkpoint
 from fcn_tf.inference.views import InferenceOptions, scorer, tiles
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
@@ -72,28 +73,38 @@ class Evaluation:
 def load_model(source: Run | str) -> keras.Model:
     """Loads the best model of a run, or a model.keras from anywhere.
 
+    Before a run's first validation that is the model of its newest checkpoint, and a line says so.
+
     Args:
       source: a run, or the path of a `.keras` file.
 
     Raises:
       UserError: if there is none, the file is damaged, or its weights are not finite.
     """
-    path = source.model if isinstance(source, Run) else source
-    if not files.exists(path):
-        raise UserError(f"{path} does not exist: there is no trained model; train one first with --mode=train.")
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} is not a model this version can load ({reason}); train again, or restore it."
-        ) from error
+    path = source.require_model() if isinstance(source, Run) else source
+    if isinstance(source, Run) and path != source.model:
+        print(f"no validated model yet: using checkpoint of step {path.rpartition('-')[2]}")
+        model = checkpoint.load_newest(source)
+    else:
+        model = _load_keras(path)
     if (variable := variables.not_finite(model.variables)) is not None:
         raise UserError(
             f"{path} labels nothing: {variable} holds NaN or infinity, expected finite weights: its training diverged; "
             "train again with a lower --learning_rate, or restore it."
         )
     return model
+
+
+def _load_keras(path: str) -> keras.Model:
+    if not files.exists(path):
+        raise UserError(f"{path} does not exist: there is no trained model; train one first with --mode=train.")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} is not a model this version can load ({reason}); train again, or restore it."
+        ) from error
 
 
 class Predictor:

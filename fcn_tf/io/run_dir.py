@@ -119,6 +119,10 @@ class Run:
         """Whether there is a state to continue from."""
         return bool(checkpoint_steps(self.checkpoints))
 
+    def newest_checkpoint(self) -> str:
+        """The path of the newest complete checkpoint; there must be one."""
+        return files.join(self.checkpoints, f"ckpt-{checkpoint_steps(self.checkpoints)[-1]}")
+
     def best_validation(self, steps: Collection[int] | None = None) -> dict[str, Any] | None:
         """The row of history.csv with the highest mean IoU, the earliest of equals, or None.
 
@@ -176,13 +180,20 @@ class Run:
             raise UserError(f"{self.config} holds no object of settings; restore it, or train into a new folder.")
         return config
 
-    def require_model(self) -> None:
-        """Raises UserError unless there is a trained model; costs no TensorFlow."""
-        if not files.exists(self.model):
-            raise UserError(
-                f"{self.model} does not exist: there is no trained model; train one first with "
-                f"--mode=train --logs_dir={self.logs_dir} (it is written at the first validation)."
-            )
+    def require_model(self) -> str:
+        """The path of model.keras, or, before the first validation, of the newest checkpoint; costs no TensorFlow.
+
+        Raises:
+          UserError: if there is neither.
+        """
+        if files.exists(self.model):
+            return self.model
+        if self.has_checkpoint():
+            return self.newest_checkpoint()
+        raise UserError(
+            f"{self.model} does not exist: there is no trained model; train one first with "
+            f"--mode=train --logs_dir={self.logs_dir} (it is written at the first validation)."
+        )
 
     def append_history(self, row: Mapping[str, Any]) -> None:
         """Adds one row to history.csv.
