@@ -1,17 +1,24 @@
-"""Label ids -> colours, and the pictures made for looking at. NumPy and OpenCV only.
+"""Label ids -> colours, and the pictures made for looking at. No TensorFlow.
 
 A raw label PNG looks black, because class ids are small numbers: everything meant for eyes goes through here.
 """
 
 import colorsys
+import functools
+import importlib.util
+import io
+import os
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fcn_tf.io import files
 
 IGNORED = (224, 224, 224)  # light grey: no class of any supported data set has it
 _GOLDEN_RATIO = 0.618033988749895
-_ROW, _MARGIN, _SWATCH, _FONT_SCALE = 22, 8, 16, 0.45
+_ROW, _MARGIN, _SWATCH, _FONT_SIZE = 22, 8, 16, 13  # pixels
 
 
 def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
@@ -96,26 +103,29 @@ def legend(names: Sequence[str], colors: Sequence[tuple[int, int, int]], *, widt
     Returns:
       uint8 (H, W, 3) RGB, black on white.
     """
-    texts = [max(cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, 1)[0][0], 1) for name in names]
-    cell = _SWATCH + 3 * _MARGIN + max(texts, default=0)
+    lettering = font(_FONT_SIZE)
+    cell = _SWATCH + 3 * _MARGIN + max((round(lettering.getlength(name)) for name in names), default=0)
     columns = max(1, width // cell)
     rows = -(-len(names) // columns)
-    picture = np.full((max(1, rows) * _ROW + _MARGIN, max(width, cell), 3), 255, np.uint8)
+    picture = Image.new("RGB", (max(width, cell), max(1, rows) * _ROW + _MARGIN), "white")
+    draw = ImageDraw.Draw(picture)
     for i, (name, color) in enumerate(zip(names, colors, strict=True)):
         row, column = divmod(i, columns)
         left, top = column * cell + _MARGIN, row * _ROW + _MARGIN
-        cv2.rectangle(picture, (left, top), (left + _SWATCH, top + _SWATCH - 2), color, cv2.FILLED)
-        cv2.putText(
-            picture,
-            name,
-            (left + _SWATCH + _MARGIN, top + 12),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            _FONT_SCALE,
-            (0, 0, 0),
-            1,
-            cv2.LINE_AA,
-        )
-    return picture
+        draw.rectangle((left, top, left + _SWATCH, top + _SWATCH - 2), fill=tuple(map(int, color)))
+        middle = top + _SWATCH // 2 - 1
+        draw.text((left + _SWATCH + _MARGIN, middle), name, fill="black", font=lettering, anchor="lm")
+    return np.asarray(picture)
+
+
+@functools.cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """A font of `size` pixels for class names: DejaVu Sans, which has Latin, Greek and Cyrillic letters."""
+    # It ships with matplotlib, which would take long to import.
+    spec = importlib.util.find_spec("matplotlib")
+    assert spec is not None and spec.submodule_search_locations
+    path = os.path.join(spec.submodule_search_locations[0], "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(io.BytesIO(files.read_bytes(path)), size)
 
 
 def overlay_with_legend(

@@ -3,9 +3,10 @@
 import io
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+from PIL import Image, ImageDraw
 
+from fcn_tf.data import palette
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 
@@ -30,7 +31,7 @@ _COLORS = {
     "class mean, validation": "#2f8f5b",
 }
 _LARGEST_NAMED = 40  # classes: more names than that cannot be read
-_FONT, _SCALE, _CELL = cv2.FONT_HERSHEY_SIMPLEX, 0.4, 22
+_FONT_SIZE, _CELL, _GAP = 12, 22, 6  # pixels
 
 
 def write_curves(run: Run) -> None:
@@ -84,19 +85,17 @@ def confusion_image(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarra
     if not named:
         return matrix
     matrix[::cell] = matrix[:, ::cell] = 225
-    room = max(cv2.getTextSize(name, _FONT, _SCALE, 1)[0][0] for name in class_names) + 12
-    left = _names(class_names, room, to_the_right=True)
-    # Columns in the same order: turned, names run upwards from the matrix.
-    top = np.rot90(_names(class_names, room, to_the_right=False))
-    corner = np.full((room, room, 3), 255, np.uint8)
-    return np.concatenate([np.concatenate([corner, top], 1), np.concatenate([left, matrix], 1)], axis=0)
-
-
-def _names(names: Sequence[str], width: int, *, to_the_right: bool) -> np.ndarray:
-    """One name a row of cells: uint8 (len(names) * _CELL, width, 3)."""
-    picture = np.full((len(names) * _CELL, width, 3), 255, np.uint8)
-    for number, name in enumerate(names):
-        text_width = cv2.getTextSize(name, _FONT, _SCALE, 1)[0][0]
-        place = (width - 6 - text_width if to_the_right else 6, (number + 1) * _CELL - 7)
-        cv2.putText(picture, name, place, _FONT, _SCALE, (0, 0, 0), 1, cv2.LINE_AA)
-    return picture
+    lettering = palette.font(_FONT_SIZE)
+    margin = max(round(lettering.getlength(name)) for name in class_names) + 2 * _GAP
+    rows = Image.new("RGB", (margin, len(class_names) * cell), "white")
+    columns = rows.copy()
+    for number, name in enumerate(class_names):
+        middle = number * cell + cell // 2
+        ImageDraw.Draw(rows).text((margin - _GAP, middle), name, fill="black", font=lettering, anchor="rm")
+        ImageDraw.Draw(columns).text((_GAP, middle), name, fill="black", font=lettering, anchor="lm")
+    # Turned to the left, the rows of names become columns in the same order, and are read upwards.
+    top = np.rot90(np.asarray(columns))
+    corner = np.full((margin, margin, 3), 255, np.uint8)
+    return np.concatenate(
+        [np.concatenate([corner, top], 1), np.concatenate([np.asarray(rows), matrix], 1)], axis=0
+    )

@@ -160,12 +160,12 @@ def test_mirrored_model_measures_the_same():
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         from tests import tiny_run
-        from fcn_tf import inference
+        from fcn_tf.inference import evaluator
         strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
         with strategy.scope():
             model = tiny_run.color_model()
         data = tiny_run.dataset([([[0, 1, 2]], [[0, 0, 3]]), ([[1, 1]], [[1, 2]])])
-        assert inference.evaluate_dataset(model, data).counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
+        assert evaluator.evaluate_dataset(model, data).counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
