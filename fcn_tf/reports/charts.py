@@ -96,6 +96,4 @@ def confusion_image(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarra
     # Turned to the left, the rows of names become columns in the same order, and are read upwards.
     top = np.rot90(np.asarray(columns))
     corner = np.full((margin, margin, 3), 255, np.uint8)
-    return np.concatenate(
-        [np.concatenate([corner, top], 1), np.concatenate([np.asarray(rows), matrix], 1)], axis=0
-    )
+    return np.concatenate([np.concatenate([corner, top], 1), np.concatenate([np.asarray(rows), matrix], 1)], axis=0)

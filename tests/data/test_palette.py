@@ -48,3 +48,28 @@ def test_legend_shows_every_colour():
     assert picture.dtype == np.uint8 and picture.shape[1] >= 100
     for color in _COLORS:
         assert (picture == color).all(axis=-1).sum() > 100
+
+
+def ink(name):
+    """The dark pixels of a name in a legend, without its colour and the white around it."""
+    letters = (palette.legend((name,), ((255, 0, 0),), width=200)[:, 30:] < 128).all(-1)
+    return letters[:, letters.any(0)]
+
+
+def test_legend_writes_letters_beyond_ascii():
+    unknown = "\ufffe"  # no font has it: what is drawn stands for every letter that is missing
+    for letter in "ßéøłñЖΩ":
+        assert ink(letter).sum() > 10
+        assert ink(letter).shape != ink(unknown).shape or (ink(letter) != ink(unknown)).any(), letter
+    assert ink("Straße").shape[1] > ink("Strae").shape[1]
+
+
+def test_overlay_with_legend_names_the_classes_in_the_picture_alone():
+    image, labels = np.full((40, 300, 3), 100, np.uint8), np.zeros((40, 300), np.uint8)
+    labels[:, 200:] = 2
+    colors = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+    picture = palette.overlay_with_legend(image, labels, ("road", "car", "sky"), colors)
+    np.testing.assert_array_equal(picture[:40], palette.overlay(image, labels, colors))
+    below = picture[40:]
+    red, green, blue = (np.nonzero((below == color).all(-1))[1] for color in colors)
+    assert len(red) and len(blue) and not len(green) and red.max() < blue.min()  # most pixels first

@@ -1,4 +1,4 @@
-"""Curves and confusion matrices, as far as pixels can tell."""
+"""Curves and confusion matrices, by their pixels."""
 
 import io
 import subprocess
@@ -20,24 +20,55 @@ def picture_of(run):
         return np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
 
 
-def test_curves_of_a_run_grow_with_its_history(tmp_path):
+def where(picture, color, columns=slice(None)):
+    """(rows, columns) of the pixels of a "#rrggbb" colour, antialiased edges left out, sorted by column."""
+    wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    rows, found = np.nonzero(np.abs(picture[:, columns].astype(int) - wanted).sum(-1) < 30)
+    order = np.argsort(found, kind="stable")
+    return rows[order], found[order]
+
+
+LOSS, ACCURACY, IOU = slice(0, 400), slice(400, 800), slice(800, 1200)  # columns of the panels
+
+
+def test_curves_run_where_their_numbers_are(tmp_path):
     run = Run(str(tmp_path))
     charts.write_curves(run)
     assert not (tmp_path / "curves.png").exists()
-    run.append_history(row(10, train_loss=2.0, val_loss=2.5, val_pixel_accuracy=0.4, val_mean_iou=0.2))
+    for step in (0, 50, 100):  # the loss falls from 4 to 1, mean IoU rises from 0.1 to 0.9
+        run.append_history(row(step, val_loss=4 - 0.03 * step, train_mean_iou=0.1 + 0.008 * step))
     charts.write_curves(run)
-    first = picture_of(run)
-    assert first.shape == (360, 1200, 3) and (first != 255).any()
-    run.append_history(row(20, train_loss=1.0, val_loss=1.5, val_pixel_accuracy=0.6, val_mean_iou=0.3))
+    picture = picture_of(run)
+    assert picture.shape == (360, 1200, 3)
+    validation, train = charts._COLORS["validation"], charts._COLORS["train"]
+    rows, columns = where(picture, validation, LOSS)
+    assert rows[columns < 100].max() < 150 and rows[columns > 300].max() > 250  # down from the upper left
+    rows, columns = where(picture, train, IOU)
+    assert rows[columns < 100].max() > 250 and rows[columns > 300].max() < 150  # up from the lower left
+    for color, panel in ((validation, ACCURACY), (validation, IOU), (train, LOSS), (train, ACCURACY)):
+        assert not len(where(picture, color, panel)[0])
+
+
+def test_the_accuracy_panel_tells_four_curves_apart(tmp_path):
+    run = Run(str(tmp_path))
+    levels = {
+        "train_pixel_accuracy": ("train", 0.8), "val_pixel_accuracy": ("validation", 0.6),
+        "train_mean_accuracy": ("class mean, train", 0.4), "val_mean_accuracy": ("class mean, validation", 0.2),
+    }  # fmt: skip
+    for step in (0, 100):
+        run.append_history(row(step, **{column: level for column, (_, level) in levels.items()}))
     charts.write_curves(run)
-    assert (picture_of(run) != first).any()
+    heights = [where(picture_of(run), charts._COLORS[name], ACCURACY)[0][-1] for name, _ in levels.values()]
+    assert heights == sorted(heights) and np.diff(heights).min() > 40  # the axis goes from 0 to 1
 
 
 def test_curves_without_a_single_number(tmp_path):
     run = Run(str(tmp_path))
     run.append_history(row(10))
     charts.write_curves(run)
-    assert (tmp_path / "curves.png").exists()
+    picture = picture_of(run)
+    assert not any(len(where(picture, color)[0]) for color in charts._COLORS.values())
+    assert (picture[:, LOSS] < 100).any()  # axes and titles
 
 
 def test_training_scores_are_drawn_where_there_are_some(tmp_path):
@@ -58,6 +89,17 @@ def test_confusion_image_is_dark_where_pixels_went():
     picture = charts.confusion_image(counts, ("a", "b"))
     cells = picture[-44:, -44:].astype(int).sum(-1)[11::22, 11::22]  # the middle of each 22 pixel cell
     np.testing.assert_array_equal(cells < 300, [[True, False], [False, False]])
+
+
+def test_confusion_image_writes_each_name_beside_its_row_and_above_its_column():
+    names = ("Straße", "", "i")
+    picture = charts.confusion_image(np.zeros((3, 3), int), names)
+    ink = (picture < 128).all(-1)
+    side = len(picture) - 3 * 22
+    rows, columns = (ink[side:, :side].reshape(3, 22, side), ink[:side, side:].reshape(side, 3, 22))
+    long, none, short = rows.sum((1, 2))
+    assert long > 5 * short > 0 == none
+    np.testing.assert_array_equal(columns.sum((0, 2)) > 0, [True, False, True])
 
 
 def test_confusion_image_of_many_classes_has_no_names_and_drops_the_column_of_no_class():
