@@ -6,9 +6,9 @@ import tempfile
 import time
 import weakref
 
-from fcn_tf.io import startup
+from fcn_tf.io import system
 
-startup.load_tensorflow()
+system.load_tensorflow()
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402

@@ -22,7 +22,7 @@ from benchmarks import common, scenes, turns
 from fcn_tf import predict
 from fcn_tf.config import Config
 from fcn_tf.data import datasets
-from fcn_tf.io import files, run_dir, startup
+from fcn_tf.io import files, run_dir, system
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +83,7 @@ class Untrained:
     """Writes a run that has everything but learned something: rates do not depend on that."""
 
     def __init__(self, *, logs_dir: str, arch: str, precision: str, weights: str):
-        startup.load_tensorflow()
+        system.load_tensorflow()
         from fcn_tf.data.datasets import camvid
         from fcn_tf.models import build
 
@@ -98,7 +98,7 @@ class Bare:
     """The network on pictures in memory, one at a time."""
 
     def __init__(self, *, logs_dir: str, data_dir: str):
-        startup.load_tensorflow()
+        system.load_tensorflow()
         import tensorflow as tf
 
         from fcn_tf.inference import evaluator
@@ -124,7 +124,7 @@ class Evaluate:
     """The pass of `--mode=evaluate` over the split."""
 
     def __init__(self, *, logs_dir: str, data_dir: str):
-        startup.load_tensorflow()
+        system.load_tensorflow()
         from fcn_tf.inference import evaluator
 
         self._data = datasets.load("camvid", data_dir, "validation")

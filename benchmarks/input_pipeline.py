@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, scenes
 from fcn_tf.data.datasets import camvid
-from fcn_tf.io import files, startup
+from fcn_tf.io import files, system
 
 _WARM_UP = 4  # batches: threads start, and tf.data finds out how many to use
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> dict:
     """Times batches of the training pipeline; see `main` for the arguments."""
-    startup.load_tensorflow()
+    system.load_tensorflow()
     from fcn_tf.data import pipeline
 
     with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, network, turns
-from fcn_tf.io import startup
+from fcn_tf.io import system
 from fcn_tf.models import matconvnet
 
 _COMPARED_AFTER = 10  # steps
@@ -31,7 +31,7 @@ class Update:
     """
 
     def __init__(self, kind: str, shapes: list[tuple[int, ...]]):
-        startup.load_tensorflow()
+        system.load_tensorflow()
         import keras
         import numpy as np
         import tensorflow as tf

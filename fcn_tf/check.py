@@ -11,8 +11,7 @@ from fcn_tf.data.base import Dataset, DatasetSpec, Example
 from fcn_tf.data.datasets import folder, layouts
 from fcn_tf.data.quality import checks, findings, screening
 from fcn_tf.data.quality.checks import Split
-from fcn_tf.data.quality.findings import Finding
-from fcn_tf.data.quality.fixes import Commands
+from fcn_tf.data.quality.findings import Commands, Finding
 from fcn_tf.data.quality.scan import Facts
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files

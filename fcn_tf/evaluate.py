@@ -14,7 +14,7 @@ from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, startup
+from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import bootstrap, confusion, label_files, per_image
 from fcn_tf.metrics.per_image import PerImageStats
@@ -85,7 +85,7 @@ def _score_model(
 ) -> dict[str, Any]:
     """Adds every image to `stats`; returns entries for metrics.json."""
     # Here, because it takes seconds and scoring files does without TensorFlow.
-    startup.load_tensorflow()
+    system.load_tensorflow()
     from fcn_tf.inference import evaluator, views
 
     def on_batch(

@@ -12,10 +12,10 @@ import tqdm
 
 from fcn_tf.config import Config
 from fcn_tf.data import palette
-from fcn_tf.data.datasets import pairs
+from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs
-from fcn_tf.io import files, images, startup, system
+from fcn_tf.io import files, images, system
 from fcn_tf.io.run_dir import Run
 
 _UNUSABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next image would fare no better
@@ -43,7 +43,7 @@ def run(config: Config) -> int:
     names = inputs.output_names(inputs.find_pictures(config.input))
     files.require_writable(output_dir, flag="--output_dir")
     # Here, because it takes seconds and mistakes should show at once.
-    startup.load_tensorflow()
+    system.load_tensorflow()
     import tensorflow as tf
 
     from fcn_tf.inference import evaluator, memory, views
@@ -57,7 +57,7 @@ def run(config: Config) -> int:
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
 
     def label(path: str) -> tuple[np.ndarray, np.ndarray]:
-        picture = images.decode_image(pairs.read_bytes(path, mend="give another picture"), name=path)
+        picture = images.decode_image(read_file(path, fix="give another picture"), name=path)
         height, width = picture.shape[:2]
         available = (None, None) if on_gpu else (system.memory_left(), system.reservable())
         estimate.require(height, width, tile=tile, available=available, name=path)

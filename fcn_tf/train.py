@@ -17,7 +17,7 @@ from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import Facts
 from fcn_tf.errors import UserError
-from fcn_tf.io import startup, system
+from fcn_tf.io import system
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models import pretrained
 
@@ -47,7 +47,7 @@ def run(config: Config) -> int:
     weights_file = pretrained.find(config.weights, config.model_dir)
 
     # Here, because it takes seconds and mistakes should show at once.
-    startup.load_tensorflow()
+    system.load_tensorflow()
     from fcn_tf.training import distribution
 
     strategy = distribution.choose_strategy()

@@ -5,7 +5,7 @@ import numpy as np
 from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, startup
+from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import contact_sheet
 
@@ -33,7 +33,7 @@ def run(config: Config) -> int:
     chosen = np.random.default_rng(config.seed).choice(len(dataset), count, replace=False).tolist()
 
     # Here, because it takes seconds and mistakes should show at once.
-    startup.load_tensorflow()
+    system.load_tensorflow()
     from fcn_tf.inference import evaluator, views
 
     samples: list[contact_sheet.Sample] = []

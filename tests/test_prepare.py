@@ -11,10 +11,9 @@ import tensorflow as tf
 
 import flags
 import main
-from fcn_tf import prepare
 from fcn_tf.config import Config
 from fcn_tf.data import datasets
-from fcn_tf.data.datasets import records
+from fcn_tf.data.datasets import records, writer
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
@@ -89,7 +88,7 @@ def test_the_manifest_counts_and_its_index_is_plain_json(folder, tmp_path):
     [(1, 500, 16), (1, 6, 6), (2048, 9999, 16), (2049, 9999, 32), (4096, 9999, 32), (100_000, 10**6, 784)],
 )
 def test_the_number_of_shards(megabytes, examples, shards):
-    assert prepare.num_shards(megabytes << 20, examples) == shards
+    assert writer.num_shards(megabytes << 20, examples) == shards
 
 
 def test_shards_differ_by_one_example_at_most(tmp_path):
@@ -110,7 +109,7 @@ def test_a_finished_set_is_not_overwritten(folder, tmp_path):
 
 def test_an_interrupted_run_leaves_nothing_that_loads_and_the_next_one_clears_it(folder, tmp_path, monkeypatch):
     out, calls = str(tmp_path / "out"), []
-    encode = prepare._encode
+    encode = writer._encode
 
     def interrupted(*arguments):
         calls.append(1)
@@ -118,7 +117,7 @@ def test_an_interrupted_run_leaves_nothing_that_loads_and_the_next_one_clears_it
             raise KeyboardInterrupt
         return encode(*arguments)
 
-    monkeypatch.setattr(prepare, "_encode", interrupted)
+    monkeypatch.setattr(writer, "_encode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepared.make("folder", folder, out)
     assert files.list_dir(out) == []

@@ -113,6 +113,6 @@ def test_untrained_run_is_refused(tmp_path):
 def test_a_folder_that_cannot_be_written_costs_no_tensorflow(tmp_path, monkeypatch):
     tiny_run.write_run(tmp_path)
     (tmp_path / "visualize").touch()
-    monkeypatch.setattr(visualize.startup, "load_tensorflow", None)  # calling it would fail
+    monkeypatch.setattr(visualize.system, "load_tensorflow", None)  # calling it would fail
     with pytest.raises(UserError, match=r"visualize cannot be written \(it is no folder\); give another --logs_dir"):
         visualize.run(tiny_run.config(tmp_path))

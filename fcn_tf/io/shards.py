@@ -16,7 +16,7 @@ from fcn_tf.io import files
 
 # Nobody's path looks like this by chance.
 _ADDRESS = re.compile(r"(.+\.tfrecord)#(.*)@(\d+)\+(\d+)~([0-9a-f]{8})", re.DOTALL)
-_MEND = "restore the whole folder, or make it again with --mode=prepare"
+_FIX = "restore the whole folder, or make it again with --mode=prepare"
 
 
 def address(shard: str, name: str, *, start: int, length: int, checksum: int) -> str:
@@ -32,8 +32,13 @@ def address(shard: str, name: str, *, start: int, length: int, checksum: int) ->
     return f"{shard}#{name}@{start}+{length}~{checksum:08x}"
 
 
-def home(path: str) -> str:
-    """The file that a piece lies in; a whole file lies in itself."""
+def is_piece(path: str) -> bool:
+    """Whether `path` is the address of a piece, not the path of a file."""
+    return _ADDRESS.fullmatch(path) is not None
+
+
+def shard_path(path: str) -> str:
+    """The file that a piece lies in; of a whole file, its own path."""
     found = _ADDRESS.fullmatch(path)
     return found[1] if found else path
 
@@ -50,25 +55,25 @@ def size(path: str) -> int:
     return int(found[4]) if found else files.size(path)
 
 
-def read_bytes(path: str) -> bytes:
-    """The bytes of a piece, or of a whole file.
+def read_piece(path: str) -> bytes:
+    """The bytes of a piece.
 
     Raises:
-      OSError: if a whole file cannot be read.
-      UserError: if a shard cannot be read, ends too early, or holds other bytes than it was made of.
+      UserError: if the shard cannot be read, ends too early, or holds other bytes than were written to it.
+      ValueError: if `path` is no address.
     """
     found = _ADDRESS.fullmatch(path)
     if not found:
-        return files.read_bytes(path)
+        raise ValueError(f"{path!r} is no address of a piece")
     shard, name, start, length, checksum = found.groups()
     try:
         data = files.read_range(shard, int(start), int(length))
     except OSError as error:
-        raise UserError(f"{shard}: {name} in it cannot be read ({error.strerror or error}); {_MEND}.") from None
+        raise UserError(f"{shard}: {name} in it cannot be read ({error.strerror or error}); {_FIX}.") from None
     if len(data) < int(length):
-        raise UserError(f"{shard}: the shard is cut short within {name}; {_MEND}.")
+        raise UserError(f"{shard}: the shard is cut short within {name}; {_FIX}.")
     if zlib.crc32(data) != int(checksum, 16):
         raise UserError(
-            f"{shard}: the shard is damaged: checksum {zlib.crc32(data):08x} of {name}, expected {checksum}; {_MEND}."
+            f"{shard}: the shard is damaged: checksum {zlib.crc32(data):08x} of {name}, expected {checksum}; {_FIX}."
         )
     return data

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fcn_tf.data.base import Dataset
-from fcn_tf.data.datasets import pairs
+from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
 from fcn_tf.metrics import confusion
@@ -42,7 +42,7 @@ def score_files(
         example = dataset.examples[index]
         picture, ground_truth = dataset.read(example)
         path = paths[example.name]
-        prediction = images.decode_label(pairs.read_bytes(path, mend="save it again"), name=path)
+        prediction = images.decode_label(read_file(path, fix="save it again"), name=path)
         if prediction.shape != ground_truth.shape:
             raise UserError(
                 f"{path}: {_size(prediction)}, but the label map of {example.name} is {_size(ground_truth)}; save "

@@ -9,8 +9,8 @@ from PIL import Image
 
 from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, Example
-from fcn_tf.data.datasets import pairs
 from fcn_tf.data.masks import histogram
+from fcn_tf.data.masks.read import read_file
 from fcn_tf.data.quality.checks import Split
 from fcn_tf.data.quality.findings import Finding, some
 from fcn_tf.errors import UserError
@@ -113,7 +113,7 @@ def _pair(example: Example) -> dict[str, np.ndarray]:
     shown = {}
     for kind, path in (("photo", example.image), ("mask", example.label)):
         try:
-            data = pairs.read_bytes(path or "")
+            data = read_file(path or "")
             shown[kind] = (
                 images.decode_image(data, name="") if kind == "photo" else _visible(histogram.decode(data, name="")[0])
             )

@@ -110,7 +110,7 @@ def test_exists_and_is_dir(tmp_path):
     assert files.is_dir(str(tmp_path)) and not files.exists(str(tmp_path / "none"))
 
 
-def test_data_rooms_do_not_import_tensorflow():
+def test_data_and_io_do_not_import_tensorflow():
     code = (
         "import sys; from fcn_tf import files, images, palette, datasets; "
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras')))"

@@ -383,7 +383,7 @@ def test_stopped_after_resuming_from_the_best_it_says_how_to_go_on(folder, monke
 
 
 def test_there_must_be_a_best_to_go_on_from(folder, monkeypatch):
-    monkeypatch.setattr(train.startup, "load_tensorflow", lambda: pytest.fail("it takes seconds"))
+    monkeypatch.setattr(train.system, "load_tensorflow", lambda: pytest.fail("it takes seconds"))
     with pytest.raises(UserError, match="--resume_from=best: .*checkpoints holds no checkpoint.*found none; leave"):
         train.run(tiny_training.config(folder, resume_from="best"))
     files.write_bytes(os.path.join(run_of(folder).checkpoints, "ckpt-4.index"), b"")

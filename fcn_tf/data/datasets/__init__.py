@@ -5,7 +5,8 @@ import functools
 from typing import Any
 
 from fcn_tf.data.base import Dataset, Options
-from fcn_tf.data.datasets import ade20k, camvid, folder, pairs, records, shapes, voc
+from fcn_tf.data.datasets import ade20k, camvid, folder, records, shapes, voc
+from fcn_tf.data.masks.read import read_pair
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import Facts
 from fcn_tf.errors import UserError
@@ -85,4 +86,4 @@ def _ignoring(dataset: Dataset, ignore_label: str) -> Dataset:
             "or prepare them again with it."
         )
     spec = dataclasses.replace(dataset.spec, ignore_label=wanted)
-    return dataclasses.replace(dataset, spec=spec, read=functools.partial(pairs.read_pair, spec), rules=None)
+    return dataclasses.replace(dataset, spec=spec, read=functools.partial(read_pair, spec, None), rules=None)

@@ -7,9 +7,10 @@ import io
 
 from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetSpec, Options
-from fcn_tf.data.datasets import layouts, pairs
+from fcn_tf.data.datasets import layouts
 from fcn_tf.data.masks import infer, notation
-from fcn_tf.data.masks import rules as masks
+from fcn_tf.data.masks.read import read_file, read_pair
+from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality.scan import Facts
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files
@@ -51,7 +52,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     if not examples:
         lacks = f"no examples in {data_dir}"
         raise MissingSplit(f"folder: {lacks} for --split={split}; found {_found(layout)}.", lacks=lacks)
-    return Dataset(spec, split, examples, functools.partial(masks.read_pair, spec, rules), rules)
+    return Dataset(spec, split, examples, functools.partial(read_pair, spec, rules), rules)
 
 
 def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = None) -> Options:
@@ -82,9 +83,9 @@ def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = Non
     )
 
 
-def rules_of(options: Options) -> masks.MaskRules:
+def rules_of(options: Options) -> MaskRules:
     """The rules in options that `resolve` has completed."""
-    return masks.MaskRules(
+    return MaskRules(
         notation.parse_values(options.mask_values) if options.mask_values else (),
         notation.parse_colors(options.mask_colors) if options.mask_colors else (),
         None if options.ignore_label == "none" else int(options.ignore_label),
@@ -103,7 +104,7 @@ def read_classes(data_dir: str) -> tuple[tuple[str, ...], tuple[notation.Color, 
     for name in ("classes.csv", "classes.txt"):
         path = files.join(data_dir, name)
         if files.exists(path):
-            return _parse_classes(pairs.read_bytes(path, mend="mend or remove it").decode("utf-8-sig", "replace"), path)
+            return _parse_classes(read_file(path, fix="fix or remove it").decode("utf-8-sig", "replace"), path)
     return (), ()
 
 

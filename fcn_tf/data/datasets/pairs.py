@@ -1,13 +1,12 @@
-"""Data sets of photos and label maps in files: pairing them by name, and reading a pair with every check."""
+"""Data sets of photos and label maps in files, paired by name."""
 
 import functools
 import os
 
-import numpy as np
-
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.data.masks.read import read_pair
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import files, images, shards
+from fcn_tf.io import files, images
 
 _SHOWN = 3  # names in an error message; the rest is counted
 
@@ -15,7 +14,7 @@ _SHOWN = 3  # names in an error message; the rest is counted
 def load_pairs(spec: DatasetSpec, split: str, folders: tuple[tuple[str, str], ...]) -> Dataset:
     """A data set of the pairs in these (images, labels) folders, in their order."""
     examples = tuple(example for images_dir, labels_dir in folders for example in pair(images_dir, labels_dir))
-    return Dataset(spec, split, examples, functools.partial(read_pair, spec))
+    return Dataset(spec, split, examples, functools.partial(read_pair, spec, None))
 
 
 def choose_split(
@@ -78,51 +77,6 @@ def pair(images_dir: str, labels_dir: str) -> tuple[Example, ...]:
     )
 
 
-def read_pair(spec: DatasetSpec, example: Example) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a photo and its label map, and checks that they fit each other and the data set.
-
-    Returns:
-      image: uint8 (H, W, 3), RGB.
-      label: int32 (H, W), class ids or `spec.ignore_label`.
-
-    Raises:
-      UserError: naming the file and what is wrong with it.
-    """
-    if example.label is None:
-        raise UserError(f"{example.image}: there is no label map for it; training and evaluation need one.")
-    image = images.decode_image(read_bytes(example.image), name=example.image)
-    label = images.decode_label(read_bytes(example.label), name=example.label)
-    if image.shape[:2] != label.shape:
-        raise UserError(
-            f"{example.label}: the label map is {_size(label)}, but its photo {example.image} is "
-            f"{_size(image)}; expected equal sizes. Make it again at the photo's size, without blending."
-        )
-    check_range(label, spec, name=example.label)
-    return image, label
-
-
-def read_bytes(path: str, *, mend: str = "restore it or remove its pair") -> bytes:
-    """The bytes of a file of the data set, or of one in a shard; a missing or locked one is the user's to `mend`."""
-    try:
-        return shards.read_bytes(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {mend}.") from None
-
-
-def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:
-    """Raises UserError unless every value is a class id of `spec` or its ignore label."""
-    # Seen as unsigned, negative values are huge: one comparison finds all. This runs on every label map read.
-    beyond = label[label.view(np.uint32) >= spec.num_classes]
-    wrong = beyond[beyond != spec.ignore_label]
-    if wrong.size:
-        ignored = "" if spec.ignore_label is None else f" or {spec.ignore_label} (ignored)"
-        raise UserError(
-            f"{name}: the label map holds {_some([str(value) for value in np.unique(wrong)])} "
-            f"in {wrong.size} of {label.size} pixels; expected class ids 0..{spec.num_classes - 1}{ignored}. "
-            f"If that value means 'not labelled', set --ignore_label={wrong.max()}; else correct the file."
-        )
-
-
 def _by_stem(folder: str) -> dict[str, str]:
     """{stem: file name} of the pictures in a folder, sorted."""
     names = [name for name in files.list_dir(folder) if files.matches(name, images.IMAGE_PATTERNS)]
@@ -140,7 +94,3 @@ def _by_stem(folder: str) -> dict[str, str]:
 def _some(names: list[str]) -> str:
     rest = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _size(pixels: np.ndarray) -> str:
-    return f"{pixels.shape[1]}x{pixels.shape[0]}"

@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
-from fcn_tf.data.datasets import pairs
-from fcn_tf.data.masks import rules as masks
+from fcn_tf.data.masks.notation import Color
+from fcn_tf.data.masks.read import read_pair
+from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import files
-from fcn_tf.io import shards as parts
+from fcn_tf.io import files, shards
 
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
@@ -100,7 +100,7 @@ def write_index(folder: str, split: str, rows: Sequence[Row], shard_bytes: Seque
 
 
 def write_manifest(
-    folder: str, spec: DatasetSpec, rules: masks.MaskRules | None, splits: Mapping[str, dict[str, Any]]
+    folder: str, spec: DatasetSpec, rules: MaskRules | None, splits: Mapping[str, dict[str, Any]]
 ) -> None:
     """Writes the manifest, which makes a data set of the files that are there.
 
@@ -151,12 +151,10 @@ def load(data_dir: str, split: str) -> Dataset:
         )
     examples = tuple(example for name in wanted for example, _ in rows[name])
     # Splits one after the other do not lie in turn.
-    shards = len(present[wanted[0]]["shards"]) if len(wanted) == 1 else 1
-    read = (
-        functools.partial(pairs.read_pair, spec) if rules is None else functools.partial(masks.read_pair, spec, rules)
-    )
+    count = len(present[wanted[0]]["shards"]) if len(wanted) == 1 else 1
+    read = functools.partial(read_pair, spec, rules)
     checked = {example.label or "": pixels for name in wanted for example, pixels in rows[name]}
-    return Dataset(spec, split, examples, read, rules, shards, checked)
+    return Dataset(spec, split, examples, read, rules, count, checked)
 
 
 def _read_manifest(path: str) -> dict[str, Any]:
@@ -187,11 +185,11 @@ def _spec(fields: dict[str, Any]) -> DatasetSpec:
     )
 
 
-def _rules(fields: dict[str, Any] | None) -> masks.MaskRules | None:
+def _rules(fields: dict[str, Any] | None) -> MaskRules | None:
     if fields is None:
         return None
     ignore_color = fields["ignore_color"]
-    return masks.MaskRules(
+    return MaskRules(
         tuple(map(int, fields["values"])),
         tuple(map(_color, fields["colors"])),
         _number(fields["ignore"]),
@@ -199,7 +197,7 @@ def _rules(fields: dict[str, Any] | None) -> masks.MaskRules | None:
     )
 
 
-def _color(channels: Sequence[int]) -> masks.Color:
+def _color(channels: Sequence[int]) -> Color:
     red, green, blue = map(int, channels)
     return red, green, blue
 
@@ -210,8 +208,8 @@ def _number(value: Any) -> int | None:
 
 def _read_rows(data_dir: str, split: str, facts: dict[str, Any]) -> list[tuple[Example, dict[int, int]]]:
     """The examples of a split and the pixels of their classes, once its files are known to be there and whole."""
-    shards = [files.join(data_dir, str(shard["file"])) for shard in facts["shards"]]
-    for path, shard in zip(shards, facts["shards"], strict=True):
+    paths = [files.join(data_dir, str(shard["file"])) for shard in facts["shards"]]
+    for path, shard in zip(paths, facts["shards"], strict=True):
         _check_size(path, shard["bytes"])
     path = files.join(data_dir, str(facts["index"]["file"]))
     _check_size(path, facts["index"]["bytes"])
@@ -221,15 +219,17 @@ def _read_rows(data_dir: str, split: str, facts: dict[str, Any]) -> list[tuple[E
     rows = []
     for number, line in enumerate(gzip.decompress(data).splitlines()):
         row = json.loads(line)
-        image, label = (_address(shards[number % len(shards)], row[kind]) for kind in ("image", "label"))
+        image, label = (_address(paths[number % len(paths)], row[kind]) for kind in ("image", "label"))
         rows.append((Example(row["name"], image, label), {int(label): int(count) for label, count in row["pixels"]}))
-    if len(rows) != facts["examples"] or len(rows) < len(shards):
+    if len(rows) != facts["examples"] or len(rows) < len(paths):
         raise ValueError(f"{len(rows)} examples of {split} are listed, expected {facts['examples']}")
     return rows
 
 
 def _address(shard: str, piece: dict[str, Any]) -> str:
-    return parts.address(shard, piece["name"], start=piece["start"], length=piece["length"], checksum=piece["checksum"])
+    return shards.address(
+        shard, piece["name"], start=piece["start"], length=piece["length"], checksum=piece["checksum"]
+    )
 
 
 def _check_size(path: str, expected: int) -> None:

@@ -8,8 +8,8 @@ import functools
 import os
 
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
-from fcn_tf.data.datasets import pairs
-from fcn_tf.data.masks import rules
+from fcn_tf.data.masks.read import read_file, read_pair
+from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files
 
@@ -36,7 +36,7 @@ SPEC = DatasetSpec(
     colors=tuple(_palette_color(number) for number in range(len(_NAMES))),
     ignore_label=IGNORED,
 )
-RULES = rules.MaskRules(tuple(range(len(_NAMES))), SPEC.colors, IGNORED, _BORDER)
+RULES = MaskRules(tuple(range(len(_NAMES))), SPEC.colors, IGNORED, _BORDER)
 
 
 def load(data_dir: str, split: str) -> Dataset:
@@ -60,7 +60,7 @@ def load(data_dir: str, split: str) -> Dataset:
             raise MissingSplit(f"voc: {lacks}; give another --split, or put the list there.", lacks=lacks)
     else:
         examples = tuple(example for part in ("train", "validation") for example in _examples(root, part))
-    return Dataset(SPEC, split, examples, functools.partial(rules.read_pair, SPEC, RULES), RULES)
+    return Dataset(SPEC, split, examples, functools.partial(read_pair, SPEC, RULES), RULES)
 
 
 def _root(data_dir: str) -> str:
@@ -114,7 +114,7 @@ def _read_list(root: str, split: str) -> list[tuple[str, str]]:
             continue
         folder = "SegmentationClassAug" if augmented else "SegmentationClass"
         pairs_listed = []
-        for line in pairs.read_bytes(path).decode().splitlines():
+        for line in read_file(path).decode().splitlines():
             words = line.split()
             if len(words) == 2 and "/" in words[0]:  # "/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png"
                 pairs_listed.append((words[0].strip("/"), words[1].strip("/")))

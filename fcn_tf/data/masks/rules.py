@@ -8,14 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fcn_tf.data.base import DatasetSpec, Example
-from fcn_tf.data.datasets import pairs
-from fcn_tf.data.masks import histogram as stored
 from fcn_tf.data.masks import notation
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.notation import Color
 from fcn_tf.errors import UserError
-from fcn_tf.io import images
 
 # Values at least this far apart can be told apart in spite of compression noise.
 APART = 32
@@ -162,7 +158,7 @@ class MaskRules:
         return UserError(f"{what}expected {expected}. {mend}.", flags=flags)
 
     def apply(self, pixels: np.ndarray, histogram: Histogram, *, name: str) -> np.ndarray:
-        """Stored pixels, as `stored.decode` gives them -> int32 (H, W) class ids or `ignore_label`.
+        """Stored pixels, as `histogram.decode` gives them -> int32 (H, W) class ids or `ignore_label`.
 
         Raises:
           UserError: as `translate`.
@@ -185,24 +181,6 @@ class MaskRules:
             table[values] = ids
             return table[pixels]
         return ids[np.searchsorted(values, pixels)]
-
-
-def read_pair(spec: DatasetSpec, rules: MaskRules, example: Example) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a photo and its mask as `pairs.read_pair` does, the mask by rules.
-
-    Raises:
-      UserError: naming the file and what is wrong with it.
-    """
-    if example.label is None:
-        raise UserError(f"{example.image}: there is no mask for it; training and evaluation need one.")
-    image = images.decode_image(pairs.read_bytes(example.image), name=example.image)
-    pixels, histogram = stored.decode(pairs.read_bytes(example.label), name=example.label)
-    if image.shape[:2] != pixels.shape:
-        raise UserError(
-            f"{example.label}: the mask is {histogram.width}x{histogram.height}, but its photo {example.image} is "
-            f"{image.shape[1]}x{image.shape[0]}; expected equal sizes. --mode=check tells the cause (an EXIF turn?)."
-        )
-    return image, rules.apply(pixels, histogram, name=example.label)
 
 
 def _points(values: tuple[int, ...], in_color: bool) -> np.ndarray:

@@ -9,10 +9,9 @@ import numpy as np
 
 from fcn_tf.data.base import DatasetSpec, Example
 from fcn_tf.data.masks import notation
-from fcn_tf.data.masks import rules as masks
+from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality import screening
-from fcn_tf.data.quality.findings import Finding
-from fcn_tf.data.quality.fixes import Commands
+from fcn_tf.data.quality.findings import Commands, Finding
 from fcn_tf.data.quality.scan import Facts, Mask, Photo
 from fcn_tf.errors import UserError
 
@@ -36,7 +35,7 @@ def look(splits: dict[str, tuple[Example, ...]], facts: Facts) -> dict[str, Spli
 
 def find(
     splits: dict[str, Split],
-    rules: masks.MaskRules | None,
+    rules: MaskRules | None,
     spec: DatasetSpec | None,
     *,
     commands: Commands,
@@ -124,7 +123,7 @@ def _turning(
 
 def _values(
     splits: dict[str, Split],
-    rules: masks.MaskRules,
+    rules: MaskRules,
     shares: dict[str, dict[str, dict[int, int]]],
     settable: bool,
 ) -> list[Finding]:
@@ -179,7 +178,7 @@ def _values(
     return found
 
 
-def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: masks.MaskRules) -> tuple[str, ...]:
+def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: MaskRules) -> tuple[str, ...]:
     """The flags that mend the values of all of these masks together; () where there are none."""
     held = {path: mask.histogram for split in splits.values() for path, mask in split.masks.items()}
     found = [histogram for path in paths if (histogram := held[path])]
@@ -242,7 +241,7 @@ def _missing(shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec, re
     return found
 
 
-def _formats(splits: dict[str, Split], rules: masks.MaskRules | None) -> list[Finding]:
+def _formats(splits: dict[str, Split], rules: MaskRules | None) -> list[Finding]:
     known = [
         (path, mask.histogram) for split in splits.values() for path, mask in split.masks.items() if mask.histogram
     ]

@@ -17,8 +17,9 @@ import numpy as np
 import tqdm
 
 from fcn_tf.data.base import Example
-from fcn_tf.data.datasets import pairs
-from fcn_tf.data.masks import histogram as stored
+from fcn_tf.data.masks import histogram
+from fcn_tf.data.masks.histogram import Histogram
+from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images, shards
 
@@ -56,7 +57,7 @@ class Mask:
     """
 
     error: str = ""
-    histogram: stored.Histogram | None = None
+    histogram: Histogram | None = None
 
 
 class Facts:
@@ -91,10 +92,10 @@ class Facts:
         found: dict[str, dict[str, Any]] = {}
         new = []
         with ThreadPoolExecutor() as pool:
-            homes = dict.fromkeys(map(shards.home, paths))
-            stamps = dict(zip(homes, pool.map(_stamp, homes), strict=True))
+            whole = dict.fromkeys(map(shards.shard_path, paths))
+            stamps = dict(zip(whole, pool.map(_stamp, whole), strict=True))
             for path in paths:
-                stamp = stamps[shards.home(path)]
+                stamp = stamps[shards.shard_path(path)]
                 known = self._known.get(f"{kind} {path}")
                 if stamp is not None and known is not None and known[0] == stamp:
                     found[path] = known[1]
@@ -137,7 +138,7 @@ def mask_in(data: bytes, *, name: str) -> Mask:
 
 def _look_into(kind: str, path: str) -> dict[str, Any]:
     try:
-        return _LOOKS[kind](pairs.read_bytes(path), path)
+        return _LOOKS[kind](read_file(path), path)
     except UserError as error:
         return {"error": str(error)}
 
@@ -156,7 +157,7 @@ def _look_at_photo(data: bytes, name: str) -> dict[str, Any]:
 
 def _look_at_mask(data: bytes, name: str) -> dict[str, Any]:
     try:
-        found = stored.count(data, name=name)
+        found = histogram.count(data, name=name)
     except UserError as error:
         return {"error": str(error)}
     most = sorted(found.counts.items(), key=lambda item: -item[1])[:_KEPT]
@@ -174,7 +175,7 @@ def _mask(fact: dict[str, Any]) -> Mask:
     if "error" in fact:
         return Mask(error=fact["error"])
     counts = {value: count for value, count in fact["counts"]}
-    return Mask(histogram=stored.Histogram(**{**fact, "counts": counts}))
+    return Mask(histogram=Histogram(**{**fact, "counts": counts}))
 
 
 _LOOKS = {"photo": _look_at_photo, "mask": _look_at_mask}

@@ -8,7 +8,8 @@ import pytest
 
 from fcn_tf.data import datasets
 from fcn_tf.data.base import DatasetSpec
-from fcn_tf.data.datasets import ade20k, camvid, pairs, shapes
+from fcn_tf.data.datasets import ade20k, camvid, shapes
+from fcn_tf.data.masks.read import check_range
 from fcn_tf.errors import UserError
 from fcn_tf.io import downloads, files, images
 
@@ -108,10 +109,10 @@ def test_values_out_of_range_name_file_value_and_flag(tmp_path):
 
 
 def test_check_range_by_hand():
-    pairs.check_range(np.array([[0, 1, 255]], np.int32), _SPEC, name="x")
+    check_range(np.array([[0, 1, 255]], np.int32), _SPEC, name="x")
     for wrong in (2, -1, 254, 70000):
         with pytest.raises(UserError, match=rf"holds {wrong} in 1 of 2"):
-            pairs.check_range(np.array([[0, wrong]], np.int32), _SPEC, name="x")
+            check_range(np.array([[0, wrong]], np.int32), _SPEC, name="x")
 
 
 def test_a_vanished_file_is_named(tmp_path):

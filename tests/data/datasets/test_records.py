@@ -11,8 +11,9 @@ from fcn_tf import check
 from fcn_tf.config import Config
 from fcn_tf.data import datasets, pipeline
 from fcn_tf.data.datasets import records
+from fcn_tf.data.masks.read import read_file
 from fcn_tf.data.quality import screening
-from fcn_tf.data.quality.fixes import Commands
+from fcn_tf.data.quality.findings import Commands
 from fcn_tf.data.quality.scan import Facts
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, shards
@@ -128,7 +129,7 @@ def spying(dataset, seen):
     """The data set, noting (example, shard) of each read."""
 
     def read(example):
-        seen.append((example.name, shards.home(example.image)))
+        seen.append((example.name, shards.shard_path(example.image)))
         return dataset.read(example)
 
     return type(dataset)(dataset.spec, dataset.split, dataset.examples, read, dataset.rules, dataset.shards)
@@ -250,10 +251,10 @@ def test_an_address_is_read_back(tmp_path):
     shard = str(tmp_path / "a#b@1+2.tfrecord")
     files.write_bytes(shard, b"0123456789")
     path = shards.address(shard, "images/x#1@2.jpg", start=2, length=3, checksum=0x7B5C2D2C)
-    assert shards.home(path) == shard and shards.name_of(path) == "images/x#1@2.jpg" and shards.size(path) == 3
+    assert shards.shard_path(path) == shard and shards.name_of(path) == "images/x#1@2.jpg" and shards.size(path) == 3
     with pytest.raises(UserError, match="damaged"):
-        shards.read_bytes(path)
+        read_file(path)
     plain = str(tmp_path / "x.jpg")
     files.write_bytes(plain, b"12")
-    assert shards.home(plain) == plain == shards.name_of(plain)
-    assert shards.read_bytes(plain) == b"12" and shards.size(plain) == 2
+    assert shards.shard_path(plain) == plain == shards.name_of(plain)
+    assert read_file(plain) == b"12" and shards.size(plain) == 2

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn_tf.data.masks import histogram as stored
-from fcn_tf.data.masks import infer, notation
+from fcn_tf.data.masks import histogram, infer, notation
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
 
@@ -26,7 +25,7 @@ def encoded(pixels, form="PNG", mode=None, **options):
 
 
 def labels(data, rules):
-    return rules.apply(*stored.decode(data, name="mask"), name="mask")
+    return rules.apply(*histogram.decode(data, name="mask"), name="mask")
 
 
 def halves(first, second):
@@ -85,10 +84,10 @@ def test_counting_alone_finds_what_decoding_finds():
     file = io.BytesIO()
     Image.fromarray(np.array([[0, 1000], [40000, 0]], np.uint16)).save(file, "PNG")
     for data in (encoded([[0, 7], [7, 255]]), encoded([[[255, 0, 0], [0, 0, 1]]]), file.getvalue()):
-        pixels, histogram = stored.decode(data, name="mask")
-        assert pixels.dtype == np.int32 and stored.count(data, name="mask") == histogram
+        pixels, found = histogram.decode(data, name="mask")
+        assert pixels.dtype == np.int32 and histogram.count(data, name="mask") == found
         values, counts = np.unique(pixels, return_counts=True)
-        assert histogram.counts == dict(zip(values.tolist(), counts.tolist(), strict=True))
+        assert found.counts == dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def message(data, rules):
@@ -131,7 +130,7 @@ def test_values_and_colors_as_flags():
 
 
 def discovered(*datas, **declared):
-    histograms = [stored.decode(data, name="mask")[1] for data in datas]
+    histograms = [histogram.decode(data, name="mask")[1] for data in datas]
     return infer.discover(histograms, infer.Declared(**declared), name="folder")
 
 

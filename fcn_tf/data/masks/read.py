@@ -1,0 +1,82 @@
+"""Reads an example: the photo, and the mask as class ids, each checked. Files and pieces of shards alike."""
+
+import numpy as np
+
+from fcn_tf.data.base import DatasetSpec, Example
+from fcn_tf.data.masks import histogram
+from fcn_tf.data.masks.rules import MaskRules
+from fcn_tf.errors import UserError
+from fcn_tf.io import files, images, shards
+
+_SHOWN = 3  # values in an error message; the rest is counted
+
+
+def read_file(path: str, *, fix: str = "restore it or remove its pair") -> bytes:
+    """The bytes of a file, or of a piece of a shard.
+
+    Args:
+      path: of the file, or the address of the piece (see io/shards.py).
+      fix: what the error tells the user to do about a file.
+
+    Raises:
+      UserError: naming the file, if it cannot be read; naming the shard, if it is damaged.
+    """
+    try:
+        return shards.read_piece(path) if shards.is_piece(path) else files.read_bytes(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {fix}.") from None
+
+
+def read_pair(spec: DatasetSpec, rules: MaskRules | None, example: Example) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a photo and its mask.
+
+    Args:
+      spec: of the data set.
+      rules: what the mask's values mean; None where they are class ids.
+      example: with a mask.
+
+    Returns:
+      image: uint8 (H, W, 3), RGB.
+      label: int32 (H, W), class ids or the ignore label.
+
+    Raises:
+      UserError: naming the file and what is wrong with it.
+    """
+    if example.label is None:
+        raise UserError(f"{example.image}: there is no mask for it; training and evaluation need one.")
+    image = images.decode_image(read_file(example.image), name=example.image)
+    data = read_file(example.label)
+    if rules is None:
+        label = images.decode_label(data, name=example.label)
+    else:
+        label, stored = histogram.decode(data, name=example.label)
+    if image.shape[:2] != label.shape:
+        raise UserError(
+            f"{example.label}: the mask is {_size(label)}, but its photo {example.image} is {_size(image)}; expected "
+            "equal sizes. Make it again at the photo's size, without blending; --mode=check tells the cause (an EXIF "
+            "turn?)."
+        )
+    if rules is not None:
+        return image, rules.apply(label, stored, name=example.label)
+    check_range(label, spec, name=example.label)
+    return image, label
+
+
+def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:
+    """Raises UserError unless every value is a class id of `spec` or its ignore label."""
+    # Seen as unsigned, negative values are huge: one comparison finds all. This runs on every label map read.
+    beyond = label[label.view(np.uint32) >= spec.num_classes]
+    wrong = beyond[beyond != spec.ignore_label]
+    if wrong.size:
+        values = [str(value) for value in np.unique(wrong)]
+        more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+        ignored = "" if spec.ignore_label is None else f" or {spec.ignore_label} (ignored)"
+        raise UserError(
+            f"{name}: the label map holds {', '.join(values[:_SHOWN])}{more} "
+            f"in {wrong.size} of {label.size} pixels; expected class ids 0..{spec.num_classes - 1}{ignored}. "
+            f"If that value means 'not labelled', set --ignore_label={wrong.max()}; else correct the file."
+        )
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"
