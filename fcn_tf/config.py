@@ -10,7 +10,7 @@ from fcn_tf.errors import UserError
 
 MODES = tuple(registry.MODES)
 ALIASES = {"test": "evaluate"}
-DATASETS = ("shapes", "ade20k", "camvid", "voc", "folder", "records")
+DATASETS = tuple(registry.DATASETS)
 ARCHS = tuple(registry.HEADS)
 SPLITS = ("train", "validation", "test", "all")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -20,17 +20,6 @@ ON_BAD_EXAMPLE = ("fail", "skip")
 LOSSES = ("cross_entropy", "focal", "dice")
 RESUME_FROM = ("latest", "best")
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
-
-# What these flags are where they are not given.
-# ade20k's batch and steps are the original's.
-_BY_DATASET = {
-    "shapes": {"image_size": 96, "batch_size": 8, "max_steps": 600, "eval_every": 200, "save_every": 200},
-    "camvid": {"image_size": 224, "batch_size": 4, "max_steps": 10_000, "eval_every": 500, "save_every": 250},
-    "voc": {"image_size": 224, "batch_size": 4, "max_steps": 20_000, "eval_every": 1_000, "save_every": 500},
-    "folder": {"image_size": 224, "batch_size": 4, "max_steps": 2_000, "eval_every": 200, "save_every": 200},
-    "records": {"image_size": 224, "batch_size": 4, "max_steps": 2_000, "eval_every": 200, "save_every": 200},
-    "ade20k": {"image_size": 224, "batch_size": 2, "max_steps": 100_000, "eval_every": 10_000, "save_every": 1_000},
-}
 
 # A resumed run may be given others of these; history.csv tells the learning rate, everything else that decides what is
 # learned stays.
@@ -107,13 +96,14 @@ class Config:
             ("resume_from", RESUME_FROM),
         ):
             _one_of(name, getattr(self, name), choices)
-        for name, value in _BY_DATASET[self.dataset].items():
+        defaults = registry.resolve(registry.DATASETS[self.dataset]).defaults
+        for name, value in defaults.items():
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "freeze", ",".join(_stages(self.freeze)))
         for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every", "accumulate"):
             if getattr(self, name) < 1:
-                default = " (or 0: the data set's default)" if name in _BY_DATASET[self.dataset] else ""
+                default = " (or 0: the data set's default)" if name in defaults else ""
                 raise UserError(f"--{name} must be 1 or more{default}, got {getattr(self, name)}.")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UserError(f"--learning_rate must be a positive number, got {self.learning_rate}; try 1e-4.")

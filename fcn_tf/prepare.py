@@ -7,7 +7,7 @@ from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import records, writer
-from fcn_tf.errors import MissingSplit, UserError
+from fcn_tf.errors import MissingSplit
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
 
@@ -25,10 +25,7 @@ def run(config: Config) -> int:
       UserError: if there is no data set, a file of it cannot be used, or the folder holds a prepared one or cannot be
         written.
     """
-    if config.dataset == "shapes":
-        raise UserError(
-            "--mode=prepare packs files; shapes are generated. Give --dataset=folder --data_dir=DIR, for one."
-        )
+    datasets.require_files(config.dataset, "prepare")
     writer.require_free(config.output_dir)
     loaded = _load(config)
     # Here, because it takes seconds and mistakes should show at once.
@@ -43,8 +40,8 @@ def run(config: Config) -> int:
 def _load(config: Config) -> dict[str, Dataset]:
     """Every split that there is."""
     cache = Run(config.logs_dir).facts
-    said = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=cache)
-    config = dataclasses.replace(config, **said)
+    resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=cache)
+    config = dataclasses.replace(config, **resolved)
     loaded: dict[str, Dataset] = {}
     missing: list[MissingSplit] = []
     for split in records.SPLITS:

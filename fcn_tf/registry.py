@@ -16,6 +16,14 @@ MODES = {
     "check": "fcn_tf.check:run",
     "prepare": "fcn_tf.prepare:run",
 }
+DATASETS = {
+    "shapes": "fcn_tf.data.datasets.shapes:ENTRY",
+    "ade20k": "fcn_tf.data.datasets.ade20k:ENTRY",
+    "camvid": "fcn_tf.data.datasets.camvid:ENTRY",
+    "voc": "fcn_tf.data.datasets.voc:ENTRY",
+    "folder": "fcn_tf.data.datasets.folder:ENTRY",
+    "records": "fcn_tf.data.datasets.records:ENTRY",
+}
 
 HEADS = {
     "original": "fcn_tf.models.heads:ORIGINAL",

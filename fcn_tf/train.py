@@ -15,7 +15,7 @@ from fcn_tf.data import class_weights, datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
-from fcn_tf.data.quality.scan import Facts
+from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
 from fcn_tf.io import system
 from fcn_tf.io.run_dir import Run, checkpoint_steps
@@ -165,11 +165,11 @@ def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Ma
         counts = (np.bincount(train.read(example)[1].ravel()).tolist() for example in train.examples)
         return (dict(enumerate(pixels)) for pixels in counts)
     rules = screening.rules_of(train)
-    if train.spec.name == "folder":
+    if train.rules is not None:
         print(infer.explain(rules))
-    facts = Facts(cache)
-    screening.check_masks(validation, facts)
-    return list(screening.check_masks(train, facts).values())
+    scans = FileScanCache(cache)
+    screening.check_masks(validation, scans)
+    return list(screening.check_masks(train, scans).values())
 
 
 def _class_weights(wanted: str, train: Dataset, shares: Iterable[Mapping[int, int]]) -> tuple[float, ...] | None:

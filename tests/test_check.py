@@ -1,4 +1,4 @@
-"""check: each bad input is made here, found, named, and mended by what is printed."""
+"""check: each bad input is made here, found, named, and fixed by what is printed."""
 
 import errno
 import json

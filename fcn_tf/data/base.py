@@ -1,4 +1,4 @@
-"""What a data set is: facts (`DatasetSpec`), items (`Example`) and a way to read one (`Dataset`)."""
+"""What a data set is: its classes (`DatasetSpec`), items (`Example`), a way to read one (`Dataset`), its entry."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Facts about a data set.
+    """FileScanCache about a data set.
 
     Attributes:
       name: as given to `--dataset`; of prepared records, that of the data set they were made from.
@@ -100,3 +100,61 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a data set, whether or not their classes are known.
+
+    Attributes:
+      splits: {"train" | "validation" | "test": examples} of those that are there.
+      unpaired: photos and masks that have no partner.
+      seeded: whether `Options.seed` decides which examples are held out for validation.
+    """
+
+    splits: dict[str, tuple[Example, ...]]
+    unpaired: tuple[str, ...] = ()
+    seeded: bool = False
+
+
+@dataclass(frozen=True)
+class ClassInference:
+    """How a data set tells its classes from its masks, as far as --num_classes and its like leave them open.
+
+    Attributes:
+      resolve: (data_dir, options) -> the options, completed by what the masks hold.
+      list_files: (data_dir, seed) -> the examples of each split; needs no classes.
+    """
+
+    resolve: Callable[[str, Options], Options]
+    list_files: Callable[[str, int], Listing]
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """What `--dataset=NAME` stands for; the table is `registry.DATASETS`.
+
+    Attributes:
+      load: (data_dir, split) -> Dataset; with `classes`, (data_dir, split, options=Options).
+      image_size, batch_size, max_steps, eval_every, save_every: these flags' values where they are not given.
+      in_files: whether its examples are files below --data_dir; if not, they are generated.
+      classes: how its classes are inferred; None where they are known. Only with it are --num_classes, --mask_values
+        and --mask_colors accepted.
+    """
+
+    load: Callable[..., Dataset]
+    image_size: int = 224
+    batch_size: int = 4
+    max_steps: int = 2_000
+    eval_every: int = 200
+    save_every: int = 200
+    in_files: bool = True
+    classes: ClassInference | None = None
+
+    @property
+    def defaults(self) -> dict[str, int]:
+        """{flag: value} of those that are the data set's to decide."""
+        return {name: getattr(self, name) for name in DEFAULTED_FLAGS}
+
+
+DEFAULTED_FLAGS = ("image_size", "batch_size", "max_steps", "eval_every", "save_every")

@@ -15,19 +15,19 @@ RULES = (
 )
 
 
-def balanced(shares: Iterable[Mapping[int, int]], spec: DatasetSpec) -> tuple[float, ...]:
+def balanced(class_pixel_counts: Iterable[Mapping[int, int]], spec: DatasetSpec) -> tuple[float, ...]:
     """Weights by median frequency balancing, see `RULES`.
 
     Args:
-      shares: {class id or ignored label: pixels} of each training image.
+      class_pixel_counts: {class id or ignored label: pixels} of each training image.
       spec: of the data set.
 
     Returns:
       One weight a class; 1 for a class that does not occur.
     """
     pixels, around = np.zeros(spec.num_classes), np.zeros(spec.num_classes)
-    for share in shares:
-        counted = {label: count for label, count in share.items() if label != spec.ignore_label and count}
+    for counts in class_pixel_counts:
+        counted = {label: count for label, count in counts.items() if label != spec.ignore_label and count}
         labelled = sum(counted.values())
         for label, count in counted.items():
             pixels[label] += count

@@ -225,7 +225,7 @@ class Run:
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{self.history} has a row that is no row of numbers ({error}); expected the columns "
-                f"{', '.join(HISTORY_COLUMNS)}: mend the row or remove the file."
+                f"{', '.join(HISTORY_COLUMNS)}: fix the row or remove the file."
             ) from None
 
     def truncate_history(self, step: int) -> int:

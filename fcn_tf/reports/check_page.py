@@ -11,7 +11,7 @@ from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, Example
 from fcn_tf.data.masks import histogram
 from fcn_tf.data.masks.read import read_file
-from fcn_tf.data.quality.checks import Split
+from fcn_tf.data.quality.checks import PixelCounts, Split
 from fcn_tf.data.quality.findings import Finding, some
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
@@ -28,7 +28,7 @@ def write(
     summary: dict[str, Any],
     findings: list[Finding],
     splits: dict[str, Split],
-    shares: dict[str, dict[str, dict[int, int]]],
+    pixel_counts: PixelCounts,
     dataset: Dataset | None,
 ) -> str:
     """Writes index.html and its pictures.
@@ -38,8 +38,8 @@ def write(
       title: the headline.
       summary: the content of check.json.
       findings: errors first.
-      splits: what was looked at.
-      shares: from `checks.find`.
+      splits: from `checks.scan`.
+      pixel_counts: from `checks.find`.
       dataset: one of the splits, loaded; None if the classes are not known.
 
     Returns:
@@ -55,7 +55,7 @@ def write(
         legend=[],
         subtitle=", ".join(f"{count} pairs in {name}" for name, count in summary["pairs"].items()),
         findings=_finding_cards(findings, splits, folder),
-        cards=_class_cards(splits, shares, dataset, folder),
+        cards=_class_cards(splits, pixel_counts, dataset, folder),
     )
     path = files.join(folder, "index.html")
     files.write_bytes(path, page)
@@ -63,7 +63,7 @@ def write(
 
 
 def _class_cards(
-    splits: dict[str, Split], shares: dict[str, dict[str, dict[int, int]]], dataset: Dataset | None, folder: str
+    splits: dict[str, Split], pixel_counts: PixelCounts, dataset: Dataset | None, folder: str
 ) -> list[dict[str, Any]]:
     """A card for each class: the example that shows most of it."""
     if dataset is None:
@@ -71,8 +71,8 @@ def _class_cards(
     spec = dataset.spec
     examples = {e.label: e for split in splits.values() for e in split.examples}
     most: dict[int, tuple[int, str]] = {}  # class: pixels and mask of where it is largest
-    for share in shares.values():
-        for path, pixels in share.items():
+    for by_mask in pixel_counts.values():
+        for path, pixels in by_mask.items():
             for label, count in pixels.items():
                 most[label] = max(most.get(label, (0, "")), (count, path), key=lambda each: each[0])
 
@@ -103,8 +103,8 @@ def _finding_cards(findings: list[Finding], splits: dict[str, Split], folder: st
                 shown |= _both_readings(example, ways[example.image])
         else:
             shown = _pair(known[0]) if known else {}
-        card = _card(f"{finding.severity}: {finding.kind}", finding.means, shown, folder, f"finding_{number}")
-        cards.append({**card, "mend": finding.mend, "commands": finding.commands, "files": some(finding.files)})
+        card = _card(f"{finding.severity}: {finding.kind}", finding.explanation, shown, folder, f"finding_{number}")
+        cards.append({**card, "fix": finding.fix, "commands": finding.commands, "files": some(finding.files)})
     return cards
 
 

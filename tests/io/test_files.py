@@ -112,7 +112,7 @@ def test_exists_and_is_dir(tmp_path):
 
 def test_data_and_io_do_not_import_tensorflow():
     code = (
-        "import sys; from fcn_tf import files, images, palette, datasets; "
+        "import sys; from fcn_tf.io import files, images; from fcn_tf.data import palette, datasets; "
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -184,7 +184,7 @@ def test_a_large_picture_is_read_where_memory_allows():
 def test_a_picture_beyond_the_memory_is_refused_before_it_is_decoded(monkeypatch):
     data = _bytes(Image.new("L", (5000, 4000)), compress_level=1)
     left = {"bytes": 100_000_000}
-    monkeypatch.setattr(images.machine, "memory_left", lambda: left["bytes"])
+    monkeypatch.setattr(images.system, "memory_left", lambda: left["bytes"])
     with pytest.raises(UserError, match=r"^x: decoding 5000x4000 pixels takes about 0.3 GB, 0.1 GB are free; .*"):
         images.decode_image(data, name="x")
     for left["bytes"] in (300_000_000, None):
@@ -202,7 +202,7 @@ def test_memory_that_runs_out_all_the_same_is_no_damage(monkeypatch):
 
 LIMITED = """
 import resource, sys
-from fcn_tf import files, images
+from fcn_tf.io import files, images
 data = files.read_bytes(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (700_000_000, 700_000_000))
 for decode in (images.decode_image, images.decode_label, images.decode_mask, images.probe_image):

@@ -1,75 +1,84 @@
-"""Data sets by name; a new one is a file here and a line in this table."""
+"""Data sets by name: a new one is a file here with an `ENTRY`, and a line in `registry.DATASETS`."""
 
 import dataclasses
 import functools
 from typing import Any
 
-from fcn_tf.data.base import Dataset, Options
-from fcn_tf.data.datasets import ade20k, camvid, folder, records, shapes, voc
+from fcn_tf import registry
+from fcn_tf.data.base import Dataset, DatasetEntry, Options
 from fcn_tf.data.masks.read import read_pair
 from fcn_tf.data.quality import screening
-from fcn_tf.data.quality.scan import Facts
+from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
 
-# Each is load(data_dir, split) -> Dataset; folder's takes options as well.
-DATASETS = {
-    "shapes": shapes.load,
-    "ade20k": ade20k.load,
-    "camvid": camvid.load,
-    "voc": voc.load,
-    "folder": folder.load,
-    "records": records.load,
-}
+_CLASS_FLAGS = ("num_classes", "mask_values", "mask_colors")  # for data sets that infer their classes
 
 
-def load(name: str, data_dir: str, split: str, **said: Any) -> Dataset:
+def entry(name: str) -> DatasetEntry:
+    """The entry of a data set.
+
+    Raises:
+      UserError: if there is none of this name.
+    """
+    if name not in registry.DATASETS:
+        raise UserError(f"--dataset must be one of {', '.join(registry.DATASETS)}, got {name!r}.")
+    return registry.resolve(registry.DATASETS[name])
+
+
+def load(name: str, data_dir: str, split: str, **flags: Any) -> Dataset:
     """Loads one split of a data set.
 
     Args:
-      name: a key of `DATASETS`.
+      name: a key of `registry.DATASETS`.
       data_dir: where the data set is.
       split: "train", "validation", "test" or "all".
-      **said: fields of `Options`.
+      **flags: fields of `Options`.
 
     Raises:
       UserError: if the data set, the split or its files are not as they should be.
     """
-    options = _options(name, said)
-    if name == "folder":
-        dataset = folder.load(data_dir, split, options=options)
+    known, options = entry(name), _options(name, flags)
+    if known.classes:
+        dataset = known.load(data_dir, split, options=options)
     else:
-        dataset = DATASETS[name](data_dir, split)
+        dataset = known.load(data_dir, split)
         if options.ignore_label != "auto":
             dataset = _ignoring(dataset, options.ignore_label)
     if options.on_bad_example == "skip" and screening.in_files(dataset):
-        dataset = screening.skip_unusable(dataset, Facts(options.cache))
+        dataset = screening.skip_unusable(dataset, FileScanCache(options.cache))
     return dataset
 
 
-def resolve(name: str, data_dir: str, **said: Any) -> dict[str, Any]:
-    """Completes what was said about classes by what the masks of `--dataset=folder` hold.
+def resolve(name: str, data_dir: str, **flags: Any) -> dict[str, Any]:
+    """Completes the flags about classes by what the masks hold, where the data set infers its classes.
 
     Returns:
-      num_classes, mask_values, mask_colors and ignore_label to go on with; {} for other data sets.
+      num_classes, mask_values, mask_colors and ignore_label to go on with; {} where the classes are known.
 
     Raises:
-      UserError: if the masks allow more than one reading, or contradict what was said.
+      UserError: if the masks allow more than one reading, or contradict the flags.
     """
-    options = _options(name, said)
-    if name != "folder":
+    classes, options = entry(name).classes, _options(name, flags)
+    if not classes:
         return {}
-    options = folder.resolve(data_dir, options)
-    names = ("num_classes", "mask_values", "mask_colors", "ignore_label")
-    return {each: getattr(options, each) for each in names}
+    options = classes.resolve(data_dir, options)
+    return {each: getattr(options, each) for each in (*_CLASS_FLAGS, "ignore_label")}
 
 
-def _options(name: str, said: dict[str, Any]) -> Options:
-    if name not in DATASETS:
-        raise UserError(f"--dataset must be one of {', '.join(DATASETS)}, got {name!r}.")
-    options = Options(**said)
-    for flag in ("num_classes", "mask_values", "mask_colors"):
-        if name != "folder" and getattr(options, flag):
-            raise UserError(f"--{flag} is for --dataset=folder; the classes of {name} are known. Leave it out.")
+def require_files(name: str, mode: str) -> None:
+    """Raises UserError if a data set is generated, so that `mode` has no files to work on."""
+    if not entry(name).in_files:
+        raise UserError(
+            f"--mode={mode} reads files; {name} are generated. Give --dataset=folder --data_dir=DIR, for one."
+        )
+
+
+def _options(name: str, flags: dict[str, Any]) -> Options:
+    options = Options(**flags)
+    for flag in _CLASS_FLAGS:
+        if getattr(options, flag) and not entry(name).classes:
+            inferred = " or ".join(each for each in registry.DATASETS if entry(each).classes)
+            raise UserError(f"--{flag} is for --dataset={inferred}; the classes of {name} are known. Leave it out.")
     return options
 
 

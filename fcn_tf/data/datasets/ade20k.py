@@ -9,7 +9,7 @@ import zipfile
 
 from tqdm import tqdm
 
-from fcn_tf.data.base import Dataset, DatasetSpec
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec
 from fcn_tf.data.datasets import pairs
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import downloads, files
@@ -104,22 +104,25 @@ def unpack(archive: str, folder: str) -> None:
       UserError: if the zip is damaged, is another one, or the disk is full.
     """
     partial, top = folder + ".unpacking", os.path.basename(folder) + "/"
-    mend = "Delete it to have it downloaded again, or put a whole one there."
+    fix = "Delete it to have it downloaded again, or put a whole one there."
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [m for m in opened.infolist() if m.filename.startswith(top) and not m.is_dir()]
             if not members:
-                raise UserError(f"{archive}: holds no folder {top}; is this another archive? {mend}")
+                raise UserError(f"{archive}: holds no folder {top}; is this another archive? {fix}")
             for member in tqdm(members, desc=f"unpacking {os.path.basename(archive)}", unit=" files", leave=False):
                 parts = member.filename.split("/")[1:]
                 if ".." in parts or "\\" in member.filename:
-                    raise UserError(f"{archive}: a file in it would land outside ({member.filename!r}). {mend}")
+                    raise UserError(f"{archive}: a file in it would land outside ({member.filename!r}). {fix}")
                 target = files.join(partial, *parts)
                 # Files are written whole or not at all, so one that is there is complete.
                 if not os.path.exists(target) or os.path.getsize(target) != member.file_size:
                     files.write_bytes(target, opened.read(member))
         os.replace(partial, folder)
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise UserError(f"{archive}: not a whole zip file ({error}). {mend}") from None
+        raise UserError(f"{archive}: not a whole zip file ({error}). {fix}") from None
     except OSError as error:
         raise UserError(f"{archive}: cannot be unpacked to {partial}: {error.strerror or error}.") from None
+
+
+ENTRY = DatasetEntry(load, batch_size=2, max_steps=100_000, eval_every=10_000, save_every=1_000)  # the original's

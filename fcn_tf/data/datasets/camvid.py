@@ -1,6 +1,6 @@
 """CamVid (Brostow et al. 2009): driving scenes in the 11 classes of SegNet (Badrinarayanan et al. 2015)."""
 
-from fcn_tf.data.base import Dataset, DatasetSpec
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec
 from fcn_tf.data.datasets import pairs
 
 _CLASSES = (  # in the order of the ids in the label maps; 11 is void
@@ -43,3 +43,6 @@ def load(data_dir: str, split: str) -> Dataset:
       UserError: if the split's folders are missing or their files do not pair.
     """
     return pairs.load_pairs(SPEC, split, pairs.choose_split("camvid", data_dir, split, _FOLDERS))
+
+
+ENTRY = DatasetEntry(load, max_steps=10_000, eval_every=500, save_every=250)

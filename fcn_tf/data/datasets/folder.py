@@ -6,12 +6,12 @@ import functools
 import io
 
 from fcn_tf.data import palette
-from fcn_tf.data.base import Dataset, DatasetSpec, Options
+from fcn_tf.data.base import ClassInference, Dataset, DatasetEntry, DatasetSpec, Options
 from fcn_tf.data.datasets import layouts
 from fcn_tf.data.masks import infer, notation
 from fcn_tf.data.masks.read import read_file, read_pair
 from fcn_tf.data.masks.rules import MaskRules
-from fcn_tf.data.quality.scan import Facts
+from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files
 
@@ -64,16 +64,16 @@ def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = Non
     if (options.mask_values or options.mask_colors) and options.num_classes and options.ignore_label != "auto":
         return options
     names, colors = read_classes(data_dir)
-    declared = infer.Declared(
+    declared = infer.DeclaredClasses(
         options.num_classes or len(names),
         notation.parse_values(options.mask_values) if options.mask_values else (),
         notation.parse_colors(options.mask_colors) if options.mask_colors else colors,
         options.ignore_label,
     )
     examples = [e for part in (layout or layouts.find(data_dir)).splits.values() for e in part]
-    facts = Facts(options.cache).masks(examples).values()
+    facts = FileScanCache(options.cache).masks(examples).values()
     found = [fact.histogram for fact in facts if fact.histogram is not None]
-    rules = infer.discover(found, declared, name=data_dir)
+    rules = infer.infer_mask_rules(found, declared, name=data_dir)
     return dataclasses.replace(
         options,
         num_classes=rules.num_classes,
@@ -149,3 +149,6 @@ def _found(layout: layouts.Layout) -> str:
 def _some(paths: tuple[str, ...]) -> str:
     rest = len(paths) - _SHOWN
     return ", ".join(paths[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+ENTRY = DatasetEntry(load, classes=ClassInference(resolve, layouts.list_files))

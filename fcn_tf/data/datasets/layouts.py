@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fcn_tf.data.base import Example
+from fcn_tf.data.base import Example, Listing
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
 
@@ -197,6 +197,17 @@ def split_examples(layout: Layout, split: str, seed: int) -> tuple[Example, ...]
     if split == "all":
         return tuple(example for name in SPLITS for example in splits.get(name, ()))
     return splits.get(split, ())
+
+
+def list_files(data_dir: str, seed: int) -> Listing:
+    """The examples of each split, as `find` and `split_examples` make them.
+
+    Raises:
+      UserError: as `find`.
+    """
+    layout = find(data_dir)
+    splits = {split: split_examples(layout, split, seed) for split in SPLITS}
+    return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, layout.seeded)
 
 
 def _hold_out(examples: tuple[Example, ...], seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

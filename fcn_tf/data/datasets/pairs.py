@@ -47,10 +47,10 @@ def choose_split(
     chosen = tuple(pair for key, pair in present.items() if split in (key, "all"))
     if not chosen:
         wanted = " and ".join(folders[next(iter(folders)) if split == "all" else split])
-        mend = f"use --split={next(iter(present))}" if present else "set --data_dir to the folder that holds them"
+        fix = f"use --split={next(iter(present))}" if present else "set --data_dir to the folder that holds them"
         found = ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
         lacks = f"no folders {wanted} in {data_dir}"
-        raise MissingSplit(f"{name}: {lacks} for --split={split} (found {found}); {mend}.", lacks=lacks)
+        raise MissingSplit(f"{name}: {lacks} for --split={split} (found {found}); {fix}.", lacks=lacks)
     return chosen
 
 

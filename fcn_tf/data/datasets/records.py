@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
 from fcn_tf.data.masks.notation import Color
 from fcn_tf.data.masks.read import read_pair
 from fcn_tf.data.masks.rules import MaskRules
@@ -27,7 +27,7 @@ from fcn_tf.io import files, shards
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "fcn_tf records", 1
-_MEND = "Restore the whole folder, or make it again with --mode=prepare."
+_FIX = "Restore the whole folder, or make it again with --mode=prepare."
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def load(data_dir: str, split: str) -> Dataset:
     except (KeyError, TypeError, ValueError, AttributeError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}). {_MEND}") from None
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}). {_FIX}") from None
     if not wanted:
         raise MissingSplit(
             f"records: {data_dir} has no split {split!r}; it has {', '.join(present) or 'none'} (--split).",
@@ -165,7 +165,7 @@ def _read_manifest(path: str) -> dict[str, Any]:
     try:
         manifest = json.loads(files.read_bytes(path))
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}). {_MEND}") from None
+        raise UserError(f"{path} cannot be read ({error}). {_FIX}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise UserError(f"{path} is no manifest of prepared records; expected the one that --mode=prepare wrote.")
     if manifest.get("version") != _VERSION:
@@ -215,7 +215,7 @@ def _read_rows(data_dir: str, split: str, facts: dict[str, Any]) -> list[tuple[E
     _check_size(path, facts["index"]["bytes"])
     data = files.read_bytes(path)
     if zlib.crc32(data) != facts["index"]["crc32"]:
-        raise UserError(f"{path} is damaged: its checksum is another one. {_MEND}")
+        raise UserError(f"{path} is damaged: its checksum is another one. {_FIX}")
     rows = []
     for number, line in enumerate(gzip.decompress(data).splitlines()):
         row = json.loads(line)
@@ -236,6 +236,9 @@ def _check_size(path: str, expected: int) -> None:
     try:
         found = files.size(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}). {_MEND}") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}). {_FIX}") from None
     if found != expected:
-        raise UserError(f"{path}: has {found} bytes, expected {expected}. {_MEND}")
+        raise UserError(f"{path}: has {found} bytes, expected {expected}. {_FIX}")
+
+
+ENTRY = DatasetEntry(load)

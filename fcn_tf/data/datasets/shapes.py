@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
 from fcn_tf.errors import UserError
 
 SIDE = 96  # pixels
@@ -187,3 +187,6 @@ def _shade(rng, x, y):
     turn, strength = rng.uniform(0, 2 * np.pi), np.float32(rng.uniform(0, 0.25))
     ramp = np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y
     return (1 + strength * np.clip(ramp, -1, 1))[..., None]
+
+
+ENTRY = DatasetEntry(load, image_size=SIDE, batch_size=8, max_steps=600, in_files=False)

@@ -7,7 +7,7 @@ SegmentationClassAug/ and are listed in ImageSets/Segmentation/train_aug.txt (or
 import functools
 import os
 
-from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
 from fcn_tf.data.masks.read import read_file, read_pair
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
@@ -126,3 +126,6 @@ def _read_list(root: str, split: str) -> list[tuple[str, str]]:
 
 def _names(folder: str) -> set[str]:
     return set(files.list_dir(folder)) if files.is_dir(folder) else set()
+
+
+ENTRY = DatasetEntry(load, max_steps=20_000, eval_every=1_000, save_every=500)

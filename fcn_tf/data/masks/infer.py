@@ -17,7 +17,7 @@ _MANY_COLORS = 256
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredClasses:
     """What the user said about the classes; each may be left open.
 
     Attributes:
@@ -33,7 +33,7 @@ class Declared:
     ignore: str = "auto"
 
 
-def discover(histograms: Iterable[Histogram], declared: Declared, *, name: str) -> MaskRules:
+def infer_mask_rules(histograms: Iterable[Histogram], declared: DeclaredClasses, *, name: str) -> MaskRules:
     """Makes the rules that fit the masks.
 
     Args:
@@ -92,7 +92,7 @@ def explain(rules: MaskRules) -> str:
 
 
 def _values(
-    histograms: list[Histogram], declared: Declared, ignore: int | None, name: str
+    histograms: list[Histogram], declared: DeclaredClasses, ignore: int | None, name: str
 ) -> tuple[tuple[int, ...], int | None]:
     """The values of the classes, and the ignored one."""
     seen = _meant(histograms, declared, name)
@@ -143,7 +143,7 @@ def _values(
     )
 
 
-def _meant(histograms: list[Histogram], declared: Declared, name: str) -> set[int]:
+def _meant(histograms: list[Histogram], declared: DeclaredClasses, name: str) -> set[int]:
     """The values that were meant: without compression noise, and without the blended edges of resized masks."""
     seen = {value for histogram in histograms for value in histogram.counts}
     peaks = set(_peaks(histograms))
@@ -180,7 +180,7 @@ def _peaks(histograms: list[Histogram]) -> tuple[int, ...]:
     return tuple(sorted(peaks))
 
 
-def _colors(histograms: list[Histogram], declared: Declared, name: str) -> tuple[Color, ...]:
+def _colors(histograms: list[Histogram], declared: DeclaredClasses, name: str) -> tuple[Color, ...]:
     """The colours that stand out, sorted; black first."""
     total: Counter[int] = Counter()
     lossy = any(histogram.lossy for histogram in histograms)

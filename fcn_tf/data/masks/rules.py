@@ -139,23 +139,23 @@ class MaskRules:
         expected = notation.format_values(self.values) + ("" if self.ignore is None else f" or {self.ignore} (ignored)")
         flags: tuple[str, ...] = ()
         if histogram.lossy:
-            mend = "JPEG blurs values that lie so close: save masks as PNG"
+            fix = "JPEG blurs values that lie so close: save masks as PNG"
         elif max(values) == self.num_classes and self.values == tuple(range(self.num_classes)):
-            mend = (
+            fix = (
                 f"ids seem to start at 1: set --mask_values=1-{self.num_classes}, with --ignore_label=0 if 0 means "
                 f"'not labelled'; or --num_classes={self.num_classes + 1}"
             )
             flags = (f"--mask_values=1-{self.num_classes}", f"--num_classes={self.num_classes + 1}")
         else:
-            mend = (
+            fix = (
                 f"If {max(values)} means 'not labelled', set --ignore_label={max(values)}; if it is a class, name "
                 "every value: --mask_values=" + notation.format_values(tuple(sorted({*self.values, *values[:8]})))
             )
             every = tuple(sorted({*self.values, *values}))
             flags = (f"--num_classes={len(every)} --mask_values={notation.format_values(every)}",)
-            if len(values) == 1:  # it mends no more than one value
+            if len(values) == 1:  # it fixes no more than one value
                 flags = (f"--ignore_label={values[0]}", *flags)
-        return UserError(f"{what}expected {expected}. {mend}.", flags=flags)
+        return UserError(f"{what}expected {expected}. {fix}.", flags=flags)
 
     def apply(self, pixels: np.ndarray, histogram: Histogram, *, name: str) -> np.ndarray:
         """Stored pixels, as `histogram.decode` gives them -> int32 (H, W) class ids or `ignore_label`.

@@ -1,9 +1,10 @@
-"""What is wrong with a data set, what that means, and the flag or command that mends it."""
+"""The checks of --mode=check: each makes findings, with the flag or command that fixes them."""
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,26 +12,28 @@ from fcn_tf.data.base import DatasetSpec, Example
 from fcn_tf.data.masks import notation
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality import screening
-from fcn_tf.data.quality.findings import Commands, Finding
-from fcn_tf.data.quality.scan import Facts, Mask, Photo
+from fcn_tf.data.quality.findings import Commands, Finding, alternatives
+from fcn_tf.data.quality.scan import FileScanCache, MaskInfo, PhotoInfo
 from fcn_tf.errors import UserError
 
 _ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
 _PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
 
+PixelCounts = dict[str, dict[str, dict[int, int]]]  # {split: {path of the mask: {class id or ignore label: pixels}}}
+
 
 @dataclass(frozen=True)
 class Split:
-    """A split's examples and the facts about their files."""
+    """A split's examples and what was found in their files, by path."""
 
     examples: tuple[Example, ...]
-    photos: dict[str, Photo]
-    masks: dict[str, Mask]
+    photos: dict[str, PhotoInfo]
+    masks: dict[str, MaskInfo]
 
 
-def look(splits: dict[str, tuple[Example, ...]], facts: Facts) -> dict[str, Split]:
-    """Looks at every file."""
-    return {name: Split(part, facts.photos(part), facts.masks(part)) for name, part in splits.items()}
+def scan(splits: Mapping[str, tuple[Example, ...]], cache: FileScanCache) -> dict[str, Split]:
+    """Scans the files of every split."""
+    return {name: Split(part, cache.photos(part), cache.masks(part)) for name, part in splits.items()}
 
 
 def find(
@@ -41,41 +44,41 @@ def find(
     commands: Commands,
     settable: bool = True,
     reseed: str = "",
-) -> tuple[list[Finding], dict[str, dict[str, dict[int, int]]]]:
-    """Everything that is to be said about the files.
+) -> tuple[list[Finding], PixelCounts]:
+    """Runs every check over the files.
 
     Args:
-      splits: from `look`.
+      splits: from `scan`.
       rules: what the masks mean, None if that is not known.
       spec: of the data set, None if that is not known.
-      commands: makes what mends files.
-      settable: whether flags say what masks mean; the classes of other data sets than folders are known.
+      commands: makes what fixes files.
+      settable: whether flags say what masks mean, because the classes are inferred.
       reseed: the flag that makes another split, "" where the split is given.
 
     Returns:
-      The findings, errors first; and {split: {mask: {class id or ignored label: pixels}}} of the masks in order.
+      The findings, errors first; and the pixels of each class in each mask, in order.
     """
     found = _files(splits, commands)
-    shares: dict[str, dict[str, dict[int, int]]] = {name: {} for name in splits}
+    pixel_counts: PixelCounts = {name: {} for name in splits}
     if rules is not None and spec is not None:
-        found += _values(splits, rules, shares, settable) + _contents(splits, shares, spec, commands)
-        found += _missing(shares, spec, reseed)
+        found += _values(splits, rules, pixel_counts, settable) + _contents(splits, pixel_counts, spec, commands)
+        found += _missing(pixel_counts, spec, reseed)
     found += _formats(splits, rules if settable else None) + _copies(splits, commands)
     order = {"error": 0, "warning": 1, "note": 2}
-    return sorted(found, key=lambda finding: order[finding.severity]), shares
+    return sorted(found, key=lambda finding: order[finding.severity]), pixel_counts
 
 
 def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     photos = {path: photo for split in splits.values() for path, photo in split.photos.items()}
     labels = {path: mask for split in splits.values() for path, mask in split.masks.items()}
-    unreadable = [path for path, fact in photos.items() if fact.error]
-    unreadable += [path for path, fact in labels.items() if fact.error]
+    unreadable = [path for path, info in photos.items() if info.error]
+    unreadable += [path for path, info in labels.items() if info.error]
     unequal: list[str] = []
     turned: dict[int, list[str]] = {}  # by EXIF orientation
     unsure: dict[int, list[str]] = {}
     for split in splits.values():
         for example in split.examples:
-            photo, mask = split.photos[example.image], split.masks.get(example.label or "", Mask())
+            photo, mask = split.photos[example.image], split.masks.get(example.label or "", MaskInfo())
             if photo.error or mask.histogram is None or example.label is None:
                 continue
             size, way = (mask.histogram.width, mask.histogram.height), photo.orientation
@@ -90,44 +93,44 @@ def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     found = []
     if unreadable:
         first = photos[unreadable[0]].error if unreadable[0] in photos else labels[unreadable[0]].error
-        means = (
+        explanation = (
             f"These files are damaged, truncated or no pictures: training stops when it meets one. The first: {first}"
         )
-        mend = "Copy them again, or leave their pairs out with --on_bad_example=skip"
-        found.append(Finding("unreadable", "error", means, mend, tuple(unreadable)))
+        fix = "Copy them again, or leave their pairs out with --on_bad_example=skip"
+        found.append(Finding("unreadable", "error", explanation, fix, tuple(unreadable)))
     if turned:
-        means = "The photos are turned by their EXIF data, their masks are not: labels lie on the wrong pixels."
-        found.append(_turning("exif_turned", "error", means, "Turn the masks as well", turned, commands))
+        explanation = "The photos are turned by their EXIF data, their masks are not: labels lie on the wrong pixels."
+        found.append(_turning("exif_turned", "error", explanation, "Turn the masks as well", turned, commands))
     if unsure:
-        means = (
+        explanation = (
             "The photos are turned by their EXIF data; whether their masks were turned too, their size does not say. "
             "index.html shows both."
         )
-        mend = "Nothing where a mask fits as it is; where only the turned one fits, turn it, once"
-        found.append(_turning("exif_unsure", "warning", means, mend, unsure, commands))
+        fix = "Nothing where a mask fits as it is; where only the turned one fits, turn it, once"
+        found.append(_turning("exif_unsure", "warning", explanation, fix, unsure, commands))
     if unequal:
-        means = "These masks have another size than their photos, so their pixels do not belong together."
-        mend = "Make them again at the photo's size without blending, or leave them out with --on_bad_example=skip"
-        found.append(Finding("size_mismatch", "error", means, mend, tuple(unequal)))
+        explanation = "These masks have another size than their photos, so their pixels do not belong together."
+        fix = "Make them again at the photo's size without blending, or leave them out with --on_bad_example=skip"
+        found.append(Finding("size_mismatch", "error", explanation, fix, tuple(unequal)))
     return found
 
 
 def _turning(
-    kind: str, severity: str, means: str, mend: str, by_way: dict[int, list[str]], commands: Commands
+    kind: str, severity: str, explanation: str, fix: str, by_way: dict[int, list[str]], commands: Commands
 ) -> Finding:
-    """A finding about masks that are mended by turning, a command for each way."""
+    """A finding about masks that are fixed by turning, a command for each way."""
     turns = tuple(commands.turn(paths, way, name=kind) for way, paths in by_way.items())
     paths = tuple(path for group in by_way.values() for path in group)
-    return Finding(kind, severity, means, mend, paths, turns)
+    return Finding(kind, severity, explanation, fix, paths, turns)
 
 
 def _values(
     splits: dict[str, Split],
     rules: MaskRules,
-    shares: dict[str, dict[str, dict[int, int]]],
+    pixel_counts: PixelCounts,
     settable: bool,
 ) -> list[Finding]:
-    """What masks hold that is no class, or is a class by a rule worth knowing; fills `shares`."""
+    """What masks hold that is no class, or is a class by a rule worth knowing; fills `pixel_counts`."""
     wrong: dict[str, list[str]] = {}
     first: dict[str, UserError] = {}
     for name, split in splits.items():
@@ -135,7 +138,7 @@ def _values(
             if mask.histogram is None:
                 continue
             try:
-                shares[name][path] = screening.class_pixels(mask.histogram, rules, name=path)
+                pixel_counts[name][path] = screening.class_pixels(mask.histogram, rules, name=path)
             except UserError as error:
                 kind = "off_by_one" if "start at 1" in str(error) else "out_of_range"
                 wrong.setdefault(kind, []).append(path)
@@ -146,11 +149,11 @@ def _values(
     }
     found = []
     for kind, paths in wrong.items():
-        means = f"{meanings[kind]} The first: {str(first[kind]).partition(': ')[2]}"
+        explanation = f"{meanings[kind]} The first: {str(first[kind]).partition(': ')[2]}"
         flags = first[kind].flags if kind == "off_by_one" else _flags_for_all(splits, paths, rules)
         # Where classes are known, what is left to say is what is not labelled.
         flags = tuple(each for each in flags if settable or each.startswith("--ignore_label"))
-        found.append(Finding(kind, "error", means, add(flags) or "Correct the files", tuple(paths)))
+        found.append(Finding(kind, "error", explanation, alternatives(flags) or "Correct the files", tuple(paths)))
     plain = tuple(range(len(rules.values)))
     if rules.values and rules.values != plain:
         value = notation.format_values(rules.values)
@@ -163,7 +166,7 @@ def _values(
                 f"--num_classes={len(rules.values)} --mask_values={value}" if settable else "",
             )
         )
-    seen = {label for split in shares.values() for share in split.values() for label in share}
+    seen = {label for split in pixel_counts.values() for counts in split.values() for label in counts}
     if rules.values == plain and rules.ignore != 0 and seen and 0 not in seen and 1 in seen:
         found.append(
             Finding(
@@ -179,7 +182,7 @@ def _values(
 
 
 def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: MaskRules) -> tuple[str, ...]:
-    """The flags that mend the values of all of these masks together; () where there are none."""
+    """The flags that fix the values of all of these masks together; () where there are none."""
     held = {path: mask.histogram for split in splits.values() for path, mask in split.masks.items()}
     found = [histogram for path in paths if (histogram := held[path])]
     counts: Counter[int] = Counter()
@@ -198,18 +201,18 @@ def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: MaskRules)
 
 def _contents(
     splits: dict[str, Split],
-    shares: dict[str, dict[str, dict[int, int]]],
+    pixel_counts: PixelCounts,
     spec: DatasetSpec,
     commands: Commands,
 ) -> list[Finding]:
-    """Masks that teach nothing, or just one thing."""
-    held = [(path, set(share)) for split in shares.values() for path, share in split.items()]
+    """Masks without a labelled pixel, or with class 0 alone."""
+    held = [(path, set(counts)) for split in pixel_counts.values() for path, counts in split.items()]
     empty = [path for path, labels in held if not labels - {spec.ignore_label}]
     single = [path for path, labels in held if labels == {0} and spec.ignore_label != 0]
     photos = {example.label: example.image for split in splits.values() for example in split.examples}
     found = []
-    for kind, paths, means in (
-        ("empty", empty, "In these masks every pixel is ignored: they teach nothing, and do no harm."),
+    for kind, paths, explanation in (
+        ("empty", empty, "In these masks every pixel is ignored: they add nothing to the loss, and do no harm."),
         (
             "one_class",
             single,
@@ -218,15 +221,17 @@ def _contents(
     ):
         if paths:
             pairs = [each for path in paths for each in (path, photos[path])]
-            mend, command = "Nothing if that is meant, else remove them with their photos", commands.remove
-            found.append(Finding(kind, "warning", means, mend, tuple(paths), (command(pairs, name=kind),)))
+            fix, command = "Nothing if that is meant, else remove them with their photos", commands.remove
+            found.append(Finding(kind, "warning", explanation, fix, tuple(paths), (command(pairs, name=kind),)))
     return found
 
 
-def _missing(shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec, reseed: str) -> list[Finding]:
+def _missing(pixel_counts: PixelCounts, spec: DatasetSpec, reseed: str) -> list[Finding]:
     """Classes that a split is without."""
     found = []
-    present = {name: {label for share in split.values() for label in share} for name, split in shares.items() if split}
+    present = {
+        name: {label for counts in split.values() for label in counts} for name, split in pixel_counts.items() if split
+    }
     for name, labels in present.items():
         missing = [
             spec.class_names[label]
@@ -235,9 +240,9 @@ def _missing(shares: dict[str, dict[str, dict[int, int]]], spec: DatasetSpec, re
         ]
         if missing:
             shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
-            means = f"{len(missing)} of {spec.num_classes} classes never occur in {name}: {shown}."
-            mend = f"Another split may have them: {reseed}; or add" if reseed else "Nothing if that is meant, else add"
-            found.append(Finding("missing_class", "warning", means, f"{mend} examples of them to {name}"))
+            explanation = f"{len(missing)} of {spec.num_classes} classes never occur in {name}: {shown}."
+            fix = f"Another split may have them: {reseed}; or add" if reseed else "Nothing if that is meant, else add"
+            found.append(Finding("missing_class", "warning", explanation, f"{fix} examples of them to {name}"))
     return found
 
 
@@ -248,14 +253,14 @@ def _formats(splits: dict[str, Split], rules: MaskRules | None) -> list[Finding]
     found = []
     lossy = tuple(path for path, histogram in known if histogram.lossy)
     if lossy:
-        means = "These masks are JPEGs: compression blurs their values, which are taken for the nearest class."
-        found.append(Finding("jpeg_masks", "note", means, "Nothing to do; save new masks as PNG", lossy))
+        explanation = "These masks are JPEGs: compression blurs their values, which are taken for the nearest class."
+        found.append(Finding("jpeg_masks", "note", explanation, "Nothing to do; save new masks as PNG", lossy))
     colored = tuple(path for path, histogram in known if histogram.in_color)
     if colored:
-        means = "These masks are coded in colours."
+        explanation = "These masks are coded in colours."
         colors = rules.colors if rules else ()
-        mend = f"Nothing; this says the same: --mask_colors={notation.format_colors(colors)}" if colors else ""
-        found.append(Finding("color_masks", "note", means, mend, colored))
+        fix = f"Nothing; this says the same: --mask_colors={notation.format_colors(colors)}" if colors else ""
+        found.append(Finding("color_masks", "note", explanation, fix, colored))
     return found
 
 
@@ -280,11 +285,46 @@ def _copies(splits: dict[str, Split], commands: Commands) -> list[Finding]:
         return []
     labels = {example.image: example.label for example in splits["validation"].examples}
     doomed = [each for path in dict.fromkeys(pairs[1::2]) for each in (path, labels[path]) if each]
-    means = "The same picture is in train and in validation: the score will look better than it is."
-    mend = "Remove those of validation with their masks"
-    return [Finding("duplicates", "warning", means, mend, tuple(pairs), (commands.remove(doomed, name="duplicates"),))]
+    explanation = "The same picture is in train and in validation: the score will look better than it is."
+    fix = "Remove those of validation with their masks"
+    return [
+        Finding("duplicates", "warning", explanation, fix, tuple(pairs), (commands.remove(doomed, name="duplicates"),))
+    ]
 
 
-def add(flags: Sequence[str]) -> str:
-    """Says which flags mend something, any one of them; "" if there are none."""
-    return f"Add {'; or '.join(flags)}" if flags else ""
+SKIPPED = ("unreadable", "size_mismatch", "exif_turned", "unpaired")  # findings about files that can be left out
+
+
+def without_skipped(found: list[Finding], splits: Mapping[str, Split]) -> list[Finding]:
+    """The findings under --on_bad_example=skip: no errors, unless a split would be left without examples."""
+    bad = {path for finding in found if finding.kind in SKIPPED for path in finding.files}
+    if any(all({e.image, e.label} & bad for e in split.examples) for split in splits.values()):
+        return found
+    fix = "Nothing: --on_bad_example=skip leaves them out with their pairs"
+    return [
+        dataclasses.replace(finding, severity="warning", fix=fix) if finding.kind in SKIPPED else finding
+        for finding in found
+    ]
+
+
+def image_sizes(split: Split) -> dict[str, list[int]]:
+    """{"smallest": [width, height], "largest": ...} of the photos, by pixels; {} if none can be read."""
+    sizes = [(info.width * info.height, info.width, info.height) for info in split.photos.values() if not info.error]
+    return {"smallest": list(min(sizes)[1:]), "largest": list(max(sizes)[1:])} if sizes else {}
+
+
+def class_table(
+    pixel_counts: PixelCounts, spec: DatasetSpec, weights: tuple[float, ...] | None
+) -> list[dict[str, Any]]:
+    """A row a class: id, name, weight if there are any, and of each split the share of its pixels and its images."""
+    rows: list[dict[str, Any]] = [
+        {"id": number, "name": name, **({"weight": weights[number]} if weights else {})}
+        for number, name in enumerate(spec.class_names)
+    ]
+    for split, by_mask in pixel_counts.items():
+        labelled = sum(n for counts in by_mask.values() for label, n in counts.items() if label != spec.ignore_label)
+        for row in rows:
+            pixels = sum(counts.get(row["id"], 0) for counts in by_mask.values())
+            images = sum(row["id"] in counts for counts in by_mask.values())
+            row[split] = {"share": pixels / max(labelled, 1), "images": images}
+    return rows

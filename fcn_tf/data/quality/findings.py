@@ -1,8 +1,9 @@
-"""What --mode=check has to say: a finding, its files, and how to mend it."""
+"""A finding of --mode=check: what is wrong, in which files, and the commands that fix it."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fcn_tf.io import files, images, shards
 
@@ -12,23 +13,34 @@ _FEW = 4  # files that a command names itself
 
 @dataclass(frozen=True)
 class Finding:
-    """Something worth knowing about a data set.
+    """A fault of a data set, or something worth knowing about it.
 
     Attributes:
       kind: one word, such as "unreadable".
       severity: "error" (training or evaluating would go wrong), "warning" or "note".
-      means: what it is and what it leads to.
-      mend: what mends it; "" where nothing needs to be done.
+      explanation: what it is and what it leads to.
+      fix: what fixes it; "" where nothing needs to be done.
       files: the files that it is about.
-      commands: shell commands that mend it, to be pasted as they are.
+      commands: shell commands that fix it, to be pasted as they are.
     """
 
     kind: str
     severity: str
-    means: str
-    mend: str
+    explanation: str
+    fix: str = ""
     files: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As check.json holds it; its keys are older than these names."""
+        return {
+            "kind": self.kind,
+            "severity": self.severity,
+            "means": self.explanation,
+            "mend": self.fix,
+            "files": self.files,
+            "commands": self.commands,
+        }
 
 
 def some(paths: tuple[str, ...]) -> str:
@@ -37,19 +49,13 @@ def some(paths: tuple[str, ...]) -> str:
     return ", ".join(paths[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def report(findings: list[Finding], write: Callable[[str], object] = print) -> None:
-    """Prints the findings, each command on a line of its own."""
-    for finding in findings:
-        named = f" Files ({len(finding.files)}): {some(finding.files)}." if finding.files else ""
-        write(f"{finding.severity} [{finding.kind}] {finding.means}{named}")
-        if finding.mend:
-            write(f"    mend: {finding.mend}{':' if finding.commands else ''}")
-        for command in finding.commands:
-            write(f"      {command}")
+def alternatives(flags: Sequence[str]) -> str:
+    """The fix that adds any one of these flags; "" if there are none."""
+    return f"Add {'; or '.join(flags)}" if flags else ""
 
 
 class Commands:
-    """Makes commands, and the lists of files that the longer ones read.
+    """Makes shell commands that fix files, to be pasted, and the lists of files that the longer ones read.
 
     Attributes:
       lists: {path: content} of those lists, for the caller to write.
@@ -84,7 +90,7 @@ class Commands:
 
         Returns:
           One line; where files or the list are remote, which no shell command reaches, just where the list is. Pieces
-          of prepared shards are mended where they came from.
+          of prepared shards are fixed where they came from.
         """
         pieces = any(map(shards.is_piece, paths))
         if len(paths) <= _FEW and not pieces and not any(map(files.is_remote, paths)):
@@ -92,7 +98,7 @@ class Commands:
         listed = files.join(self._folder, f"{name}.txt")
         if pieces:
             self.lists[listed] = "".join(f"{shards.name_of(path)}\n" for path in paths).encode()
-            return f"# mend these where they came from, then prepare them again: {listed}"
+            return f"# fix these where they came from, then prepare them again: {listed}"
         self.lists[listed] = "".join(f"{shlex.quote(path)}\n" for path in paths).encode()
         if any(map(files.is_remote, [listed, *paths])):
             return f"# the files listed in {listed}"

@@ -1,6 +1,6 @@
 """What the files of a data set hold, looked at once: in parallel, and remembered by size and time of change.
 
-Facts are raw: they know no classes, so they stay true whatever flags are given.
+FileScanCache are raw: they know no classes, so they stay true whatever flags are given.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _CHUNK = 256  # files in flight
 
 
 @dataclass(frozen=True)
-class Photo:
+class PhotoInfo:
     """What there is to know of a photo without looking at it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Mask:
+class MaskInfo:
     """What there is to know of a mask.
 
     Attributes:
@@ -60,7 +60,7 @@ class Mask:
     histogram: Histogram | None = None
 
 
-class Facts:
+class FileScanCache:
     """Looks at files, and remembers.
 
     Args:
@@ -77,12 +77,12 @@ class Facts:
             except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error):
                 self._known = {}  # it holds nothing that cannot be found again
 
-    def photos(self, examples: Iterable[Example]) -> dict[str, Photo]:
+    def photos(self, examples: Iterable[Example]) -> dict[str, PhotoInfo]:
         """{path: facts} of the photos of these examples."""
         found = self._look("photo", [example.image for example in examples])
-        return {path: Photo(**fact) for path, fact in found.items()}
+        return {path: PhotoInfo(**fact) for path, fact in found.items()}
 
-    def masks(self, examples: Iterable[Example]) -> dict[str, Mask]:
+    def masks(self, examples: Iterable[Example]) -> dict[str, MaskInfo]:
         """{path: facts} of the masks of these examples."""
         found = self._look("mask", [example.label for example in examples if example.label is not None])
         return {path: _mask(fact) for path, fact in found.items()}
@@ -126,12 +126,12 @@ def _stamp(path: str) -> list[int] | None:
         return None  # gone: looking at it will say so
 
 
-def photo_in(data: bytes, *, name: str) -> Photo:
+def photo_in(data: bytes, *, name: str) -> PhotoInfo:
     """Looks at the bytes of a photo; `name` is what to call it in errors."""
-    return Photo(**_look_at_photo(data, name))
+    return PhotoInfo(**_look_at_photo(data, name))
 
 
-def mask_in(data: bytes, *, name: str) -> Mask:
+def mask_in(data: bytes, *, name: str) -> MaskInfo:
     """Looks at the bytes of a mask; `name` is what to call it in errors."""
     return _mask(_look_at_mask(data, name))
 
@@ -171,11 +171,11 @@ def _look_at_mask(data: bytes, name: str) -> dict[str, Any]:
     }
 
 
-def _mask(fact: dict[str, Any]) -> Mask:
+def _mask(fact: dict[str, Any]) -> MaskInfo:
     if "error" in fact:
-        return Mask(error=fact["error"])
+        return MaskInfo(error=fact["error"])
     counts = {value: count for value, count in fact["counts"]}
-    return Mask(histogram=Histogram(**{**fact, "counts": counts}))
+    return MaskInfo(histogram=Histogram(**{**fact, "counts": counts}))
 
 
 _LOOKS = {"photo": _look_at_photo, "mask": _look_at_mask}

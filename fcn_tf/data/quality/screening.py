@@ -1,11 +1,11 @@
-"""Looks through a data set before its first use, so that training never meets a file it cannot use."""
+"""Checks a data set before its first use, so that training never meets a file it cannot use."""
 
 import dataclasses
 
 from fcn_tf.data.base import Dataset, Example
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.rules import MaskRules
-from fcn_tf.data.quality.scan import Facts, Mask, Photo
+from fcn_tf.data.quality.scan import FileScanCache, MaskInfo, PhotoInfo
 from fcn_tf.errors import UserError
 
 _SHOWN = 5
@@ -23,18 +23,18 @@ def in_files(dataset: Dataset) -> bool:
     return bool(dataset.examples) and dataset.examples[0].label is not None
 
 
-def unusable(examples: tuple[Example, ...], facts: Facts) -> dict[str, str]:
+def unusable(examples: tuple[Example, ...], cache: FileScanCache) -> dict[str, str]:
     """{name of an example: why it cannot be used}, whatever its classes: unreadable, truncated, of unequal sizes."""
-    photos, labels = facts.photos(examples), facts.masks(examples)
+    photos, labels = cache.photos(examples), cache.masks(examples)
     bad = {}
     for example in examples:
-        why = why_unusable(example, photos[example.image], labels.get(example.label or "", Mask()))
+        why = why_unusable(example, photos[example.image], labels.get(example.label or "", MaskInfo()))
         if why:
             bad[example.name] = why
     return bad
 
 
-def why_unusable(example: Example, photo: Photo, mask: Mask) -> str:
+def why_unusable(example: Example, photo: PhotoInfo, mask: MaskInfo) -> str:
     """Why an example cannot be used, whatever its classes; "" if it can."""
     if photo.error or mask.histogram is None:
         return photo.error or mask.error or f"{example.image}: has no mask"
@@ -46,13 +46,13 @@ def why_unusable(example: Example, photo: Photo, mask: Mask) -> str:
     return ""
 
 
-def skip_unusable(dataset: Dataset, facts: Facts) -> Dataset:
+def skip_unusable(dataset: Dataset, cache: FileScanCache) -> Dataset:
     """The data set without the examples that cannot be used, which are counted and named on the terminal.
 
     Raises:
       UserError: if nothing is left.
     """
-    bad = unusable(dataset.examples, facts)
+    bad = unusable(dataset.examples, cache)
     if not bad:
         return dataset
     reasons = "; ".join(list(bad.values())[:_SHOWN]) + (f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else "")
@@ -65,7 +65,7 @@ def skip_unusable(dataset: Dataset, facts: Facts) -> Dataset:
     return dataclasses.replace(dataset, examples=left, shards=1)  # they no longer lie in turn
 
 
-def check_masks(dataset: Dataset, facts: Facts) -> dict[str, dict[int, int]]:
+def check_masks(dataset: Dataset, cache: FileScanCache) -> dict[str, dict[int, int]]:
     """Checks every mask before its first use.
 
     Those of prepared records were checked when they were written, and every read compares a checksum: what was true
@@ -80,12 +80,12 @@ def check_masks(dataset: Dataset, facts: Facts) -> dict[str, dict[int, int]]:
     if dataset.checked is not None:
         return {label: dict(dataset.checked[label]) for label in (e.label for e in dataset.examples) if label}
     rules = rules_of(dataset)
-    shares = {}
-    for path, mask in facts.masks(dataset.examples).items():
+    found = {}
+    for path, mask in cache.masks(dataset.examples).items():
         if mask.histogram is None:
             raise UserError(f"{mask.error} Or leave such files out: --on_bad_example=skip.")
-        shares[path] = class_pixels(mask.histogram, rules, name=path)
-    return shares
+        found[path] = class_pixels(mask.histogram, rules, name=path)
+    return found
 
 
 def class_pixels(histogram: Histogram, rules: MaskRules, *, name: str) -> dict[int, int]:

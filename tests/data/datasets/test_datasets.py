@@ -6,12 +6,16 @@ import zipfile
 import numpy as np
 import pytest
 
+import main
+from fcn_tf import registry
+from fcn_tf.config import Config
 from fcn_tf.data import datasets
-from fcn_tf.data.base import DatasetSpec
+from fcn_tf.data.base import Dataset, DatasetSpec
 from fcn_tf.data.datasets import ade20k, camvid, shapes
 from fcn_tf.data.masks.read import check_range
 from fcn_tf.errors import UserError
 from fcn_tf.io import downloads, files, images
+from tests.temporary import register_dataset
 
 _SPEC = DatasetSpec("toy", ("a", "b"), ((0, 0, 0), (255, 0, 0)), ignore_label=255)
 
@@ -35,8 +39,8 @@ def _message(load, *args):
 
 
 def test_every_dataset_in_the_table_names_its_splits():
-    for name, load in datasets.DATASETS.items():
-        message = _message(load, "nowhere", "sunday")
+    for name in registry.DATASETS:
+        message = _message(datasets.load, name, "nowhere", "sunday")
         assert message.startswith(name) and "'sunday'" in message and "validation" in message
 
 
@@ -293,3 +297,28 @@ def test_colour_tells_no_patterned_class_of_shapes_from_another():
     between = np.std([np.mean(values, axis=0) for values in means.values()], axis=0)
     within = np.mean([np.std(values, axis=0) for values in means.values()], axis=0)
     assert (between < 0.5 * within).all()
+
+
+# ---- a new one
+
+
+def test_a_new_dataset_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
+    """It trains, is validated and evaluated by the command line, with the defaults that its entry gives."""
+    source = shapes.load("", "train")
+    spec = DatasetSpec("scenes", source.spec.class_names, source.spec.colors, source.spec.ignore_label)
+
+    def load(data_dir, split):
+        return Dataset(spec, split, source.examples[: 4 if split == "train" else 2], source.read)
+
+    register_dataset(monkeypatch, "scenes", load, image_size=32, batch_size=2, max_steps=2, in_files=False)
+    config = Config(dataset="scenes")
+    assert (config.image_size, config.batch_size, config.max_steps, config.eval_every) == (32, 2, 2, 200)
+    assert len(datasets.load("scenes", "", "train")) == 4
+    logs = f"--logs_dir={tmp_path}"
+    assert main.main(["main.py", "--mode=train", "--dataset=scenes", logs]) == 0
+    assert main.main(["main.py", "--mode=evaluate", logs]) == 0
+    assert "scenes: 4 training and 2 validation examples" in capsys.readouterr().out
+    for mode in ("check", "prepare"):
+        arguments = [f"--mode={mode}", "--dataset=scenes", f"--output_dir={tmp_path}/out", logs]
+        assert main.main(["main.py", *arguments]) == 2
+        assert f"--mode={mode} reads files; scenes are generated" in capsys.readouterr().err

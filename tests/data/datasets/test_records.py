@@ -14,7 +14,7 @@ from fcn_tf.data.datasets import records
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.findings import Commands
-from fcn_tf.data.quality.scan import Facts
+from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, shards
 from tests import prepared
@@ -117,9 +117,9 @@ def test_another_ignored_label_is_refused_and_the_same_one_is_not(tmp_path):
 
 def test_masks_were_checked_and_their_pixels_are_known(both, monkeypatch):
     sets = [datasets.load(name, where, "train") for name, where in zip(("folder", "records"), both, strict=True)]
-    expected = list(screening.check_masks(sets[0], Facts()).values())
+    expected = list(screening.check_masks(sets[0], FileScanCache()).values())
     monkeypatch.setattr(files, "read_range", lambda *_: pytest.fail("a shard was read"))
-    assert list(screening.check_masks(sets[1], Facts()).values()) == expected
+    assert list(screening.check_masks(sets[1], FileScanCache()).values()) == expected
 
 
 # ---- several workers

@@ -131,7 +131,7 @@ def test_values_and_colors_as_flags():
 
 def discovered(*datas, **declared):
     histograms = [histogram.decode(data, name="mask")[1] for data in datas]
-    return infer.discover(histograms, infer.Declared(**declared), name="folder")
+    return infer.infer_mask_rules(histograms, infer.DeclaredClasses(**declared), name="folder")
 
 
 def test_what_masks_mean_is_found_out():

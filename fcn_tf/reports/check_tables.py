@@ -1,0 +1,55 @@
+"""What --mode=check prints: the splits, the classes, the findings."""
+
+from typing import Any
+
+from fcn_tf.data.quality.findings import Finding, some
+
+_PRINTED = 20  # classes; beyond, the most frequent and the rarest half as many
+
+
+def show(summary: dict[str, Any], found: list[Finding]) -> None:
+    """Prints the content of check.json and the findings."""
+    for name, count in summary["pairs"].items():
+        sizes = summary["sizes"][name]
+        between = "{}x{} to {}x{}".format(*sizes["smallest"], *sizes["largest"]) if sizes else "no sizes"
+        print(f"{name}: {count} pairs, {between}")
+    for line in _class_lines(summary.get("classes", []), list(summary["pairs"])):
+        print(line)
+    for finding in found:
+        _show_finding(finding)
+
+
+def _show_finding(finding: Finding) -> None:
+    """Prints a finding, each command on a line of its own."""
+    named = f" Files ({len(finding.files)}): {some(finding.files)}." if finding.files else ""
+    print(f"{finding.severity} [{finding.kind}] {finding.explanation}{named}")
+    if finding.fix:
+        print(f"    fix: {finding.fix}{':' if finding.commands else ''}")
+    for command in finding.commands:
+        print(f"      {command}")
+
+
+def _class_lines(rows: list[dict[str, Any]], splits: list[str]) -> list[str]:
+    """A line a class; of many the most frequent and the rarest, by their share in the first split."""
+    lines = {
+        row["id"]: f"class {row['id']} {row['name']}: "
+        + "; ".join(f"{split} {row[split]['share']:.2%} of pixels, {row[split]['images']} images" for split in splits)
+        + (f"; weight {row['weight']:g}" if "weight" in row else "")
+        for row in rows
+    }
+    if len(rows) <= _PRINTED:
+        return list(lines.values())
+    present = [row for row in rows if any(row[split]["images"] for split in splits)]
+    order = [row["id"] for row in sorted(present, key=lambda row: [-row[split]["share"] for split in splits])]
+    half = _PRINTED // 2
+    first, last = order[:half], order[half:][-half:]
+    between, absent = len(order) - len(first) - len(last), len(rows) - len(order)
+    return [
+        f"the {len(first)} most frequent of {len(rows)} classes:",
+        *(lines[number] for number in first),
+        *([f"{between} classes between these"] if between else []),
+        *([f"the {len(last)} rarest:"] if last else []),
+        *(lines[number] for number in last),
+        *([f"{absent} classes do not occur"] if absent else []),
+        "(all classes: index.html and check.json)",
+    ]
