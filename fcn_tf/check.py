@@ -15,6 +15,8 @@ from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import check_page, check_tables
 
+_WEIGHTS = "vgg16"  # what the command for training names where no weights were given
+
 
 def run(config: Config) -> int:
     """Writes check/{check.json,index.html,class_weights.csv} under --logs_dir, and lists of files to fix.
@@ -78,6 +80,11 @@ def run(config: Config) -> int:
     )
     print(f"written to {target.check}; open {page}")
     print(summary["verdict"] + ("" if failed or not whole else f" Train with:\n{summary['command']}"))
+    if not failed and whole and config.weights == "tiny":
+        print(
+            f"(--weights={_WEIGHTS} is downloaded to {config.model_dir} where it is missing; the embedded tiny "
+            "weights, the default, are for trying out)"
+        )
     return 1 if failed else 0
 
 
@@ -94,7 +101,7 @@ def _command(config: Config, target: Run) -> str:
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     words = ["python", "main.py", "--mode=train", f"--dataset={config.dataset}", f"--data_dir={config.data_dir}"]
     for name in ("num_classes", "mask_values", "mask_colors", "ignore_label", "on_bad_example", "weights", "seed"):
-        value = getattr(config, name)
+        value = _WEIGHTS if (name, config.weights) == ("weights", "tiny") else getattr(config, name)
         if value != defaults[name]:
             words.append(f"--{name}={value}")
     logs_dir = files.join(config.logs_dir, config.dataset) if target.exists() else config.logs_dir

@@ -69,6 +69,7 @@ def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = Non
         notation.parse_values(options.mask_values) if options.mask_values else (),
         notation.parse_colors(options.mask_colors) if options.mask_colors else colors,
         options.ignore_label,
+        "" if options.num_classes else classes_file(data_dir),
     )
     examples = [e for part in (layout or layouts.find(data_dir)).splits.values() for e in part]
     facts = FileScanCache(options.cache).masks(examples).values()
@@ -95,21 +96,31 @@ def rules_of(options: Options) -> MaskRules:
 def read_classes(data_dir: str) -> tuple[tuple[str, ...], tuple[notation.Color, ...]]:
     """Names and colours of the classes from classes.csv (name,r,g,b) or classes.txt (a name a line).
 
+    Semicolons or tabs may stand for the commas.
+
     Returns:
       The names, () if there is no such file; the colours, () if the file gives none.
 
     Raises:
       UserError: if a line is neither.
     """
-    for name in ("classes.csv", "classes.txt"):
-        path = files.join(data_dir, name)
-        if files.exists(path):
-            return _parse_classes(read_file(path, fix="fix or remove it").decode("utf-8-sig", "replace"), path)
-    return (), ()
+    path = classes_file(data_dir)
+    if not path:
+        return (), ()
+    return _parse_classes(read_file(path, fix="fix or remove it").decode("utf-8-sig", "replace"), path)
+
+
+def classes_file(data_dir: str) -> str:
+    """The path of classes.csv or classes.txt; "" if there is neither."""
+    paths = (files.join(data_dir, name) for name in ("classes.csv", "classes.txt"))
+    return next(filter(files.exists, paths), "")
 
 
 def _parse_classes(text: str, path: str) -> tuple[tuple[str, ...], tuple[notation.Color, ...]]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+    # Spreadsheets write what their language uses: commas, semicolons or tabs.
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    lines = csv.reader(io.StringIO(text), delimiter=delimiter)
+    rows = [[cell.strip() for cell in row] for row in lines if any(map(str.strip, row))]
     if (
         rows
         and rows[0][0].lower() in ("name", "class", "class_name", "names")

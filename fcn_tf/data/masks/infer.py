@@ -25,12 +25,21 @@ class DeclaredClasses:
       values: value of class 0, 1, ... from --mask_values.
       colors: colour of class 0, 1, ... from --mask_colors or classes.csv.
       ignore: "auto", "none" or the stored value to be ignored.
+      names_file: path of the file that `num_classes` was counted in; "" if a flag gave it.
     """
 
     num_classes: int = 0
     values: tuple[int, ...] = ()
     colors: tuple[Color, ...] = ()
     ignore: str = "auto"
+    names_file: str = ""
+
+    @property
+    def count_source(self) -> str:
+        """Where the number of classes comes from, to begin or end a clause with."""
+        if self.names_file:
+            return f"{self.names_file} names {self.num_classes} classes"
+        return f"--num_classes={self.num_classes}"
 
 
 def infer_mask_rules(histograms: Iterable[Histogram], declared: DeclaredClasses, *, name: str) -> MaskRules:
@@ -67,7 +76,7 @@ def infer_mask_rules(histograms: Iterable[Histogram], declared: DeclaredClasses,
     if declared.num_classes and declared.num_classes != count:
         flag = "--mask_values" if values else "--mask_colors"
         raise UserError(
-            f"--num_classes={declared.num_classes}, but there are {count} values or colours of classes ({flag}"
+            f"{declared.count_source}, but there are {count} values or colours of classes ({flag}"
             f"={notation.format_values(values) if values else notation.format_colors(colors)}); give as many.",
             flags=(f"--num_classes={count}",),
         )
@@ -118,7 +127,7 @@ def _values(
         if len(others) == wanted:
             flags.append(f"--mask_values={notation.format_values(others)} --ignore_label={max(classes)}")
         raise UserError(
-            f"{name}: masks hold {_some(classes)}, but --num_classes={wanted}; name the value of each class with "
+            f"{name}: masks hold {_some(classes)}, but {declared.count_source}; name the value of each class with "
             f"--mask_values={named} and --num_classes={len(classes)}, or say which one is not labelled with "
             "--ignore_label.",
             flags=tuple(flags),
@@ -199,7 +208,7 @@ def _colors(histograms: list[Histogram], declared: DeclaredClasses, name: str) -
         shown = notation.format_colors(tuple(found[: wanted or 6]))
         raise UserError(
             f"{name}: masks are coded in {len(found)} colours"
-            + (f", but --num_classes={wanted}" if wanted else "")
+            + (f", but {declared.count_source}" if wanted else "")
             + f"; name the colour of each class: --mask_colors={shown}, or in classes.csv (name,r,g,b) in --data_dir.",
             flags=(f"--mask_colors={shown}",) if wanted and len(found) > wanted else (),
         )

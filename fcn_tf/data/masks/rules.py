@@ -128,9 +128,12 @@ class MaskRules:
         more = f" and {len(values) - 3} more" if len(values) > 3 else ""
         share = sum(strangers.values())
         what = f"{name}: the mask holds {shown}{more} in {share} of {histogram.width * histogram.height} pixels; "
-        if histogram.in_color:
-            colors = ",".join(f"{notation.pack(color):06x}" for color in self.colors)
-            more_colors = f"--mask_colors={colors},{values[0]:06x}"
+        if histogram.in_color or not self.values:
+            colors = notation.format_colors(self.colors)
+            if not histogram.in_color and values[0] > 255:
+                return UserError(f"{what}expected the colours {colors}, whose channels end at 255. Correct the file.")
+            first = values[0] if histogram.in_color else notation.pack((values[0],) * 3)  # a grey
+            more_colors = f"--mask_colors={colors},{first:06x}"
             return UserError(
                 f"{what}expected the colours {colors}. If it is a class of its own, add it: {more_colors}; else "
                 "correct the file.",

@@ -105,6 +105,24 @@ def test_no_layout_says_which_are_known(tmp_path, content):
         folder.load(str(tmp_path), "train")
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("headline", ["", "name,r,g,b\n"])
+def test_classes_csv_with_commas_semicolons_or_tabs(tmp_path, delimiter, headline):
+    fill(tmp_path, "images", "masks")
+    text = f"{headline}sea,0,0,255\nland,0,255,0\n"
+    (tmp_path / "classes.csv").write_text(text.replace(",", delimiter))
+    spec = datasets.load("folder", str(tmp_path), "all").spec
+    assert spec.class_names == ("sea", "land") and spec.colors == ((0, 0, 255), (0, 255, 0))
+
+
+def test_a_file_of_too_many_names_is_named_and_not_a_flag(tmp_path):
+    fill(tmp_path, "images", "masks")
+    (tmp_path / "classes.csv").write_text("sea\nland\nsky\n")
+    with pytest.raises(UserError, match=r"classes\.csv names 3 classes") as caught:
+        datasets.load("folder", str(tmp_path), "all")
+    assert "but --num_classes" not in str(caught.value)
+
+
 def test_options_are_resolved_once(tmp_path):
     fill(tmp_path, "images", "masks")
     said = datasets.resolve("folder", str(tmp_path), num_classes=2)

@@ -11,6 +11,7 @@ from PIL import Image
 from fcn_tf.data.masks import histogram, infer, notation
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
+from fcn_tf.io import images
 
 BINARY = MaskRules(values=(0, 255))
 IDS = MaskRules(values=(0, 1, 2), ignore=255)
@@ -71,6 +72,14 @@ def test_jpeg_noise_goes_to_the_nearest_class(quality):
     colors = np.array([(0, 0, 0), (255, 0, 0)])[halves(0, 1)]
     found = labels(encoded(colors, "JPEG", quality=quality), COLORS)
     assert (found == halves(0, 1)).mean() > 0.9 and found.max() <= 2
+
+
+def test_a_grey_that_is_no_colour_names_the_colours():
+    """A mask of greys among masks in colours holds values, of which there are none to expect."""
+    with pytest.raises(UserError, match=r"holds 7 in .* expected the colours 000000,ff0000,0000ff\. .*,070707;"):
+        labels(encoded([[0, 7]]), COLORS)
+    with pytest.raises(UserError, match="expected the colours 000000,ff0000,0000ff, whose channels end at 255"):
+        labels(images.encode_png(np.array([[0, 700]])), COLORS)
 
 
 def test_blended_edges_of_a_resized_mask():
