@@ -106,7 +106,7 @@ def unpack(archive: str, folder: str) -> None:
     partial, top = folder + ".unpacking", os.path.basename(folder) + "/"
     fix = "Delete it to have it downloaded again, or put a whole one there."
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with files.open_regular(archive) as stream, zipfile.ZipFile(stream) as opened:
             members = [m for m in opened.infolist() if m.filename.startswith(top) and not m.is_dir()]
             if not members:
                 raise UserError(f"{archive}: holds no folder {top}; is this another archive? {fix}")
@@ -116,9 +116,9 @@ def unpack(archive: str, folder: str) -> None:
                     raise UserError(f"{archive}: a file in it would land outside ({member.filename!r}). {fix}")
                 target = files.join(partial, *parts)
                 # Files are written whole or not at all, so one that is there is complete.
-                if not os.path.exists(target) or os.path.getsize(target) != member.file_size:
+                if not files.exists(target) or files.size(target) != member.file_size:
                     files.write_bytes(target, opened.read(member))
-        os.replace(partial, folder)
+        files.replace(partial, folder)
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise UserError(f"{archive}: not a whole zip file ({error}). {fix}") from None
     except OSError as error:
