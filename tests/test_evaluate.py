@@ -151,12 +151,16 @@ def test_table_aligns_and_marks_what_has_no_value():
 
 def test_each_score_says_its_rule():
     summary = confusion.summarize(np.array([[3, 0, 0], [1, 2, 0], [0, 0, 0]]), ("a", "b", "c"))
-    summary["boundary"] = {"bf": 0.5, "trimap_iou": {}, "tolerance": 0.0075, "tolerance_pixels": [1.02, 4.5]}
+    summary["boundary"] = {
+        "bf": 0.5, "bf_common": 0.25, "trimap_iou": {}, "tolerance": 0.0075, "tolerance_pixels": [1.02, 4.5]
+    }  # fmt: skip
     lines = tables.text(summary).splitlines()
-    assert lines[-2].startswith("SceneParsing score")
-    assert lines[-2].endswith("(pixel accuracy + IoU over all 3 classes, 1 absent as 0) / 2")
-    assert lines[-1].startswith("boundary F1 (BF)         50.00")
-    assert lines[-1].endswith("within 0.75% of the diagonal, 1.0 to 4.5 px")
+    assert lines[-3].startswith("SceneParsing score")
+    assert lines[-3].endswith("(pixel accuracy + IoU over all 3 classes, 1 absent as 0) / 2")
+    assert lines[-2].startswith("boundary F1 (BF)         50.00")
+    assert lines[-2].endswith("within 0.75% of the diagonal, 1.0 to 4.5 px")
+    assert lines[-1].startswith("BF, common rule          25.00")
+    assert lines[-1].endswith("without boundaries on or next to ignored pixels")
 
 
 def test_files_are_looked_at_once(tmp_path, monkeypatch):
@@ -241,7 +245,9 @@ def test_boundary_intervals_and_areas(tmp_path, two_runs, capsys):
     good, _ = two_runs
     evaluate.run(tiny_run.config("evaluate", tmp_path, predictions=good, boundary=True))
     result = json.loads((tmp_path / "evaluation/metrics.json").read_text())
-    assert result["boundary"]["bf"] == 1 and result["boundary"]["trimap_iou"]["1"] == 1
+    assert (
+        result["boundary"]["bf"] == result["boundary"]["bf_common"] == 1 and result["boundary"]["trimap_iou"]["1"] == 1
+    )
     assert result["intervals"]["mean_iou"] == [1, 1]
     with np.load(tmp_path / "evaluation/per_image.npz") as saved:
         assert saved["names"].tolist()[:2] == ["image0", "image1"]

@@ -202,7 +202,7 @@ def metric_footnotes(summary: dict[str, Any]) -> dict[str, str]:
       summary: from `summarize`; with "boundary" from `BoundaryScores.summary` where boundaries were scored.
 
     Returns:
-      {key of the number, or "bf": its footnote}.
+      {key of the number: its footnote}.
     """
     absent = sum(row["iou"] is None for row in summary["per_class"])
     zeros = f", {absent} absent as 0" if absent else ""
@@ -217,6 +217,7 @@ def metric_footnotes(summary: dict[str, Any]) -> dict[str, str]:
         boundary = summary["boundary"]
         pixels = " to ".join(dict.fromkeys(f"{each:.1f}" for each in boundary["tolerance_pixels"] or []))
         footnotes["bf"] = f"within {boundary['tolerance']:.2%} of the diagonal" + (f", {pixels} px" if pixels else "")
+        footnotes["bf_common"] = "the same, without boundaries on or next to ignored pixels"
     return footnotes
 
 

@@ -19,6 +19,7 @@ _HEADLINE = {
     "frequency_weighted_iou": "frequency-weighted IoU",
     "scene_parsing_score": "SceneParsing score",
 }
+_BOUNDARY = {"bf": "boundary F1 (BF)", "bf_common": "BF, common rule"}
 _LARGEST_TABLE = 25  # classes; beyond, the confusion matrix is a picture
 _CONFUSIONS = 12  # rows of the table of confusions
 _NO_CLASS = "(no class)"
@@ -81,15 +82,17 @@ def _headline(summary: dict[str, Any]) -> list[dict[str, Any]]:
         for key, name in _HEADLINE.items()
     ]
     if summary.get("boundary"):
-        value = summary["boundary"]["bf"]
-        tiles.append({"name": "boundary F1 (BF)", "value": value, "interval": None, "footnote": footnotes["bf"]})
+        tiles += [
+            {"name": name, "value": summary["boundary"][key], "interval": None, "footnote": footnotes[key]}
+            for key, name in _BOUNDARY.items()
+        ]
     return tiles
 
 
 def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]:
     """A row a class; shares are of all counted pixels."""
     pixels = max(summary["pixels"], 1)
-    bf = summary["boundary"]["bf_per_class"] if summary.get("boundary") else {}
+    boundary = summary.get("boundary")
     return [
         {
             "id": row["id"],
@@ -99,7 +102,7 @@ def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]
                 "iou": row["iou"],
                 "accuracy": row["accuracy"],
                 "dice": row["dice"],
-                **({"bf": bf[row["name"]]} if bf else {}),
+                **({key: boundary[f"{key}_per_class"][row["name"]] for key in _BOUNDARY} if boundary else {}),
                 "ground_truth": row["pixels"] / pixels,
                 "predicted": row["predicted_pixels"] / pixels,
             },
@@ -157,7 +160,7 @@ def _card(shown: Shown) -> dict[str, Any]:
 def _rules(summary: dict[str, Any]) -> list[str]:
     """How the numbers came about."""
     rules = [summary["rules"], f"Intervals: {summary['intervals']['rules']}"]
-    rules += [summary["boundary"]["rules"]] if summary.get("boundary") else []
+    rules += [summary["boundary"]["rules"], summary["boundary"]["common_rules"]] if summary.get("boundary") else []
     return rules + [each["rules"] for each in summary["conventions"].values()]
 
 

@@ -15,6 +15,7 @@ _HEADLINE = {
     "frequency-weighted IoU": "frequency_weighted_iou",
     "SceneParsing score": "scene_parsing_score",
 }
+_BOUNDARY = {"boundary F1 (BF)": "bf", "BF, common rule": "bf_common"}
 _CSV_COLUMNS = ("id", "name", "iou", "accuracy", "dice", "pixels", "predicted_pixels")
 
 
@@ -49,7 +50,9 @@ def text(summary: dict[str, Any]) -> str:
 
 
 def _boundary(boundary: dict[str, Any], footnotes: dict[str, str], width: int) -> list[str]:
-    lines = [f"{'boundary F1 (BF)':<{width}}  {_percent(boundary['bf'])}  {'':16}  {footnotes['bf']}"]
+    lines = [
+        f"{name:<{width}}  {_percent(boundary[key])}  {'':16}  {footnotes[key]}" for name, key in _BOUNDARY.items()
+    ]
     for pixels, value in boundary["trimap_iou"].items():
         lines.append(f"{f'mean IoU within {pixels} px':<{width}}  {_percent(value)}")
     return lines
