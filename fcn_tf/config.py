@@ -1,9 +1,11 @@
-"""One run's settings: a frozen dataclass that checks itself. No TensorFlow."""
+"""The settings of a run: one frozen dataclass, one field a flag, which checks itself. No TensorFlow."""
 
 import dataclasses
+import enum
 import math
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
@@ -21,148 +23,286 @@ LOSSES = ("cross_entropy", "focal", "dice")
 RESUME_FROM = ("latest", "best")
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
-# A resumed run may be given others of these; history.csv tells the learning rate, everything else that decides what is
-# learned stays.
-RESUMABLE = ("max_steps", "eval_every", "save_every", "log_every", "learning_rate", "accumulate", "recompute", "debug")
+
+class Scope(enum.Enum):
+    """How long a setting holds. All but those of one command are saved in config.json."""
+
+    COMMAND = "this command only"
+    DATA = "as long as the data set: not taken over by a command that names another one"
+    MODEL = "as long as the model: fixed once it is trained"
+    RUN = "as long as the run: a resumed training keeps it"
+    RESUMABLE = "until a resumed training changes it"
+
+
+class Check(NamedTuple):
+    """The values that a flag accepts.
+
+    Attributes:
+      accepts: whether a value of the flag's type is one of them.
+      expected: names them, to follow "must be".
+      choices: all of them, where they can be listed.
+    """
+
+    accepts: Callable[[Any], bool]
+    expected: str
+    choices: tuple[str, ...] = ()
+
+
+class Flag(NamedTuple):
+    """What `Config`'s fields say about themselves beside name, type and default.
+
+    Attributes:
+      help: for `--help`.
+      scope: how long the setting holds.
+      check: the values it accepts; None for any.
+      section: heading in `--help` that starts with this flag; "" to stay in the section of the flag before.
+    """
+
+    help: str
+    scope: Scope
+    check: Check | None
+    section: str
+
+
+def flag_of(field: dataclasses.Field) -> Flag:
+    """What a field of `Config` says about its flag."""
+    return field.metadata["flag"]
+
+
+def _flag(
+    default: Any, help_text: str, *, scope: Scope = Scope.RUN, check: Check | None = None, section: str = ""
+) -> Any:
+    """A field of `Config`; "{choices}" in the help stands for those of the check."""
+    if check is not None:
+        help_text = help_text.replace("{choices}", " | ".join(check.choices))
+    return dataclasses.field(default=default, metadata={"flag": Flag(help_text, scope, check, section)})
+
+
+def _one_of(choices: Collection[str]) -> Check:
+    return Check(lambda value: value in choices, f"one of {', '.join(choices)}", tuple(choices))
+
+
+def _different(values: list[str], known: Collection[str]) -> bool:
+    return set(values) <= set(known) and len(set(values)) == len(values)
+
+
+_COUNT = Check(lambda value: value >= 1, "1 or more")
+_COUNT_OR_DEFAULT = Check(lambda value: value >= 1, "1 or more (or 0: the data set's default)")
+_CLASSES = Check(lambda value: value == 0 or value >= 2, "2 or more (or 0: as many as the masks show)")
+_LABEL = Check(lambda text: text in ("auto", "none") or text.isdecimal(), "auto, none or a label id from 0")
+_RATE = Check(lambda value: value > 0 and math.isfinite(value), "a positive number such as 1e-4")
+_FRACTION = Check(lambda value: 0 <= value < 1, "in [0, 1)")
+_SEED = Check(lambda value: 0 <= value < 2**31, f"from 0 to {2**31 - 1}")  # it becomes an int32 in the training step
+_WINDOW = Check(lambda value: value == 0 or value >= _SMALLEST_WINDOW, f"0 (off) or {_SMALLEST_WINDOW} pixels or more")
+_LOSS = Check(
+    lambda text: _different(text.split("+"), LOSSES),
+    f"one of {', '.join(LOSSES)}, or a sum of different ones such as cross_entropy+dice",
+    LOSSES,
+)
+_FREEZE = Check(
+    lambda text: text == "" or {*text.split(",")} <= {*registry.STAGES, "trunk"},
+    f"some of {', '.join(registry.STAGES)} with commas between, or trunk",
+)
 
 
 @dataclass(frozen=True)
 class Config:
     """Every flag, resolved. Zero and "" mean "not given" where a data set has a default of its own.
 
-    Attributes: see `python main.py --help`; each is named as its flag.
+    A field is a flag: its name, type, default, help, scope and check. `flags.py` defines the flags from them, in this
+    order.
 
     Raises:
-      UserError: when a value is none that its flag takes.
+      UserError: when a value is none that its flag takes, or two flags contradict each other.
     """
 
-    mode: str = "train"
-    dataset: str = "shapes"
-    data_dir: str = "data/"
-    weights: str = "tiny"
-    model_dir: str = "data/models/"
-    arch: str = "fcn8s"
-    logs_dir: str = "logs/"
-    image_size: int = 0
-    batch_size: int = 0
-    learning_rate: float = 1e-4
-    max_steps: int = 0
-    eval_every: int = 0
-    save_every: int = 0
-    log_every: int = 10
-    split: str = ""  # "all" when checking or preparing, else "validation"
-    precision: str = "float32"
-    freeze: str = ""
-    accumulate: int = 1
-    recompute: bool = False
-    resume_from: str = "latest"
-    seed: int = 0
-    ignore_label: str = "auto"
-    num_classes: int = 0
-    mask_values: str = ""
-    mask_colors: str = ""
-    on_bad_example: str = "fail"
-    loss: str = "cross_entropy"
-    class_weights: str = "none"
-    crop: str = "scale"
-    resize: str = "area"
-    augment: bool = True
-    dropout: float = 0.15
-    input: str = ""
-    output_dir: str = ""
-    predictions: str = ""
-    tta: bool = False
-    sliding_window: int = 0
-    boundary: bool = False
-    compare: str = ""
-    profile: bool = False
-    debug: bool = False
+    mode: str = _flag(
+        "train",
+        "{choices}; test is another name of evaluate",
+        scope=Scope.COMMAND,
+        check=_one_of((*MODES, *ALIASES)),
+        section="Command",
+    )
+    logs_dir: str = _flag(
+        "logs/", "the run: events, checkpoints, config.json, history.csv, pictures, reports", scope=Scope.COMMAND
+    )
 
-    def __post_init__(self):
-        object.__setattr__(self, "mode", ALIASES.get(self.mode, self.mode))
+    dataset: str = _flag("shapes", "{choices}", check=_one_of(DATASETS), section="Data")
+    data_dir: str = _flag("data/", "where the data set is, or is downloaded to")
+    split: str = _flag(
+        "", "{choices}; default: validation; check and prepare: all", scope=Scope.COMMAND, check=_one_of(SPLITS)
+    )
+    ignore_label: str = _flag(
+        "auto",
+        "label id that is not trained or scored; auto: the data set's; none",
+        scope=Scope.DATA,
+        check=_LABEL,
+    )
+    num_classes: int = _flag(
+        0, "folder: how many classes; 0: as many as the masks show", scope=Scope.DATA, check=_CLASSES
+    )
+    mask_values: str = _flag(
+        "", "folder: the value masks hold for class 0, 1, ..., as in 0,255 or 0-20", scope=Scope.DATA
+    )
+    mask_colors: str = _flag("", "folder: the colour of class 0, 1, ..., as in 000000,ff0000", scope=Scope.DATA)
+    on_bad_example: str = _flag(
+        "fail",
+        "{choices}; skip leaves out files that cannot be read, and names them",
+        scope=Scope.DATA,
+        check=_one_of(ON_BAD_EXAMPLE),
+    )
+    image_size: int = _flag(
+        0, "side of the square training crop in pixels; 0: the data set's default", check=_COUNT_OR_DEFAULT
+    )
+    crop: str = _flag(
+        "scale",
+        "{choices}; scale: random crops, aspect kept; squash: the whole picture, as the original",
+        check=_one_of(CROPS),
+    )
+    resize: str = _flag(
+        "area",
+        "{choices}; photos by area (or bilinearly when enlarged), or nearest as the original",
+        check=_one_of(RESIZES),
+    )
+    augment: bool = _flag(True, "random flips and scales while training")
+
+    arch: str = _flag("fcn8s", "{choices}", scope=Scope.MODEL, check=_one_of(ARCHS), section="Model")
+    weights: str = _flag("tiny", "tiny (embedded) | vgg19 | vgg16 | none | path of a MatConvNet .mat file")
+    model_dir: str = _flag("data/models/", "where .mat files are, or are downloaded to")
+    dropout: float = _flag(0.15, "dropout rate after conv6 and conv7", check=_FRACTION)
+    precision: str = _flag(
+        "float32",
+        "{choices}: of activations; the 16-bit types take less memory",
+        scope=Scope.MODEL,
+        check=_one_of(PRECISIONS),
+    )
+    freeze: str = _flag(
+        "", "stages of the trunk that are not trained: some of conv1,conv2,... or trunk for all", check=_FREEZE
+    )
+
+    batch_size: int = _flag(
+        0,
+        "images a step, over all replicas; 0: the data set's default",
+        check=_COUNT_OR_DEFAULT,
+        section="Training",
+    )
+    loss: str = _flag("cross_entropy", "{choices}, or a sum such as cross_entropy+dice", check=_LOSS)
+    class_weights: str = _flag("none", "none | balanced (rare classes weigh more) | a file of name,weight lines")
+    learning_rate: float = _flag(1e-4, "of Adam", scope=Scope.RESUMABLE, check=_RATE)
+    accumulate: int = _flag(
+        1, "gradient accumulation over so many parts of a batch; less memory", scope=Scope.RESUMABLE, check=_COUNT
+    )
+    recompute: bool = _flag(False, "gradient checkpointing of the trunk; less memory, more time", scope=Scope.RESUMABLE)
+    max_steps: int = _flag(
+        0, "train up to this step; 0: the data set's default", scope=Scope.RESUMABLE, check=_COUNT_OR_DEFAULT
+    )
+    eval_every: int = _flag(
+        0, "steps between validations; 0: the data set's default", scope=Scope.RESUMABLE, check=_COUNT_OR_DEFAULT
+    )
+    save_every: int = _flag(
+        0, "steps between checkpoints; 0: the data set's default", scope=Scope.RESUMABLE, check=_COUNT_OR_DEFAULT
+    )
+    log_every: int = _flag(10, "steps between points in TensorBoard's curves", scope=Scope.RESUMABLE, check=_COUNT)
+    resume_from: str = _flag(
+        "latest",
+        "{choices}; best: the best validation's checkpoint, dropping what came after",
+        scope=Scope.COMMAND,
+        check=_one_of(RESUME_FROM),
+    )
+    seed: int = _flag(0, "everything random follows from it", check=_SEED)
+    profile: bool = _flag(
+        False,
+        "trace a few steps of this start, for TensorBoard's profile plugin (pip install xprof)",
+        scope=Scope.COMMAND,
+    )
+    debug: bool = _flag(False, "histograms of weights, gradients and activations in TensorBoard", scope=Scope.RESUMABLE)
+
+    input: str = _flag(
+        "",
+        "predict: an image, a folder or a quoted pattern",
+        scope=Scope.COMMAND,
+        section="Evaluation and prediction",
+    )
+    output_dir: str = _flag(
+        "", "predict: where results go, LOGS_DIR/predict by default; prepare: the shards", scope=Scope.COMMAND
+    )
+    predictions: str = _flag("", "evaluate: score this folder of label PNGs instead of a model", scope=Scope.COMMAND)
+    tta: bool = _flag(
+        False, "test-time augmentation: average the predictions over scales and flips", scope=Scope.COMMAND
+    )
+    sliding_window: int = _flag(
+        0, "predict tiles of this side in pixels, which bounds the memory; 0: off", scope=Scope.COMMAND, check=_WINDOW
+    )
+    boundary: bool = _flag(False, "evaluate: also boundary F1 (BF) and trimap IoU", scope=Scope.COMMAND)
+    compare: str = _flag(
+        "", "evaluate: another evaluated --logs_dir; tests whether the two differ", scope=Scope.COMMAND
+    )
+
+    def __post_init__(self) -> None:
+        self._set(mode=ALIASES.get(self.mode, self.mode))
         if self.mode == "prepare" and self.split not in ("", "all"):
             raise UserError(f"--mode=prepare writes every split there is, got --split={self.split}; leave it out.")
         if not self.split:
-            object.__setattr__(self, "split", "all" if self.mode in ("check", "prepare") else "validation")
-        for name, choices in (
-            ("mode", (*MODES, *ALIASES)),
-            ("dataset", DATASETS),
-            ("arch", ARCHS),
-            ("split", SPLITS),
-            ("precision", PRECISIONS),
-            ("crop", CROPS),
-            ("resize", RESIZES),
-            ("on_bad_example", ON_BAD_EXAMPLE),
-            ("resume_from", RESUME_FROM),
-        ):
-            _one_of(name, getattr(self, name), choices)
-        defaults = registry.resolve(registry.DATASETS[self.dataset]).defaults
-        for name, value in defaults.items():
-            if getattr(self, name) == 0:
-                object.__setattr__(self, name, value)
-        object.__setattr__(self, "freeze", ",".join(_stages(self.freeze)))
-        for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every", "accumulate"):
-            if getattr(self, name) < 1:
-                default = " (or 0: the data set's default)" if name in defaults else ""
-                raise UserError(f"--{name} must be 1 or more{default}, got {getattr(self, name)}.")
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise UserError(f"--learning_rate must be a positive number, got {self.learning_rate}; try 1e-4.")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout must be in [0, 1), got {self.dropout}.")
-        if not 0 <= self.seed < 2**31:  # it becomes an int32 in the training step
-            raise UserError(f"--seed must be from 0 to {2**31 - 1}, got {self.seed}.")
-        if self.ignore_label not in ("auto", "none") and not self.ignore_label.isdecimal():
-            raise UserError(f"--ignore_label must be auto, none or a label id from 0, got {self.ignore_label!r}.")
-        if self.sliding_window and self.sliding_window < _SMALLEST_WINDOW:
-            raise UserError(
-                f"--sliding_window must be 0 (off) or {_SMALLEST_WINDOW} pixels or more, got {self.sliding_window}."
-            )
-        if self.mode == "evaluate" and self.predictions:
-            for name in ("tta", "sliding_window"):
-                if getattr(self, name):
-                    raise UserError(
-                        f"--predictions scores label images made elsewhere, so --{name} has no model to work on; "
-                        "drop one of the two."
-                    )
-        if self.num_classes < 0 or self.num_classes == 1:
-            raise UserError(f"--num_classes must be 2 or more, got {self.num_classes}.")
-        for name in self.loss.split("+"):
-            _one_of("loss", name, LOSSES)
-        if len(set(self.loss.split("+"))) < len(self.loss.split("+")):
-            raise UserError(f"--loss names a loss twice, got {self.loss!r}; expected such as cross_entropy+dice.")
-        if self.mode == "train" and self.batch_size % self.accumulate:
-            divisors = [str(parts) for parts in range(1, self.batch_size + 1) if self.batch_size % parts == 0]
-            raise UserError(
-                f"--accumulate={self.accumulate} does not divide --batch_size={self.batch_size}; use one of "
-                f"{', '.join(divisors)}."
-            )
-        if self.mode == "train" and self.accumulate > 1 and "dice" in self.loss.split("+"):
-            raise UserError(
-                f"--accumulate={self.accumulate} cannot divide --loss={self.loss}: dice compares sums over the whole "
-                "batch; use --accumulate=1, with --recompute to save memory."
-            )
-        if self.mode == "predict" and not self.input:
-            raise UserError(
-                "--mode=predict needs --input: a picture, a folder or a quoted pattern such as 'photos/*.jpg'."
-            )
-        if self.mode == "prepare" and not self.output_dir:
-            raise UserError("--mode=prepare needs --output_dir: where the shards go, such as data/prepared.")
+            self._set(split="all" if self.mode in ("check", "prepare") else "validation")
+        defaults = (
+            registry.resolve(registry.DATASETS[self.dataset]).defaults if self.dataset in registry.DATASETS else {}
+        )
+        self._set(**{name: value for name, value in defaults.items() if getattr(self, name) == 0})
+        for field in dataclasses.fields(self):
+            value, check = getattr(self, field.name), flag_of(field).check
+            if check is not None and not check.accepts(value):
+                raise UserError(f"--{field.name} must be {check.expected}, got {value!r}.")
+        # The same stages are the same text in every config.json.
+        frozen = self.freeze.split(",")
+        self._set(freeze=",".join(stage for stage in registry.STAGES if stage in frozen or "trunk" in frozen))
+        for message in _conflicts(self):
+            raise UserError(message)
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     def data_flags(self) -> dict[str, Any]:
-        """What the flags say about the data set, as `datasets.load` takes it."""
-        return {name: getattr(self, name) for name in _DATA_FLAGS}
+        """The options of the data set, as `datasets.load` takes them."""
+        return {name: getattr(self, name) for name in (*_names(Scope.DATA), "seed")}
 
     def to_json(self) -> dict[str, Any]:
-        """The flags that describe a run, for config.json: everything but what is asked of it this time."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _THIS_TIME}
+        """The flags that describe a run, for config.json: all but those of one command."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _names(Scope.COMMAND)}
 
 
-_DATA_FLAGS = ("num_classes", "ignore_label", "mask_values", "mask_colors", "seed", "on_bad_example")
-_THIS_TIME = (
-    "mode", "logs_dir", "split", "input", "output_dir", "predictions", "tta", "sliding_window", "boundary", "compare",
-    "profile", "resume_from",
-)  # fmt: skip
-_OF_THE_MODEL = ("arch", "precision")  # a trained one is what it is
+def _names(scope: Scope) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(Config) if flag_of(field).scope is scope)
+
+
+RESUMABLE = _names(Scope.RESUMABLE)
+
+
+def _conflicts(config: Config) -> Iterator[str]:
+    """What two flags, each right by itself, cannot mean together."""
+    train, losses = config.mode == "train", config.loss.split("+")
+    if config.mode == "evaluate" and config.predictions:
+        for name in ("tta", "sliding_window"):
+            if getattr(config, name):
+                yield (
+                    f"--predictions scores label images made elsewhere, so --{name} has no model to work on; "
+                    "drop one of the two."
+                )
+    if train and config.batch_size % config.accumulate:
+        divisors = [str(parts) for parts in range(1, config.batch_size + 1) if config.batch_size % parts == 0]
+        yield (
+            f"--accumulate={config.accumulate} does not divide --batch_size={config.batch_size}; use one of "
+            f"{', '.join(divisors)}."
+        )
+    if train and config.accumulate > 1 and "dice" in losses:
+        yield (
+            f"--accumulate={config.accumulate} cannot divide --loss={config.loss}: dice compares sums over the whole "
+            "batch; use --accumulate=1, with --recompute to save memory."
+        )
+    if config.mode == "predict" and not config.input:
+        yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."
+    if config.mode == "prepare" and not config.output_dir:
+        yield "--mode=prepare needs --output_dir: where the shards go, such as data/prepared."
 
 
 def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
@@ -173,16 +313,15 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
       saved: "flags" of the run's config.json, or None where there is no run.
 
     Raises:
-      UserError: when a run would be continued with other settings than it was started with, or its model used with
-        others than it has.
+      UserError: when a typed flag has no effect, a run would be continued with other settings than it was started
+        with, or its model used with others than it has.
     """
     if saved is None:
-        return Config(**given)
+        return _effective(Config(**given), given)
     kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
     saved = {name: value for name, value in saved.items() if name in kinds}
     if given.get("dataset", saved.get("dataset")) != saved.get("dataset"):
-        # What was said about the run's own data says nothing about other data.
-        saved = {name: value for name, value in saved.items() if name not in _DATA_FLAGS or name == "seed"}
+        saved = {name: value for name, value in saved.items() if name not in _names(Scope.DATA)}
     for name, value in saved.items():
         if type(value) is not kinds[name]:
             raise UserError(
@@ -198,25 +337,48 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
                     f"as it was started; give another --logs_dir, or --{name}={saved[name]} to continue this one."
                 )
     if config.mode in ("evaluate", "visualize", "predict"):
-        for name in _OF_THE_MODEL:
+        for name in _names(Scope.MODEL):
             if saved.get(name) not in (None, getattr(config, name)):
                 raise UserError(
                     f"the model in {config.logs_dir} was trained with --{name}={saved[name]}, got "
                     f"--{name}={getattr(config, name)}: it is used as it was trained; leave the flag out."
                 )
+    return _effective(config, given)
+
+
+class _Location(NamedTuple):
+    """A flag that names a folder, which only some values of another flag read."""
+
+    flag: str
+    holds: str
+    chooser: str
+    readers: Collection[str]  # the values of `chooser`
+    modes: Collection[str]  # in other modes nobody reads it
+    fix: str
+
+
+_LOCATIONS = (
+    _Location(
+        "data_dir",
+        "holds a data set in files",
+        "dataset",
+        [name for name in DATASETS if name != "shapes"],  # those are generated
+        [mode for mode in MODES if mode != "predict"],
+        "--dataset=ade20k (FCN.tensorflow's data) or --dataset=folder (your own images and masks)",
+    ),
+    _Location("model_dir", "holds downloaded weights", "weights", ("vgg19", "vgg16"), ("train",), "--weights=vgg19"),
+)
+
+
+def _effective(config: Config, given: Collection[str]) -> Config:
+    """The same config, unless a folder was typed that nothing would read."""
+    wrong = [
+        f"--{each.flag}={getattr(config, each.flag)} {each.holds}, but --{each.chooser} is "
+        f"{getattr(config, each.chooser)}{'' if each.chooser in given else ', by default'}: "
+        f"add {each.fix}, or leave out --{each.flag}."
+        for each in _LOCATIONS
+        if each.flag in given and config.mode in each.modes and getattr(config, each.chooser) not in each.readers
+    ]
+    if wrong:
+        raise UserError(" ".join(wrong))
     return config
-
-
-def _stages(freeze):
-    """The stages that --freeze names, in order, each once: the same wish is the same text in every config.json."""
-    named = freeze.split(",") if freeze else []
-    if not {*named} <= {*registry.STAGES, "trunk"}:
-        raise UserError(
-            f"--freeze must be some of {', '.join(registry.STAGES)} with commas between, or trunk, got {freeze!r}."
-        )
-    return [stage for stage in registry.STAGES if stage in named or "trunk" in named]
-
-
-def _one_of(name, value, choices):
-    if value not in choices:
-        raise UserError(f"--{name} must be one of {', '.join(choices)}, got {value!r}.")

@@ -90,6 +90,75 @@ def test_a_mistake_is_one_line_that_names_it_and_status_2(arguments, said, capsy
     assert not printed.out
 
 
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("--lr=1e-3", "--learning_rate"),
+        ("--LR=1e-3", "--learning_rate"),
+        ("--epochs=3", "--max_steps, which counts steps"),
+        ("--num_epochs 3", "--max_steps"),
+        ("--steps=3", "--max_steps"),
+        ("--data=photos", "--data_dir"),
+        ("--batch-size=3", "--batch_size"),
+        ("--model=fcn8s", "--arch"),
+        ("--gpu=0", "CUDA_VISIBLE_DEVICES"),
+        ("--resume", "--logs_dir"),
+        ("--debug True", "--debug=true"),
+        ("--seed=3 --augment False", "--noaugment"),
+    ],
+)
+def test_names_and_habits_of_other_programs_get_ours(typed, advice):
+    with pytest.raises(UserError) as caught:
+        parse(*typed.split())
+    assert advice in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_other_names_are_no_flags_of_ours_and_lead_to_flags():
+    assert not set(flags._MEANT) & set(flags.FLAGS)
+    assert {ours.split(",")[0] for ours in flags._OTHER_NAMES} <= set(flags.FLAGS)
+
+
+def test_spaces_around_a_number_do_not_matter():
+    assert parse("--learning_rate=1e-3 ").learning_rate == 1e-3
+
+
+def test_help_has_sections(capsys):
+    parse("--help")
+    sections = re.findall(r"^(\w.*):$", capsys.readouterr().out, re.M)
+    assert sections == ["Command", "Data", "Model", "Training", "Evaluation and prediction"]
+
+
+ORIGINAL = "--batch_size=2 --logs_dir=run/ --data_dir=Data_zoo/MIT_SceneParsing/ --learning_rate=1e-4"
+ORIGINAL += " --model_dir=Model_zoo/"
+
+
+def test_the_original_command_line_is_told_what_it_lacks():
+    with pytest.raises(UserError, match="--data_dir.*shapes.*--dataset=ade20k.*--model_dir.*tiny.*--weights=vgg19"):
+        parse(*ORIGINAL.split())
+    config = parse(*ORIGINAL.split(), "--dataset=ade20k", "--weights=vgg19")
+    assert (config.data_dir, config.model_dir) == ("Data_zoo/MIT_SceneParsing/", "Model_zoo/")
+
+
+@pytest.mark.parametrize("mode", ["check", "evaluate", "visualize"])
+def test_a_data_dir_that_nobody_reads_is_refused(mode, empty_folder):
+    write_run(empty_folder / "run")
+    with pytest.raises(UserError, match="--data_dir=mine .*--dataset is shapes.*--dataset=folder"):
+        parse("--logs_dir=run", f"--mode={mode}", "--data_dir=mine")
+    assert parse("--logs_dir=run", f"--mode={mode}", "--data_dir=mine", "--dataset=folder", "--logs_dir=other")
+
+
+@pytest.mark.parametrize("weights", ["tiny", "none", "my.mat"])
+def test_a_model_dir_that_nobody_reads_is_refused(weights):
+    with pytest.raises(UserError, match=f"--model_dir=zoo .*--weights is {weights}: add --weights=vgg19"):
+        parse(f"--weights={weights}", "--model_dir=zoo")
+    assert parse("--weights=vgg16", "--model_dir=zoo").model_dir == "zoo"
+
+
+def test_a_saved_run_goes_on_whatever_folders_it_names(empty_folder):
+    write_run(empty_folder / "run", data_dir="of an older version", model_dir="elsewhere")
+    assert parse("--logs_dir=run", "--max_steps=700").data_dir == "of an older version"
+
+
 def test_a_flag_file_is_a_preset(empty_folder):
     (empty_folder / "small.cfg").write_text("# small\n\n--arch=original\n--batch_size=3\n--noaugment\n")
     assert parse("--flagfile=small.cfg") == Config(arch="original", batch_size=3, augment=False)
