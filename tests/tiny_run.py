@@ -36,7 +36,7 @@ def dataset(pairs, spec=SPEC, split="validation"):
     return Dataset(spec, split, examples, by_name.__getitem__)
 
 
-def write_run(logs_dir, spec=SPEC):
+def write_run(logs_dir, spec=SPEC, flags=None):
     """Writes model.keras and config.json as a training would."""
     run = Run(str(logs_dir))
     run.write_config(
@@ -45,6 +45,7 @@ def write_run(logs_dir, spec=SPEC):
             "colors": [list(color) for color in spec.colors],
             "ignore_label": spec.ignore_label,
             "dataset": spec.name,
+            "flags": flags or {},
         }
     )
     color_model(spec.num_classes).save(run.model)

@@ -8,8 +8,9 @@ shuffle buffer is held, and memory does not grow with the data set.
 import functools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -134,7 +135,7 @@ def evaluation_batches(
     indices: Sequence[int] | None = None,
     shard: tuple[int, int] = (0, 1),
     parallel_calls: int = _READERS,
-) -> Iterator[tuple[np.ndarray, ...]]:
+) -> Generator[tuple[np.ndarray, ...], None, None]:
     """Every example once, in order, at its own size.
 
     A batch holds consecutive examples of one size, at most `batch_size`: pictures are never padded.
@@ -162,13 +163,45 @@ def evaluation_batches(
         .map(load, num_parallel_calls=parallel_calls, deterministic=True)
         .prefetch(2)
     )
-    yield from _equal_sizes(_as_is(examples).as_numpy_iterator(), batch_size)
+    yield from _equal_sizes(iterate(_NumPy(_as_is(examples))), batch_size)
 
 
-def raised_user_error(error: BaseException) -> UserError | None:
+def iterate(batches: Iterable[Any]) -> Generator[Any, None, None]:
+    """The elements of a tf.data pipeline, whose threads end with this generator.
+
+    They run Python code, and the interpreter cannot exit while something still refers to the iterator: by then its
+    threads no longer get the interpreter lock, so deleting it waits for them for ever. Nothing but this generator
+    refers to it, not even the traceback of an error. Who may leave the loop early closes it (`contextlib.closing`).
+
+    Args:
+      batches: a data set, distributed or not.
+
+    Raises:
+      UserError: the one that was raised while an example was read.
+    """
+    try:
+        yield from batches
+        return
+    except tf.errors.OpError as error:
+        mistake = _raised_user_error(error)
+        failure = mistake or error.with_traceback(None)
+        failure.__context__ = None
+    # Outside of the block: no error that was handled, with frames that hold the iterator, becomes its context.
+    raise failure
+
+
+@dataclass(frozen=True)
+class _NumPy:
+    """A data set whose elements are NumPy arrays."""
+
+    dataset: tf.data.Dataset
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.dataset.as_numpy_iterator()
+
+
+def _raised_user_error(error: tf.errors.OpError) -> UserError | None:
     """The UserError that was raised while an example was read, out of what TensorFlow made of it, or None."""
-    if isinstance(error, UserError):
-        return error
     # TensorFlow keeps nothing but the text: "...UserError: the message\nTraceback ...".
     found = re.search(r"UserError: (.+)", str(error))
     return UserError(found[1].strip()) if found else None

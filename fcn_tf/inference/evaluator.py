@@ -6,9 +6,10 @@ others). Labels, confusion counts and cross-entropy are computed in the graph, o
 host, and memory does not grow with the number of images.
 """
 
+import contextlib
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -217,19 +218,21 @@ class Evaluator:
         chosen = (range(len(dataset)) if indices is None else indices)[:max_examples]
         total = np.zeros((spec.num_classes, spec.num_classes), np.int64)
         loss, image_count, start = 0.0, 0, time.perf_counter()
-        for places, images, labels in _batches(dataset, chosen, batch_size):
-            counts, strays, batch_loss, predictions = self._batch(images, labels)
-            total += counts.sum(0)
-            loss += batch_loss
-            image_count += len(counts)
-            if strays.any():
-                names = ", ".join(dataset.examples[int(i)].name for i in places[strays > 0])
-                raise ValueError(
-                    f"{names}: {strays.sum()} pixels have a label that is neither one of the {spec.num_classes} "
-                    f"classes nor the ignored label ({spec.ignore_label})."
-                )
-            if on_batch is not None:
-                on_batch(places, images, labels, predictions, counts)
+        batches = pipeline.evaluation_batches(dataset, batch_size=batch_size, indices=chosen)
+        with contextlib.closing(batches):
+            for places, images, labels in batches:
+                counts, strays, batch_loss, predictions = self._batch(images, labels)
+                total += counts.sum(0)
+                loss += batch_loss
+                image_count += len(counts)
+                if strays.any():
+                    names = ", ".join(dataset.examples[int(i)].name for i in places[strays > 0])
+                    raise ValueError(
+                        f"{names}: {strays.sum()} pixels have a label that is neither one of the {spec.num_classes} "
+                        f"classes nor the ignored label ({spec.ignore_label})."
+                    )
+                if on_batch is not None:
+                    on_batch(places, images, labels, predictions, counts)
         pixels = int(total.sum())
         return Evaluation(
             counts=total,
@@ -266,16 +269,6 @@ def evaluate_dataset(
       **run_options: those of `Evaluator.run`.
     """
     return Evaluator(model, dataset.spec, options).run(dataset, **run_options)
-
-
-def _batches(dataset: Dataset, indices: Sequence[int], batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
-    try:
-        yield from pipeline.evaluation_batches(dataset, batch_size=batch_size, indices=indices)
-    except tf.errors.OpError as error:
-        mistake = pipeline.raised_user_error(error)
-        if mistake is None:
-            raise
-        raise mistake from None
 
 
 def _label_dtype(num_classes: int) -> tf.DType:

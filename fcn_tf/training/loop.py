@@ -5,11 +5,12 @@ step (data/pipeline.py), so a checkpoint needs no more than the variables, that 
 validation.
 """
 
+import contextlib
 import functools
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import keras
@@ -167,12 +168,13 @@ class Trainer:
             Interrupts() as received,
             Progress(start, schedule.max_steps) as bar,
             self._profile(start, schedule.max_steps, say=bar.write) as profile,
+            contextlib.closing(self._numbered_batches(start, schedule.max_steps)) as batches,
         ):
             if self.owes_validation(schedule, start):
                 if number := self._evaluate(start, since_evaluation, elapsed, None, received, bar):
                     return self._stop(start, since_evaluation, number, bar)
                 since_evaluation = Window(self._train.spec)
-            for step, batch in self._numbered_batches(start, schedule.max_steps):
+            for step, batch in batches:
                 last = step == schedule.max_steps
                 log = step % schedule.log_every == 0 or last
                 waited = time.perf_counter() - began  # for the batch
@@ -217,7 +219,7 @@ class Trainer:
                 began = time.perf_counter()  # validating and saving are not training
         return 0
 
-    def _numbered_batches(self, start: int, end: int) -> Iterator[tuple[int, tuple]]:
+    def _numbered_batches(self, start: int, end: int) -> Generator[tuple[int, tuple], None, None]:
         replicas = self._strategy.num_replicas_in_sync
 
         def local_batches(context):
@@ -229,15 +231,10 @@ class Trainer:
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
             )
 
-        iterator = iter(self._strategy.distribute_datasets_from_function(local_batches))
-        for step in range(start + 1, end + 1):
-            try:
-                yield step, next(iterator)
-            except tf.errors.OpError as error:
-                mistake = pipeline.raised_user_error(error)
-                if mistake is None:
-                    raise
-                raise mistake from None
+        distributed = self._strategy.distribute_datasets_from_function(local_batches)
+        with contextlib.closing(pipeline.iterate(distributed)) as batches:
+            # In this order, so that no batch past the last is asked for.
+            yield from zip(range(start + 1, end + 1), batches, strict=False)
 
     def _evaluate(self, step, since_evaluation, elapsed, batch, received, bar) -> signal.Signals | None:
         """Validates; the signal that cut it short, if one did, on all workers at the same picture."""

@@ -1,5 +1,9 @@
 """pipeline: what a batch holds follows from the seed and the step, and masks stay on their pictures."""
 
+import contextlib
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -287,13 +291,49 @@ def test_reading_runs_ahead_by_a_bounded_number():
 
 def test_a_user_error_comes_through_tensorflow_unharmed():
     dataset = _dataset([(4, 4)] * 3, broken=(1,))
-    for run in (lambda: _train(dataset, num_steps=2), lambda: _evaluate(dataset, batch_size=1)):
-        with pytest.raises(tf.errors.OpError) as caught:
+    batches = training_batches(dataset, num_steps=2, batch_size=2, image_size=8, seed=0)
+    for run in (lambda: list(pipeline.iterate(batches)), lambda: _evaluate(dataset, batch_size=1)):
+        with pytest.raises(UserError) as caught:
             run()
-        error = pipeline.raised_user_error(caught.value)
-        assert isinstance(error, UserError)
-        assert str(error) == "file1.png: broken; expected a whole one."
-    assert pipeline.raised_user_error(ValueError("other")) is None
+        assert str(caught.value) == "file1.png: broken; expected a whole one."
+        assert caught.value.__context__ is None, "its traceback would hold the iterator"
+
+
+@pytest.mark.parametrize("leave", ["at a UserError", "at another error", "early"])
+def test_threads_of_the_pipeline_end_with_the_loop(leave):
+    """Whatever ends it, and without the garbage collector, which may run when the interpreter can no longer wait."""
+    plain = _dataset([(4, 4)] * 200)
+
+    def read(example):
+        if example.name == "20" and leave != "early":
+            raise (UserError if leave == "at a UserError" else ValueError)("broken")
+        return plain.read(example)
+
+    class Elements:
+        def __init__(self, elements):
+            self.elements = elements
+
+        def __iter__(self):
+            iterator = iter(self.elements)
+            alive.append(weakref.ref(iterator))
+            return iterator
+
+    alive: list[weakref.ref] = []
+    dataset = Dataset(_SPEC, "train", plain.examples, read)
+    elements = Elements(training_batches(dataset, num_steps=40, batch_size=4, image_size=8, seed=0))
+    kept = None
+    gc.disable()
+    try:
+        with contextlib.closing(pipeline.iterate(elements)) as batches:
+            for number, _ in enumerate(batches):
+                if leave == "early" and number == 3:
+                    break
+    except (UserError, tf.errors.OpError) as error:
+        kept = error  # as the traceback of a fault is kept while the interpreter exits
+    finally:
+        gc.enable()
+    assert (kept is None) == (leave == "early")
+    assert [reference() for reference in alive] == [None]
 
 
 @pytest.mark.parametrize(
