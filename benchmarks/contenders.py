@@ -82,8 +82,8 @@ class Product(Stepper):
             self._done += 1
             log = self._done % _LOG_EVERY == 0
             # The trainer's own, because the public `fit` also validates and saves, which no step is to be charged for.
-            loss, *_ = self._trainer._step(self._images, self._labels, number=self._done - 1, log=log)
-            found.append(loss)  # a number: the step is over
+            result = self._trainer._step(self._images, self._labels, number=self._done - 1, log=log)
+            found.append(float(result.loss))  # a number: the step is over
         return found
 
     def fit(self, count: int, *, log_every: int) -> list[float]:
@@ -97,8 +97,10 @@ class Product(Stepper):
           When the loop asked for each batch, by `time.perf_counter`: what lies between is one turn of the loop.
         """
         start, self._done, self._asked = self._done, self._done + count, []
-        schedule = loop.Schedule(self._done, eval_every=self._done, save_every=self._done, log_every=log_every)
-        self._trainer.fit(schedule, start=start)
+        intervals = loop.TrainingIntervals(
+            self._done, eval_every=self._done, save_every=self._done, log_every=log_every
+        )
+        self._trainer.fit(intervals, start=start)
         return self._asked[:count]
 
     def _batches(self, *, num_steps, **_):

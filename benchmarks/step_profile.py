@@ -18,6 +18,7 @@ from benchmarks import common, turns
 
 _GROUPS = {"convolutions and matrix products": "MatMul|Conv2D", "Adam": "ApplyAdam", "casts": "^Cast$"}
 _REST = "other operations"
+_STEP = "train"  # what a step is called in the trace
 
 
 class Traced:
@@ -29,19 +30,59 @@ class Traced:
         self._product = contenders.Product(**options)
 
     def costs(self, steps: int) -> tuple[list[tuple[str, int, float]], list[float]]:
-        """As `fcn_tf.training.profiling.costs`, of so many steps after two that are spent on other things."""
+        """As `costs`, of so many steps after two that are spent on other things."""
         import tensorflow as tf
-
-        from fcn_tf.training import profiling
 
         self._product.losses(2)
         with tempfile.TemporaryDirectory() as folder:
             tf.profiler.experimental.start(folder)
             for number in range(steps):
-                with tf.profiler.experimental.Trace(profiling.STEP, step_num=number, _r=1):
+                with tf.profiler.experimental.Trace(_STEP, step_num=number, _r=1):
                     self._product.losses(1)
             tf.profiler.experimental.stop()
-            return profiling.costs(profiling.read(folder))
+            return costs(read(folder))
+
+
+def read(folder: str):
+    """The newest trace that TensorFlow's profiler left in a folder, as an XSpace; None where there is none."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2  # private: TensorFlow has no public reader
+
+    from fcn_tf.io import files
+
+    traces = files.join(folder, "plugins", "profile")
+    # Named for times, and listed, for a path may hold a pattern's characters.
+    for time in reversed(files.list_dir(traces) if files.is_dir(traces) else []):
+        for name in files.list_dir(files.join(traces, time)):
+            if name.endswith(".xplane.pb"):
+                return xplane_pb2.XSpace.FromString(files.read_bytes(files.join(traces, time, name)))
+    return None
+
+
+def costs(space) -> tuple[list[tuple[str, int, float]], list[float]]:
+    """Adds up a trace by type of operation.
+
+    Args:
+      space: an XSpace. Operations are events called NAME:TYPE; those that TensorFlow considers cheap are not traced.
+
+    Returns:
+      ([(type, how often, seconds), ...] of the operations begun during the steps, most expensive first; the seconds of
+      each step). Operations run beside each other, so theirs may add up to more.
+    """
+    events = []
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                begin = line.timestamp_ns * 1000 + event.offset_ps
+                events.append((plane.event_metadata[event.metadata_id].name, begin, event.duration_ps))
+    steps = [(begin, begin + duration) for name, begin, duration in events if name == _STEP]
+    sums: dict[str, tuple[int, float]] = {}
+    for name, begin, duration in events:
+        found = re.fullmatch(r"[^:]+:(\w+)", name)
+        if found and any(first <= begin <= last for first, last in steps):
+            count, seconds = sums.get(found[1], (0, 0.0))
+            sums[found[1]] = count + 1, seconds + duration / 1e12
+    table = [(name, count, seconds) for name, (count, seconds) in sums.items()]
+    return sorted(table, key=lambda row: -row[2]), [(last - first) / 1e12 for first, last in steps]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

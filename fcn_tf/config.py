@@ -19,7 +19,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 CROPS = ("scale", "squash")
 RESIZES = ("area", "nearest")
 ON_BAD_EXAMPLE = ("fail", "skip")
-LOSSES = ("cross_entropy", "focal", "dice")
+LOSSES = tuple(registry.LOSSES)
 RESUME_FROM = ("latest", "best")
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
@@ -280,7 +280,6 @@ RESUMABLE = _names(Scope.RESUMABLE)
 
 def _conflicts(config: Config) -> Iterator[str]:
     """What two flags, each right by itself, cannot mean together."""
-    train, losses = config.mode == "train", config.loss.split("+")
     if config.mode == "evaluate" and config.predictions:
         for name in ("tta", "sliding_window"):
             if getattr(config, name):
@@ -288,16 +287,11 @@ def _conflicts(config: Config) -> Iterator[str]:
                     f"--predictions scores label images made elsewhere, so --{name} has no model to work on; "
                     "drop one of the two."
                 )
-    if train and config.batch_size % config.accumulate:
+    if config.mode == "train" and config.batch_size % config.accumulate:
         divisors = [str(parts) for parts in range(1, config.batch_size + 1) if config.batch_size % parts == 0]
         yield (
             f"--accumulate={config.accumulate} does not divide --batch_size={config.batch_size}; use one of "
             f"{', '.join(divisors)}."
-        )
-    if train and config.accumulate > 1 and "dice" in losses:
-        yield (
-            f"--accumulate={config.accumulate} cannot divide --loss={config.loss}: dice compares sums over the whole "
-            "batch; use --accumulate=1, with --recompute to save memory."
         )
     if config.mode == "predict" and not config.input:
         yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."

@@ -34,6 +34,12 @@ TRUNKS = {
 }
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of every trunk: each ends at half the resolution
 
+LOSSES = {
+    "cross_entropy": "fcn_tf.training.losses:cross_entropy",
+    "focal": "fcn_tf.training.losses:focal",
+    "dice": "fcn_tf.training.losses:dice",
+}
+
 
 def resolve(entry: str) -> Any:
     """The object that "module:attribute" names; imports the module."""

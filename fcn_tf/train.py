@@ -48,8 +48,15 @@ def run(config: Config) -> int:
 
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
-    from fcn_tf.training import distribution
+    from fcn_tf.training import distribution, losses
 
+    names = config.loss.split("+")
+    loss = losses.PixelLoss(names, ignore_label=train.spec.ignore_label, class_weights=weights_of_classes)
+    if config.accumulate > 1 and loss.indivisible:
+        raise UserError(
+            f"--accumulate={config.accumulate} cannot divide --loss={config.loss}: {loss.indivisible[0]} compares sums "
+            "over the whole batch; use --accumulate=1, with --recompute to save memory."
+        )
     strategy = distribution.choose_strategy()
     distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
     _note_precision(config.precision)
@@ -63,7 +70,7 @@ def run(config: Config) -> int:
             strategy=strategy,
             train=train,
             validation=validation,
-            weights_of_classes=weights_of_classes,
+            loss=loss,
             weights_file=weights_file,
         )
 
@@ -80,13 +87,13 @@ def _best_checkpoint(target: Run) -> int:
     return best["step"]
 
 
-def _train(config, target, *, checkpoint, strategy, train, validation, weights_of_classes, weights_file) -> int:
+def _train(config, target, *, checkpoint, strategy, train, validation, loss, weights_file) -> int:
     """Puts the parts together and runs the loop; see `run`."""
     import keras
 
     from fcn_tf.data import pipeline
     from fcn_tf.models import build
-    from fcn_tf.training import distribution, losses, optimizers
+    from fcn_tf.training import distribution, optimizers
     from fcn_tf.training import loop as trainer
 
     keras.utils.set_random_seed(config.seed)
@@ -123,7 +130,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, weights_o
             resize=config.resize,
         ),
         seed=config.seed,
-        loss=losses.PixelLoss(config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights_of_classes),
+        loss=loss,
         accumulate=config.accumulate,
         recompute=config.recompute,
         profile=config.profile,
@@ -132,8 +139,8 @@ def _train(config, target, *, checkpoint, strategy, train, validation, weights_o
     start = loop.restore(checkpoint)
     if start:
         print(f"resumed at step {start}")
-    schedule = trainer.Schedule(config.max_steps, config.eval_every, config.save_every, config.log_every)
-    if start >= config.max_steps and not loop.owes_validation(schedule, start):
+    intervals = trainer.TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
+    if start >= config.max_steps and not loop.owes_validation(intervals, start):
         print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
         return 0
     if start and (was := loop.change_learning_rate(config.learning_rate)) is not None:
@@ -152,8 +159,8 @@ def _train(config, target, *, checkpoint, strategy, train, validation, weights_o
         f"{spec.name}: {len(train)} training and {len(validation)} validation examples, "
         f"{spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
     )
-    print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0))
-    status = loop.fit(schedule, start=start)
+    print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))
+    status = loop.fit(intervals, start=start)
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
     return status
@@ -181,7 +188,7 @@ def _class_weights(wanted: str, train: Dataset, shares: Iterable[Mapping[int, in
     return found
 
 
-def _memory(config, network, replicas, *, resumed):
+def _memory(config, network, replicas, *, resumed, divisible):
     """A line that says how much memory a step will take."""
     import tensorflow as tf
 
@@ -191,7 +198,7 @@ def _memory(config, network, replicas, *, resumed):
     # Of a GPU's memory only TensorFlow's allocator knows.
     available = None if tf.config.list_physical_devices("GPU") else system.memory_for_us()
     excluded = ["batch_size", "image_size"] if resumed else []  # a run continues as it was started
-    if "dice" in config.loss.split("+"):
+    if not divisible:
         excluded.append("accumulate")
     return memory.report(network, plan, available, replicas=replicas, excluded=excluded)
 

@@ -368,3 +368,37 @@ def test_a_mistake_is_one_line(script, flag, told, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert told in done.stderr and not os.listdir(tmp_path)
+
+
+def trace(*events):
+    """A trace of (name, begin, duration), in microseconds, on two lines that begin at different times."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    made = xplane_pb2.XSpace()
+    plane = made.planes.add(name="/host:CPU")
+    for number, (name, begin, duration) in enumerate(events):
+        line = plane.lines.add(timestamp_ns=1000 * (number % 2))
+        plane.event_metadata[number].name = name
+        line.events.add(metadata_id=number, offset_ps=10**6 * (begin - number % 2), duration_ps=10**6 * duration)
+    return made
+
+
+def test_the_costs_of_operations_by_hand():
+    table, steps = step_profile.costs(
+        trace(
+            ("train", 10, 20),
+            ("model/conv1_1/convolution:Conv2D", 12, 5),
+            ("model/conv1_2/convolution:Conv2D", 17, 7),
+            ("mul:Mul", 12, 1),
+            ("validation/convolution:Conv2D", 40, 5),  # between the steps
+            ("train", 50, 30),
+            ("relu:Relu", 55, 14),
+            ("Iterator::Prefetch", 60, 9),  # no operation
+        )
+    )
+    assert table == [
+        ("Relu", 1, pytest.approx(14e-6)),
+        ("Conv2D", 2, pytest.approx(12e-6)),
+        ("Mul", 1, pytest.approx(1e-6)),
+    ]
+    assert steps == pytest.approx([20e-6, 30e-6])

@@ -109,7 +109,7 @@ def training(strategy, folder, name, *, steps=STEPS, **options):
     """(losses by step, rows of the history, final weights)."""
     loop, network = new_trainer(strategy, folder, name, **options)
     start = loop.restore()
-    assert loop.fit(trainer.Schedule(steps, 3, 3, 1), start=start) == 0
+    assert loop.fit(trainer.TrainingIntervals(steps, 3, 3, 1), start=start) == 0
     run = Run(os.path.join(folder, name))
     losses = tiny_training.events(run.train_events)["loss"]
     return [losses[step] for step in sorted(losses)], run.read_history(), [w.numpy() for w in network.weights]

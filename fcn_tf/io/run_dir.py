@@ -82,11 +82,6 @@ class Run:
         return files.join(self.logs_dir, "validation")
 
     @property
-    def profile(self) -> str:
-        """What cost most in the steps that --profile traced."""
-        return files.join(self.logs_dir, "profile.txt")
-
-    @property
     def visualize(self) -> str:
         """Folder of the contact sheet."""
         return files.join(self.logs_dir, "visualize")

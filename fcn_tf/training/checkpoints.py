@@ -3,14 +3,18 @@
 import contextlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
-from fcn_tf.io.run_dir import checkpoint_steps
+from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models.variables import not_finite
+from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
+from fcn_tf.training.running_metrics import NonFiniteLoss
 
 KEPT = 2
 _FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d{5}-of-\d{5})|notes-(\d+)\.json")
@@ -29,7 +33,7 @@ class Checkpoints:
       writer: False on every worker but the chief, which then only restores.
     """
 
-    def __init__(self, folder, variables, *, writer=True):
+    def __init__(self, folder: str, variables: Sequence[keras.Variable], *, writer: bool = True):
         self._folder = folder
         self._variables = variables
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
@@ -43,7 +47,7 @@ class Checkpoints:
             _list_again(folder)
 
     @property
-    def latest(self):
+    def latest(self) -> str | None:
         """Path of the newest complete checkpoint, or None."""
         steps = checkpoint_steps(self._folder)
         return self._path(steps[-1]) if steps else None
@@ -113,7 +117,7 @@ class Checkpoints:
                     files.remove(files.join(self._folder, name))
             sweep(self._folder)
 
-    def notes(self, step):
+    def notes(self, step: int) -> dict[str, Any]:
         """What was saved with the checkpoint of `step`; empty if nothing was, or it cannot be read."""
         path = self._notes_path(step)
         try:
@@ -156,6 +160,57 @@ class Checkpoints:
                 "there is one."
             ) from None
         return int(self._step.numpy())
+
+
+class SaveCheckpoints(Hook):
+    """Saves the state at every `save_every`, after a validation that is the best so far, and where the loop stops.
+
+    Args:
+      checkpoints: of the run.
+      run: whose history says which validation is the best.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, run: Run):
+        self._checkpoints, self._run = checkpoints, run
+        self._saved: int | None = None  # the step of the newest checkpoint
+
+    def on_start(self, state: TrainingState) -> None:
+        """What training starts from is saved already, if anything is."""
+        self._saved = state.start
+
+    def after_step(self, state: TrainingState) -> None:
+        """Saves, before a validation that may take long or fail."""
+        if state.intervals.saves(state.step):
+            self.save(state)
+
+    def after_validation(self, state: TrainingState, result: ValidationResult) -> None:
+        """Saves the state of the best validation."""
+        best = self._run.best_validation()
+        if best is not None and best["step"] == state.step:
+            self.save(state)
+
+    def on_stop(self, state: TrainingState) -> None:
+        """Saves the state that the same command continues from."""
+        self.save(state)
+
+    def save(self, state: TrainingState) -> None:
+        """Saves the state of `state.step` unless it is saved, and removes checkpoints that are not needed any more.
+
+        Raises:
+          NonFiniteLoss: if it diverged; then nothing is saved.
+          UserError: if it cannot be written.
+        """
+        state.read()
+        best = self._run.best_checkpoint(state.step)
+        best_step = None if best is None else best["step"]
+        if state.step == self._saved:
+            self._checkpoints.prune(best=best_step)  # a validation since then may have found another best one
+            return
+        try:
+            self._checkpoints.save(state.step, {"window": state.since_validation.state()}, best=best_step)
+        except FloatingPointError as error:
+            raise NonFiniteLoss(state.step, f"finite, but {error} is not") from None
+        self._saved = state.step
 
 
 def sweep(folder: str) -> None:

@@ -3,7 +3,12 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fcn_tf.training.hooks import Hook, TrainingState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NO_VOTES = (0,) * len(SIGNALS)
@@ -18,17 +23,17 @@ class Interrupts:
       signal: the signal received, or None.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._former: dict[signal.Signals, object] = {}
+        self._former: dict[signal.Signals, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "Interrupts":
         if _in_main_thread():
             for number in SIGNALS:
                 self._former[number] = signal.signal(number, self._remember)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._restore()
 
     @property
@@ -48,6 +53,46 @@ class Interrupts:
 def decide(votes: Sequence[int]) -> signal.Signals | None:
     """The signal to stop for, from a sum of `Interrupts.votes`: the same wherever the sum is the same."""
     return next((number for number, count in zip(SIGNALS, votes, strict=True) if count), None)
+
+
+class StopOnSignal(Hook):
+    """Stops the loop after SIGINT or SIGTERM: several workers after the same step.
+
+    Args:
+      total: sums a list of integers over the workers, all of which call it; None where this one is alone.
+    """
+
+    def __init__(self, total: Callable[[Sequence[int]], list[int]] | None):
+        self._total = total
+        self._interrupts = Interrupts()
+        self._pending: Sequence[int] | None = None
+
+    @property
+    def votes(self) -> list[int]:
+        """To be summed over the workers by the next step."""
+        return self._interrupts.votes
+
+    def on_start(self, state: TrainingState) -> None:
+        """Listens."""
+        self._interrupts, self._pending = Interrupts(), None
+        self._interrupts.__enter__()
+
+    def after_step(self, state: TrainingState) -> None:
+        """Decides by the votes of the step before, which are there: those of this one would have to be waited for."""
+        if self._total is None:
+            state.stop = self._interrupts.signal
+            return
+        if self._pending is not None:
+            state.stop = decide(np.asarray(self._pending).tolist())
+        self._pending = state.result.votes if state.result else None
+
+    def asked(self) -> signal.Signals | None:
+        """The signal to stop for between steps; all workers call it at the same moment."""
+        return self._interrupts.signal if self._total is None else decide(self._total(self.votes))
+
+    def close(self) -> None:
+        """Leaves signals as they were."""
+        self._interrupts.__exit__()
 
 
 @contextlib.contextmanager

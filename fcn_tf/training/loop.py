@@ -6,12 +6,8 @@ validation.
 """
 
 import contextlib
-import functools
-import math
-import signal
-import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,38 +19,24 @@ from fcn_tf.errors import UserError
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models.build import Network
-from fcn_tf.training import distribution, histograms, interrupts, losses
-from fcn_tf.training.checkpoints import Checkpoints
-from fcn_tf.training.interrupts import Interrupts
+from fcn_tf.training import distribution, losses
+from fcn_tf.training.checkpoints import Checkpoints, SaveCheckpoints
+from fcn_tf.training.hooks import Hook, TrainingIntervals, TrainingState
+from fcn_tf.training.interrupts import StopOnSignal
 from fcn_tf.training.profiling import Profile
-from fcn_tf.training.progress import Progress
-from fcn_tf.training.running_metrics import Window
+from fcn_tf.training.progress import ShowProgress
+from fcn_tf.training.running_metrics import NonFiniteLoss, RunningMetrics
 from fcn_tf.training.step import TrainingStep
-from fcn_tf.training.tensorboard import Summaries
-from fcn_tf.training.validation import Validation
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When things happen, in optimiser steps.
-
-    Attributes:
-      max_steps: the last step.
-      eval_every, save_every, log_every: steps between validations, checkpoints and points of the curves.
-    """
-
-    max_steps: int
-    eval_every: int
-    save_every: int
-    log_every: int
+from fcn_tf.training.tensorboard import Histograms, Summaries, TensorBoard
+from fcn_tf.training.validation import KeepBestModel, Validation, WriteHistory
 
 
 class Trainer:
-    """Trains a model on one data set and measures it on another.
+    """Trains a model on one data set and validates it on another.
 
     Args:
       network: from `build_network`. Like the optimiser, created inside the scope of `strategy`.
-      optimizer: a Keras optimiser.
+      optimizer: any Keras optimiser.
       strategy: from `distribution.choose_strategy`.
       train, validation: data sets of one spec.
       run: where everything is written.
@@ -62,7 +44,7 @@ class Trainer:
       batches: makes the training batches; `pipeline.training_batches` with everything but batch_size, start_step,
         num_steps and shard filled in.
       seed: of the dropout masks.
-      loss: what is made small; None for the plain cross-entropy.
+      loss: to be minimised; None for the plain cross-entropy.
       accumulate, recompute: see `TrainingStep`.
       profile: whether to trace a few steps of each `fit`.
       debug: whether to write histograms at every validation.
@@ -86,34 +68,44 @@ class Trainer:
         profile: bool = False,
         debug: bool = False,
     ):
-        model = network.model
-        self._model, self._optimizer, self._strategy = model, optimizer, strategy
-        self._train, self._run = train, run
-        self._batch_size, self._batches, self._accumulate, self._debug = batch_size, batches, accumulate, debug
-        self._loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=train.spec.ignore_label)
-        self._again = ""  # how the command that continues differs from the one that was given
+        model, spec = network.model, train.spec
+        loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=spec.ignore_label)
+        self._optimizer, self._strategy, self._train, self._run = optimizer, strategy, train, run
+        self._batch_size, self._batches = batch_size, batches
+        self._continue_with = ""  # how the command that continues differs from the one that was given
         self._chief = chief = distribution.is_chief(strategy)
-        self._several, self._total = distribution.others(strategy) != [], distribution.summing(strategy)
-        self._profile = functools.partial(Profile, run.train_events, run.profile, enabled=profile and chief)
+        self._total = distribution.summing(strategy)
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             variables = [*model.variables, *optimizer.variables]
         # Outside the scope: its own variables are this worker's, and a string cannot be mirrored.
         self._checkpoints = Checkpoints(run.checkpoints, variables, writer=chief)
-        self._summaries = Summaries(run, train.spec, enabled=chief)
-        self._to_validate = len(validation)
-        self._saved: int | None = None  # the step of the newest checkpoint
-        self._validate = Validation(model, validation, run=run, summaries=self._summaries, chief=chief)
+        self._validation = Validation(model, validation)
         self._step = TrainingStep(
             network,
             optimizer,
             strategy=strategy,
-            loss=self._loss,
-            spec=train.spec,
+            loss=loss,
+            spec=spec,
             seed=seed,
             accumulate=accumulate,
             recompute=recompute,
         )
+        summaries = Summaries(run, spec, enabled=chief)
+        self._signals = StopOnSignal(self._total if distribution.others(strategy) else None)
+        self._saving = SaveCheckpoints(self._checkpoints, run)
+        # In the order in which they are called.
+        hooks: list[tuple[bool, Hook]] = [
+            (profile and chief, Profile(run.train_events)),  # next to the step, so that a trace holds nothing else
+            (True, self._signals),
+            (debug, Histograms(summaries, model, loss, strategy=strategy, accumulate=accumulate)),
+            (True, TensorBoard(summaries, self._graph)),
+            (chief, KeepBestModel(model, run)),  # before the history, whose best row it compares with
+            (chief, WriteHistory(run)),
+            (True, ShowProgress(len(validation))),  # what it prints is written
+            (True, self._saving),  # after the history, which says which checkpoint is the best
+        ]
+        self._hooks = [hook for wanted, hook in hooks if wanted]
 
     def restore(self, step: int | None = None) -> int:
         """Continues from the checkpoint of `step`, or the newest one, where there is one, and returns its step.
@@ -121,14 +113,13 @@ class Trainer:
         Raises:
           UserError: if it cannot be used, or other workers see another one.
         """
-        self._again = " without --resume_from" if step is not None else ""
+        self._continue_with = " without --resume_from" if step is not None else ""
         start = self._checkpoints.restore(step)
         if self._total([start]) != [start * self._strategy.num_replicas_in_sync]:
             raise UserError(
                 f"this worker would resume at step {start}, another one elsewhere; "
                 f"--logs_dir={self._run.logs_dir} must be one folder that all workers share."
             )
-        self._saved = start
         return start
 
     def drop_after(self, step: int) -> list[int]:
@@ -136,20 +127,24 @@ class Trainer:
         return self._checkpoints.drop_after(step)
 
     def change_learning_rate(self, rate: float) -> float | None:
-        """Makes the rate, which a checkpoint brings along, another one; returns what it was, None if it was that."""
-        was = self._rate()
+        """Replaces the rate that a checkpoint brings along; returns what it was, None if it was the same."""
+        was = self.learning_rate()
         if was == np.float32(rate):
             return None
         self._optimizer.learning_rate.assign(rate)
         return was
 
-    def owes_validation(self, schedule: Schedule, step: int) -> bool:
+    def learning_rate(self) -> float:
+        """The optimiser's, of now."""
+        return float(self._optimizer.learning_rate.numpy())
+
+    def owes_validation(self, intervals: TrainingIntervals, step: int) -> bool:
         """Whether the validation due after `step` is missing: a signal that cuts one short still saves the step."""
-        due = step > 0 and (step % schedule.eval_every == 0 or step == schedule.max_steps)
+        due = step > 0 and (step % intervals.eval_every == 0 or step == intervals.max_steps)
         return due and all(row["step"] != step for row in self._run.read_history())
 
-    def fit(self, schedule: Schedule, *, start: int = 0) -> int:
-        """Trains from step `start` to `schedule.max_steps`.
+    def fit(self, intervals: TrainingIntervals, *, start: int = 0) -> int:
+        """Trains from step `start` to `intervals.max_steps`.
 
         Returns:
           The exit status: 0, or 128 + the signal's number after SIGINT or SIGTERM (with a checkpoint saved).
@@ -157,170 +152,121 @@ class Trainer:
         Raises:
           UserError: when the loss is no longer finite, or an example cannot be read.
         """
-        window = Window(self._train.spec)
-        validated = any(row["step"] == start for row in self._run.read_history())
-        # Where that validation was made up for after the checkpoint was saved, the sums in it are spent.
-        state = None if validated else self._checkpoints.notes(start).get("window")
-        since_evaluation = Window(self._train.spec, state)
-        elapsed = _last_elapsed(self._run)
-        clock = began = time.perf_counter()
-        with (
-            Interrupts() as received,
-            Progress(start, schedule.max_steps) as bar,
-            self._profile(start, schedule.max_steps, say=bar.write) as profile,
-            contextlib.closing(self._numbered_batches(start, schedule.max_steps)) as batches,
-        ):
-            if self.owes_validation(schedule, start):
-                if number := self._evaluate(start, since_evaluation, elapsed, None, received, bar):
-                    return self._stop(start, since_evaluation, number, bar)
-                since_evaluation = Window(self._train.spec)
-            for step, batch in batches:
-                last = step == schedule.max_steps
-                log = step % schedule.log_every == 0 or last
-                waited = time.perf_counter() - began  # for the batch
-                with profile.step(step):
-                    began = time.perf_counter()  # starting and writing a trace are not training
-                    loss, norms, cells, votes = self._step(*batch, number=step - 1, log=log, votes=received.votes)
-                    spent = waited + time.perf_counter() - began
-                if not math.isfinite(loss):
-                    raise self._diverged(step, loss)
-                if step == start + 1:
-                    self._summaries.graph(self._step.graph(*batch))
-                else:  # the first step is spent on tracing
-                    for each in (window, since_evaluation):
-                        each.add_time(spent, self._batch_size)
-                for each in (window, since_evaluation):
-                    each.add(loss, cells)
-                rate = f", {since_evaluation.rate:.2f} images/s" if since_evaluation.rate else ""
-                bar.update(f"loss {since_evaluation.loss:.3f}{rate}")
-                if log:
-                    self._summaries.train_scalars(
-                        {
-                            **window.scores(),
-                            **norms,
-                            "learning_rate": self._rate(),
-                            "images_per_second": window.rate,
-                        },
-                        step,
-                    )
-                    window = Window(self._train.spec)
-                # Several workers stop after the same step: the first whose votes hold what one of them received.
-                if number := interrupts.decide(votes) if self._several else received.signal:
-                    return self._stop(step, since_evaluation, number, bar)
-                if step % schedule.save_every == 0 or last:
-                    self._save(step, since_evaluation)
-                if step % schedule.eval_every == 0 or last:
-                    so_far = elapsed + time.perf_counter() - clock
-                    if number := self._evaluate(step, since_evaluation, so_far, batch, received, bar):
-                        return self._stop(step, since_evaluation, number, bar)
-                    since_evaluation = Window(self._train.spec)
-                    if self._is_best(step):
-                        self._save(step, since_evaluation)
-                began = time.perf_counter()  # validating and saving are not training
-        return 0
+        state = self._state(intervals, start)
+        with contextlib.ExitStack() as stack:
+            for hook in self._hooks:
+                stack.callback(hook.close)
+                hook.on_start(state)
+            try:
+                self._run_steps(state)
+            except NonFiniteLoss as error:
+                raise self._diverged(error) from None
+        if state.stop is None:
+            return 0
+        saved = (
+            f", saved; the same command{self._continue_with} continues there" if self._chief else "; the chief saves"
+        )
+        print(f"stopped by {state.stop.name} after step {state.step}{saved}")
+        return 128 + state.stop.value
 
-    def _numbered_batches(self, start: int, end: int) -> Generator[tuple[int, tuple], None, None]:
+    def _run_steps(self, state: TrainingState) -> None:
+        intervals = state.intervals
+        if self.owes_validation(intervals, state.step):
+            self._validate(state)
+        with contextlib.closing(self._distributed_batches(state)) as batches:
+            while state.step < intervals.max_steps and state.stop is None:
+                with state.clock:
+                    batch = next(batches)
+                state.begin_step(batch)
+                self._call("before_step", state)
+                with state.clock:
+                    log, votes = intervals.logs(state.step), self._signals.votes
+                    result = self._step(*batch, number=state.step - 1, log=log, votes=votes)
+                state.end_step(result)
+                self._call("after_step", state)
+                if state.stop is None and intervals.validates(state.step):
+                    self._validate(state)
+        if state.stop is not None:
+            state.read()
+            self._call("on_stop", state)
+
+    def _validate(self, state: TrainingState) -> None:
+        """Validates; a signal that cuts it short becomes `state.stop`, on all workers after the same image."""
+        self._call("before_validation", state)
+
+        def stopped():
+            state.stop = self._signals.asked()
+            return state.stop
+
+        result = self._validation(state.since_validation, stopped)
+        if result is None:
+            return
+        state.since_validation = RunningMetrics(state.spec)
+        try:
+            self._call("after_validation", state, result)
+        except OSError as error:
+            state.since_validation = result.trained
+            raise self._unwritten(error, state) from None
+
+    def _call(self, event: str, *arguments: Any) -> None:
+        for hook in self._hooks:
+            getattr(hook, event)(*arguments)
+
+    def _state(self, intervals: TrainingIntervals, start: int) -> TrainingState:
+        rows = self._run.read_history()
+        # Where the validation of `start` was made up for after the checkpoint was saved, the sums in it are spent.
+        validated = any(row["step"] == start for row in rows)
+        sums = None if validated else self._checkpoints.notes(start).get("window")
+        return TrainingState(
+            spec=self._train.spec,
+            intervals=intervals,
+            start=start,
+            batch_size=self._batch_size,
+            dataset_size=len(self._train),
+            rate=self.learning_rate,
+            since_validation=RunningMetrics(self._train.spec, sums),
+            earlier_seconds=rows[-1]["elapsed_seconds"] or 0.0 if rows else 0.0,
+        )
+
+    def _distributed_batches(self, state: TrainingState) -> Generator[tuple[tf.Tensor, tf.Tensor], None, None]:
         replicas = self._strategy.num_replicas_in_sync
 
         def local_batches(context):
             here = replicas // context.num_input_pipelines  # replicas fed by this worker
             return self._batches(
                 batch_size=distribution.replica_batch_size(self._strategy, self._batch_size),
-                start_step=start * here,
-                num_steps=(end - start) * here,
+                start_step=state.start * here,
+                num_steps=(state.intervals.max_steps - state.start) * here,
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
             )
 
         distributed = self._strategy.distribute_datasets_from_function(local_batches)
         with contextlib.closing(pipeline.iterate(distributed)) as batches:
-            # In this order, so that no batch past the last is asked for.
-            yield from zip(range(start + 1, end + 1), batches, strict=False)
+            yield from batches
 
-    def _evaluate(self, step, since_evaluation, elapsed, batch, received, bar) -> signal.Signals | None:
-        """Validates; the signal that cut it short, if one did, on all workers at the same picture."""
-        if self._debug and batch is not None:
-            # Of the batch just trained on, what the first replica held at a time.
-            images, labels = (self._strategy.experimental_local_results(part)[0] for part in batch)
-            images, labels = (part[: len(part) // self._accumulate] for part in (images, labels))
-            self._summaries.histograms(histograms.collect(self._model, self._loss, images, labels), step)
-        bar.wait(f"validating step {step} on {self._to_validate} examples")
-        number = None
+    def _graph(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Graph:
+        return self._step.graph(images, labels, votes=self._signals.votes)
 
-        def stopped():
-            nonlocal number
-            number = interrupts.decide(self._total(received.votes)) if self._several else received.signal
-            return number
-
-        try:
-            line = self._validate(
-                step,
-                since_evaluation,
-                epoch=step * self._batch_size / len(self._train),
-                learning_rate=self._rate(),
-                elapsed=elapsed,
-                stopped=stopped,
-            )
-        except OSError as error:
-            raise self._unwritten(error, step, since_evaluation) from None
-        if line is None:
-            return number
-        bar.write(line)
-        return None
-
-    def _unwritten(self, error, step, since_evaluation) -> Exception:
-        """What to raise where the model or the history could not be written after `step`, which is saved first."""
-        self._save(step, since_evaluation)
+    def _unwritten(self, error: OSError, state: TrainingState) -> Exception:
+        """What to raise where the model or the history could not be written after a step, which is saved first."""
+        self._saving.save(state)
         if (reason := files.refusal(error)) is None:
             return error
         return UserError(
-            f"the validation of step {step} cannot be written in {self._run.logs_dir} ({reason}); that step is saved "
-            f"in {self._checkpoints.latest}: mend that, as by making room, and run the same command to validate "
+            f"the validation of step {state.step} cannot be written in {self._run.logs_dir} ({reason}); that step is "
+            f"saved in {self._checkpoints.latest}: fix that, as by making room, and run the same command to validate "
             "it again and go on."
         )
 
-    def _is_best(self, step: int) -> bool:
-        best = self._run.best_validation()
-        return best is not None and best["step"] == step
-
-    def _save(self, step, since_evaluation):
-        best = self._run.best_checkpoint(step)
-        best_step = best and best["step"]
-        if step == self._saved:
-            self._checkpoints.prune(best=best_step)  # a validation since then may have found another best one
-            return
-        try:
-            self._checkpoints.save(step, {"window": since_evaluation.state()}, best=best_step)
-        except FloatingPointError as error:
-            raise self._diverged(step, f"finite, but {error} is not") from None
-        self._saved = step
-
-    def _stop(self, step, since_evaluation, number, bar) -> int:
-        bar.close()
-        self._save(step, since_evaluation)
-        self._summaries.flush()
-        saved = f", saved; the same command{self._again} continues there" if self._chief else "; the chief saves"
-        print(f"stopped by {number.name} after step {step}{saved}")
-        return 128 + number.value
-
-    def _diverged(self, step, loss) -> UserError:
-        rate, best = self._rate(), self._run.best_checkpoint()
+    def _diverged(self, error: NonFiniteLoss) -> UserError:
+        rate, best = self.learning_rate(), self._run.best_checkpoint()
         if best is None:
             return UserError(
-                f"training diverged: the loss of step {step} is {loss}; the last checkpoint is "
-                f"{self._checkpoints.latest or 'none yet'}. Try a lower --learning_rate than {rate:g} in another "
-                "--logs_dir, or --precision=float32."
+                f"training diverged: {error}; the last checkpoint is {self._checkpoints.latest or 'none yet'}. Try a "
+                f"lower --learning_rate than {rate:g} in another --logs_dir, or --precision=float32."
             )
         lower = min(rate / 10, best["learning_rate"] or rate)
         return UserError(
-            f"training diverged: the loss of step {step} is {loss}; the best validation was at step {best['step']}. "
-            f"Continue from its checkpoint with --resume_from=best --learning_rate={lower:g}, or try "
-            "--precision=float32 in another --logs_dir."
+            f"training diverged: {error}; the best validation was at step {best['step']}. Continue from its checkpoint "
+            f"with --resume_from=best --learning_rate={lower:g}, or try --precision=float32 in another --logs_dir."
         )
-
-    def _rate(self) -> float:
-        return float(self._optimizer.learning_rate.numpy())
-
-
-def _last_elapsed(run: Run) -> float:
-    rows = run.read_history()
-    return rows[-1]["elapsed_seconds"] or 0.0 if rows else 0.0

@@ -1,13 +1,19 @@
-"""Losses over the pixels that count.
+"""Losses over the pixels that are not ignored.
 
 Each is made of sums over pixels, so that replicas can add them up before one division: ignored pixels then weigh the
-same everywhere, and a picture without a valid pixel weighs nothing instead of making the mean NaN.
+same everywhere, and an image without a valid pixel weighs nothing instead of making the mean NaN.
+
+A loss of `registry.LOSSES` is a function of (pixels, reduce, replicas), see `Pixels` and `PixelLoss.__call__`, with an
+attribute `divisible`: whether a batch can be computed in parts (--accumulate).
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from fcn_tf import registry
 
 _FOCUS = 2.0  # gamma of the focal loss (Lin et al. 2017)
 _SMOOTH = 1.0  # pixels added to both sides of Dice's fraction, so that tiny classes do not jump
@@ -15,20 +21,40 @@ _SMOOTH = 1.0  # pixels added to both sides of Dice's fraction, so that tiny cla
 Reduce = Callable[[tf.Tensor], tf.Tensor]
 
 
-def cross_entropy_sum(logits, labels, *, ignore_label, class_weights=None):
-    """Sums the softmax cross-entropy over every pixel that is not ignored.
+class Pixels(NamedTuple):
+    """A batch as losses take it.
+
+    Attributes:
+      logits: float32 (B, H, W, C).
+      labels: int32 (B, H, W), class ids; 0 where ignored.
+      valid: float32 (B, H, W), 0 where ignored, else 1.
+      weights: float32 (B, H, W), `valid` times the weight of the class.
+    """
+
+    logits: tf.Tensor
+    labels: tf.Tensor
+    valid: tf.Tensor
+    weights: tf.Tensor
+
+
+class PixelMean:
+    """The weighted mean of a loss that each pixel has by itself.
 
     Args:
-      logits: float32 (B, H, W, C).
-      labels: int32 (B, H, W), class ids in [0, C) or `ignore_label`.
-      ignore_label: the id that is not trained, or None.
-      class_weights: float32 (C,), how much a pixel of each class counts, or None for 1.
-
-    Returns:
-      (sum in nats, sum of the weights: without class weights the number of pixels), float32 scalars.
+      of_pixels: float32 (B, H, W, C) logits, int32 (B, H, W) classes -> float32 (B, H, W), in nats.
     """
-    weights, safe = _weights(labels, ignore_label, class_weights)
-    return tf.reduce_sum(_cross_entropy(logits, safe) * weights), tf.reduce_sum(weights)
+
+    divisible = True
+
+    def __init__(self, of_pixels: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]):
+        self._of_pixels = of_pixels
+
+    def __call__(self, pixels: Pixels, reduce: Reduce, replicas: int) -> tf.Tensor:
+        """See `PixelLoss.__call__`."""
+        total = tf.reduce_sum(self._of_pixels(pixels.logits, pixels.labels) * pixels.weights)
+        everywhere = reduce(tf.reduce_sum(pixels.weights))
+        # Without class weights this is the number of valid pixels; weights may add up to less than 1.
+        return total / tf.where(everywhere > 0, everywhere, 1.0)
 
 
 @tf.custom_gradient
@@ -55,26 +81,62 @@ def _of_class(scores, classes):
     return tf.gather(scores, classes, batch_dims=3)
 
 
+def _focal(logits, labels):
+    losses = _cross_entropy(logits, labels)
+    return losses * (1.0 - tf.exp(-losses)) ** _FOCUS
+
+
+cross_entropy = PixelMean(_cross_entropy)
+focal = PixelMean(_focal)  # cross-entropy times (1 - p)^2, p: the probability of the true class (Lin et al. 2017)
+
+
+class Dice:
+    """1 - the mean over the classes that occur of 2 sum(p t) / (sum(p) + sum(t)), over all pixels of the batch.
+
+    Milletari et al. 2016, without squares. Class weights do not enter.
+    """
+
+    divisible = False  # its sums are over probabilities, which no part of a batch knows of the others
+
+    def __call__(self, pixels: Pixels, reduce: Reduce, replicas: int) -> tf.Tensor:
+        """See `PixelLoss.__call__`."""
+        truth = tf.one_hot(pixels.labels, pixels.logits.shape[-1]) * pixels.valid[..., None]
+        predicted = tf.nn.softmax(pixels.logits) * pixels.valid[..., None]
+        overlaps = tf.reduce_sum(predicted * truth, axis=[0, 1, 2])  # (C,)
+        sizes = tf.reduce_sum(predicted + truth, axis=[0, 1, 2])
+        all_overlaps, all_sizes, all_truth = (
+            tf.stop_gradient(reduce(part)) for part in (overlaps, sizes, tf.reduce_sum(truth, axis=[0, 1, 2]))
+        )
+        present = tf.cast(all_truth > 0, tf.float32)
+        share = present / tf.maximum(tf.reduce_sum(present), 1.0)
+        ratio = (2.0 * all_overlaps + _SMOOTH) / (all_sizes + _SMOOTH)
+        whole = tf.reduce_sum(share * (1.0 - ratio))
+        # No mean of the replicas' own Dice is that of all pixels. To first order, though, the loss is linear in each
+        # replica's sums: its slope at the sums of all gives the exact gradient, and the value is put in after it.
+        slope = tf.reduce_sum(share * (ratio * sizes - 2.0 * overlaps) / (all_sizes + _SMOOTH))
+        return slope - tf.stop_gradient(slope) + whole / replicas
+
+
+dice = Dice()
+
+
 class PixelLoss:
     """One loss, or a sum of several.
 
-    cross_entropy: the mean over pixels, each with the weight of its class.
-    focal: the same with every pixel's share multiplied by (1 - p)^2, where p is the probability given to the truth
-      (Lin et al. 2017).
-    dice: 1 - the mean over the classes that occur of 2 sum(p t) / (sum(p) + sum(t)), over all pixels of the batch
-      (Milletari et al. 2016, without squares); class weights do not enter.
-
     Args:
-      names: of cross_entropy, focal and dice.
+      names: of `registry.LOSSES`.
       ignore_label: the id that is not trained, or None.
       class_weights: one a class, or None for equal ones.
+
+    Attributes:
+      indivisible: the names of those that cannot be computed in parts of a batch.
     """
 
     def __init__(self, names: Sequence[str], *, ignore_label: int | None, class_weights: Sequence[float] | None = None):
-        self._names = tuple(names)
-        self._parts = [getattr(self, f"_{name}") for name in names]
+        self._losses = {name: registry.resolve(registry.LOSSES[name]) for name in names}
         self._ignore_label = ignore_label
         self._class_weights = None if class_weights is None else np.asarray(class_weights, np.float32)
+        self.indivisible = [name for name, loss in self._losses.items() if not loss.divisible]
 
     def __call__(self, logits: tf.Tensor, labels: tf.Tensor, *, reduce: Reduce, replicas: int = 1) -> tf.Tensor:
         """This replica's part of the loss: the parts, and their gradients, add up to those of the whole batch.
@@ -88,10 +150,11 @@ class PixelLoss:
         Returns:
           float32 scalar.
         """
-        return tf.add_n([part(logits, labels, reduce, replicas) for part in self._parts])
+        pixels = self._pixels(logits, labels)
+        return tf.add_n([loss(pixels, reduce, replicas) for loss in self._losses.values()])
 
     def weight(self, labels: tf.Tensor) -> tf.Tensor:
-        """What a batch weighs: where its loss is computed in parts, `reduce` gives each part this sum over all of them.
+        """What a batch weighs: where its loss is computed in parts, `reduce` returns this sum over all of them.
 
         Args:
           labels: int32 (B, H, W).
@@ -100,52 +163,16 @@ class PixelLoss:
           float32 scalar.
 
         Raises:
-          ValueError: for dice: its sums are over probabilities, which no part knows of the others.
+          ValueError: if a loss is indivisible.
         """
-        if "dice" in self._names:
-            raise ValueError("dice is no mean over pixels: the batch it is of cannot be divided.")
-        return tf.reduce_sum(_weights(labels, self._ignore_label, self._class_weights)[0])
+        if self.indivisible:
+            raise ValueError(f"{self.indivisible[0]} is no mean over pixels: the batch it is of cannot be divided.")
+        return tf.reduce_sum(self._pixels(None, labels).weights)
 
-    def _cross_entropy(self, logits, labels, reduce, _replicas):
-        total, weight = cross_entropy_sum(
-            logits, labels, ignore_label=self._ignore_label, class_weights=self._class_weights
-        )
-        return _mean(total, weight, reduce)
-
-    def _focal(self, logits, labels, reduce, _replicas):
-        weights, safe = _weights(labels, self._ignore_label, self._class_weights)
-        losses = _cross_entropy(logits, safe)
-        focused = losses * (1.0 - tf.exp(-losses)) ** _FOCUS
-        return _mean(tf.reduce_sum(focused * weights), tf.reduce_sum(weights), reduce)
-
-    def _dice(self, logits, labels, reduce, replicas):
-        valid, safe = _weights(labels, self._ignore_label, None)
-        truth = tf.one_hot(safe, logits.shape[-1]) * valid[..., None]
-        guess = tf.nn.softmax(logits) * valid[..., None]
-        hits = tf.reduce_sum(guess * truth, axis=[0, 1, 2])  # (C,)
-        sizes = tf.reduce_sum(guess + truth, axis=[0, 1, 2])
-        all_hits, all_sizes, all_truth = (
-            tf.stop_gradient(reduce(part)) for part in (hits, sizes, tf.reduce_sum(truth, axis=[0, 1, 2]))
-        )
-        present = tf.cast(all_truth > 0, tf.float32)
-        share = present / tf.maximum(tf.reduce_sum(present), 1.0)
-        ratio = (2.0 * all_hits + _SMOOTH) / (all_sizes + _SMOOTH)
-        whole = tf.reduce_sum(share * (1.0 - ratio))
-        # No mean of the replicas' own Dice is that of all pixels. To first order, though, the loss is linear in each
-        # replica's sums: its slope at the sums of all gives the exact gradient, and the value is put in after it.
-        slope = tf.reduce_sum(share * (ratio * sizes - 2.0 * hits) / (all_sizes + _SMOOTH))
-        return slope - tf.stop_gradient(slope) + whole / replicas
-
-
-def _weights(labels, ignore_label, class_weights):
-    """The weight of each pixel, 0 where it is ignored; and labels that are classes everywhere."""
-    valid = tf.ones_like(labels, tf.bool) if ignore_label is None else tf.not_equal(labels, ignore_label)
-    safe = tf.where(valid, labels, 0)
-    weights = tf.cast(valid, tf.float32)
-    return (weights if class_weights is None else weights * tf.gather(class_weights, safe)), safe
-
-
-def _mean(total, weight, reduce):
-    everywhere = reduce(weight)
-    # Without class weights this is the number of valid pixels; weights may add up to less than 1.
-    return total / tf.where(everywhere > 0, everywhere, 1.0)
+    def _pixels(self, logits, labels) -> Pixels:
+        ignored = self._ignore_label
+        is_valid = tf.ones_like(labels, tf.bool) if ignored is None else tf.not_equal(labels, ignored)
+        classes = tf.where(is_valid, labels, 0)
+        valid = tf.cast(is_valid, tf.float32)
+        weights = valid if self._class_weights is None else valid * tf.gather(self._class_weights, classes)
+        return Pixels(logits, classes, valid, weights)

@@ -5,10 +5,11 @@ saved.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from fcn_tf.data.base import DatasetSpec
@@ -16,17 +17,32 @@ from fcn_tf.metrics import in_graph
 from fcn_tf.models import cpu, layers, remat
 from fcn_tf.models.build import Network
 from fcn_tf.training import losses
-from fcn_tf.training.interrupts import NO_VOTES
+
+
+class StepResult(NamedTuple):
+    """What a step computed; reading a tensor waits for the device.
+
+    Attributes:
+      loss: float32 scalar, of the whole batch before the update.
+      gradient_norms: {name of the curve: float32 scalar}, 0 unless they were asked for.
+      cells: int64 confusion cells of the whole batch, as of `in_graph.confusion_cells`.
+      votes: int64, summed over replicas.
+    """
+
+    loss: tf.Tensor
+    gradient_norms: dict[str, tf.Tensor]
+    cells: tf.Tensor
+    votes: tf.Tensor
 
 
 class TrainingStep:
-    """Teaches a model one batch.
+    """Trains a model on one batch.
 
     Args:
       network: from `build_network`.
-      optimizer: a Keras optimiser, built.
+      optimizer: any Keras optimiser, built.
       strategy: in whose scope both were created.
-      loss: what is made small.
+      loss: to be minimised.
       spec: of the data set trained on.
       seed: of the dropout masks.
       accumulate: in how many parts a replica computes its share of a batch, one after the other: the same gradient,
@@ -54,7 +70,9 @@ class TrainingStep:
         self._parts = _parts(network)
         self._function = tf.function(self._distributed)
 
-    def __call__(self, images, labels, *, number: int, log: bool, votes: Sequence[int] = NO_VOTES):
+    def __call__(
+        self, images: tf.Tensor, labels: tf.Tensor, *, number: int, log: bool, votes: Sequence[int] = ()
+    ) -> StepResult:
         """Takes one step.
 
         Args:
@@ -62,22 +80,15 @@ class TrainingStep:
           labels: int32 (B, H, W).
           number: steps taken before.
           log: whether the norms of the gradients are asked for.
-          votes: as of `Interrupts.votes`. They travel with the cells: no worker waits for others once more.
-
-        Returns:
-          (loss of the whole batch, {name of a curve: norm of the gradient}, int64 cells as of
-          `in_graph.confusion_cells`, int64 votes summed over replicas); the norms are 0 unless `log`.
+          votes: integers to sum over workers. They travel with the cells: no worker waits for others once more.
         """
-        rest = tf.constant(number, tf.int32), tf.constant(log), tf.constant(votes, tf.int64)
-        loss, squares, cells, summed = self._function(images, labels, *rest)
-        return float(loss), dict(zip(self._parts, np.sqrt(squares), strict=True)), cells, summed.numpy()
+        return self._function(images, labels, *_scalars(number, log, votes))
 
-    def graph(self, images, labels) -> tf.Graph:
-        """The graph of a step on such a batch."""
-        rest = tf.constant(0, tf.int32), tf.constant(True), tf.constant(NO_VOTES, tf.int64)
-        return self._function.get_concrete_function(images, labels, *rest).graph
+    def graph(self, images: tf.Tensor, labels: tf.Tensor, *, votes: Sequence[int] = ()) -> tf.Graph:
+        """The graph of a step on such a batch, with so many votes."""
+        return self._function.get_concrete_function(images, labels, *_scalars(0, True, votes)).graph
 
-    def gradients(self, images, labels, number):
+    def gradients(self, images: tf.Tensor, labels: tf.Tensor, number: tf.Tensor):
         """This replica's share of the loss, its scaled gradient by trainable variable, and the confusion cells."""
         context = tf.distribute.get_replica_context()
         seed = tf.random.experimental.stateless_fold_in([self._seed, number], context.replica_id_in_sync_group)
@@ -119,28 +130,50 @@ class TrainingStep:
         gradients = tape.gradient(scaled, self._model.trainable_variables)
         return loss, gradients, in_graph.confusion_cells(logits, labels, self._spec)
 
-    def _distributed(self, images, labels, number, log, votes):
-        results = self._strategy.run(self._on_replica, args=(images, labels, number, log, votes))
+    def _distributed(self, images, labels, number, log, votes) -> StepResult:
+        with _without_all_reduce(self._optimizer):
+            results = self._strategy.run(self._on_replica, args=(images, labels, number, log, votes))
         # Already summed over the replicas: each holds the same.
-        return [self._strategy.experimental_local_results(result)[0] for result in results]
+        return tf.nest.map_structure(lambda result: self._strategy.experimental_local_results(result)[0], results)
 
-    def _on_replica(self, images, labels, number, log, votes):
+    def _on_replica(self, images, labels, number, log, votes) -> StepResult:
         context = tf.distribute.get_replica_context()
-        loss, shares, cells = self.gradients(images, labels, number)
+        add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)
+        loss, gradients, cells = self.gradients(images, labels, number)
         # Sums and no means: the loss was divided by the pixels of all replicas.
-        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, shares)
-        squares = tf.cond(log, lambda: self._squared_norms(gradients), lambda: tf.zeros(len(self._parts)))
+        gradients = add_up(gradients)
+        norms = tf.cond(log, lambda: self._norms(gradients), lambda: [tf.constant(0.0) for _ in self._parts])
         self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
         # One by one: replicas cannot sum tensors of different types together.
-        counts = tf.concat([cells, votes], 0)
-        loss, counts = (context.all_reduce(tf.distribute.ReduceOp.SUM, part) for part in (loss, counts))
-        return loss, squares, *tf.split(counts, [-1, votes.shape[0]])
+        counts = add_up(tf.concat([cells, votes], 0))
+        cells, votes = tf.split(counts, [-1, votes.shape[0]])
+        return StepResult(add_up(loss), dict(zip(self._parts, norms, strict=True)), cells, votes)
 
-    def _squared_norms(self, gradients):
-        """Of the trunk's and of the new layers' gradient."""
+    def _norms(self, gradients):
+        """Of the gradients of each part of the network, without the scale of the loss."""
         scale = self._optimizer.scale_loss(tf.constant(1.0))
-        sums = [2 * tf.add_n([tf.nn.l2_loss(gradients[i]) for i in part]) for part in self._parts.values()]
-        return tf.cast(tf.stack(sums), tf.float32) / tf.square(scale)
+        parts = ([gradients[i] for i in part] for part in self._parts.values())
+        return [tf.cast(tf.linalg.global_norm(part) / scale, tf.float32) for part in parts]
+
+
+def _scalars(number: int, log: bool, votes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """As tensors: TensorFlow would trace the step again for another Python number."""
+    return tf.constant(number, tf.int32), tf.constant(log), tf.constant(votes, tf.int64)
+
+
+@contextmanager
+def _without_all_reduce(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """While a step is traced, keeps a Keras optimiser from summing gradients over replicas: they are sums already.
+
+    They are summed before, because Keras would sum them after its loss scaling, which asks one replica whether all
+    gradients are finite: what overflows on one must count as overflown on all.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
+    try:
+        yield
+    finally:
+        del inner._all_reduce_sum_gradients
 
 
 def _parts(network: Network) -> dict[str, list[int]]:

@@ -4,7 +4,9 @@ None of it is worth a training: where it cannot be written, for a full disk or a
 """
 
 import contextlib
+from collections.abc import Callable, Iterator
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +15,8 @@ from fcn_tf.data.base import DatasetSpec
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion
 from fcn_tf.reports import charts
+from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
+from fcn_tf.training.losses import PixelLoss
 from fcn_tf.training.progress import BestEffort
 
 _TALLEST = 240  # pixels: an events file is kept for ever, and a page shows dozens of these
@@ -105,6 +109,102 @@ class Summaries:
         return tf.cast(tf.image.resize(strip, (height, width), method="area"), tf.uint8)
 
 
+def collect_histograms(
+    model: keras.Model, loss: PixelLoss, images: tf.Tensor, labels: tf.Tensor
+) -> dict[str, dict[str, tf.Tensor]]:
+    """How weights, gradients and activations are distributed, without dropout.
+
+    Args:
+      model: (B, H, W, 3) RGB in [0, 255] -> float32 logits (B, H, W, C).
+      loss: what it is trained with.
+      images: uint8 (B, H, W, 3).
+      labels: int32 (B, H, W).
+
+    Returns:
+      {"weights" | "gradients" | "activations": {name: tensor}}, as `Summaries.histograms` takes it.
+    """
+    images = tf.cast(images, tf.float32)
+    variables = model.trainable_variables
+    shown = [layer for layer in model.layers if isinstance(layer, keras.layers.ReLU)]
+    activations = keras.Model(model.input, [layer.output for layer in shown])(images)
+    with tf.GradientTape() as tape:
+        value = loss(model(images, training=False), labels, reduce=tf.identity)
+    gradients = tape.gradient(value, variables)
+    return {
+        "weights": {variable.path: variable.value for variable in variables},
+        "gradients": {variable.path: gradient for variable, gradient in zip(variables, gradients, strict=True)},
+        "activations": {layer.name: values for layer, values in zip(shown, activations, strict=True)},
+    }
+
+
+class TensorBoard(Hook):
+    """Writes the graph, curves, validation images and confusion matrices.
+
+    Args:
+      summaries: of the run.
+      graph: returns the graph of a step on a batch.
+    """
+
+    def __init__(self, summaries: Summaries, graph: Callable[[tf.Tensor, tf.Tensor], tf.Graph]):
+        self._summaries, self._graph = summaries, graph
+
+    def after_step(self, state: TrainingState) -> None:
+        """Shows the graph once, and adds a point to each training curve at every `log_every`."""
+        if state.step == state.start + 1 and state.batch:
+            self._summaries.graph(self._graph(*state.batch))
+        if state.intervals.logs(state.step) and state.result:
+            values = {
+                **state.since_log.scores(),
+                **{name: float(norm) for name, norm in state.result.gradient_norms.items()},
+                "learning_rate": state.rate(),
+                "images_per_second": state.since_log.images_per_second,
+            }
+            self._summaries.train_scalars(values, state.step)
+
+    def after_validation(self, state: TrainingState, result: ValidationResult) -> None:
+        """Adds a point to each validation curve, and shows what the model made of some examples."""
+        scores = {**result.scores, "images_per_second": result.evaluation.images_per_second}
+        self._summaries.validation_scalars(scores, state.step)
+        self._summaries.pictures(result.samples, state.step)
+        self._summaries.classes(result.evaluation.counts, state.step)
+        self._summaries.flush()
+
+    def on_stop(self, state: TrainingState) -> None:
+        """Makes everything written so far visible."""
+        self._summaries.flush()
+
+
+class Histograms(Hook):
+    """Before a validation, shows how weights, gradients and activations are distributed (--debug).
+
+    Args:
+      summaries: of the run.
+      model, loss: see `collect_histograms`.
+      strategy: whose first replica's part of a batch is looked at.
+      accumulate: in how many parts a replica computes it; the first is looked at, for the memory it takes.
+    """
+
+    def __init__(
+        self,
+        summaries: Summaries,
+        model: keras.Model,
+        loss: PixelLoss,
+        *,
+        strategy: tf.distribute.Strategy,
+        accumulate: int,
+    ):
+        self._summaries, self._model, self._loss = summaries, model, loss
+        self._strategy, self._accumulate = strategy, accumulate
+
+    def before_validation(self, state: TrainingState) -> None:
+        """Collects them on the batch just trained on."""
+        if state.batch is None:
+            return
+        images, labels = (self._strategy.experimental_local_results(part)[0] for part in state.batch)
+        images, labels = (part[: len(part) // self._accumulate] for part in (images, labels))
+        self._summaries.histograms(collect_histograms(self._model, self._loss, images, labels), state.step)
+
+
 class _Events:
     """The events of one folder; once they cannot be written, none are, for what follows half an event is lost."""
 
@@ -114,7 +214,7 @@ class _Events:
         self._effort = BestEffort(f"TensorBoard's events in {folder}", tf.errors.OpError, OSError)
 
     @contextlib.contextmanager
-    def open(self):
+    def open(self) -> Iterator[None]:
         """Makes them the default writer; leaving flushes."""
         if (
             self._writer is None and not self._effort.failed

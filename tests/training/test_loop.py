@@ -22,7 +22,6 @@ from fcn_tf.io import files, run_dir
 from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run
 from fcn_tf.training import profiling, validation
 from fcn_tf.training.checkpoints import Checkpoints
-from fcn_tf.training.running_metrics import Window
 from tests import disks, processes, tiny_training
 
 
@@ -79,10 +78,8 @@ def test_memory_rate_and_freezing_are_told(folder, capsys):
     assert int(every.replace(",", "")) - int(trained.replace(",", "")) == 224 + 584
     assert re.search(r"^memory: about 0\.7 GB at the peak of a step", printed, re.M)
     assert re.search(r"^step 11/16: loss [\d.]+, [\d.]+ images/s, 00:\d\d left$", printed, re.M)
-    assert re.search(r"^traced from step 10 on: .*profile\.txt", printed, re.M)
+    assert re.search(r"^traced from step 10 on: .*xprof", printed, re.M)
     assert run_of(folder).read_config()["flags"]["freeze"] == "conv1,conv2"
-    with open(run_of(folder).profile) as file:
-        assert file.readline().startswith("6 steps of ")
 
 
 def test_what_tracing_takes_is_not_training(folder, monkeypatch):
@@ -290,6 +287,25 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folder):
     assert all(np.isfinite(a).all() for a in saved_state(folder, max(kept)).values() if a.dtype.kind == "f")
 
 
+@pytest.mark.parametrize("save_every", [100, 6])
+def test_a_loss_that_is_read_late_still_names_its_step_and_is_never_saved(folder, save_every):
+    """Nothing is read before the checkpoint, or the last step; the bar's refresh, after a second, may come first."""
+    changes = {"learning_rate": 1e30, "save_every": save_every, "log_every": 100, "eval_every": 100}
+    with pytest.raises(UserError, match="training diverged") as caught:
+        train.run(tiny_training.config(folder, **changes))
+    assert 2 <= int(re.search(r"the loss of step (\d+) is (nan|inf)", str(caught.value))[1]) <= 4
+    assert "the last checkpoint is none yet" in str(caught.value) and not checkpoint_steps(folder)
+
+
+def test_scores_do_not_depend_on_how_often_they_are_read(finished, folder):
+    assert train.run(tiny_training.config(folder, log_every=5)) == 0
+    for ours, theirs in zip(run_of(folder).read_history(), run_of(finished).read_history(), strict=True):
+        assert all(ours[name] == theirs[name] for name in HISTORY_COLUMNS if "second" not in name)
+    losses, all_losses = (tiny_training.events(run_of(each).train_events)["loss"] for each in (folder, finished))
+    assert list(losses) == [5, 10, 15, 16]
+    assert losses[10] == pytest.approx(np.mean([all_losses[step] for step in (6, 7, 8, 9, 10)]))
+
+
 def train_to_the_best(folder, step, **changes):
     """Trains up to `step`, whose validation then counts as one that nothing will surpass."""
     assert train.run(tiny_training.config(folder, max_steps=step, **changes)) == 0
@@ -415,37 +431,6 @@ def test_a_run_of_another_network_is_refused(finished, folder):
     shutil.copytree(run_of(finished).checkpoints, run_of(folder).checkpoints)
     with pytest.raises(UserError, match="another network"):
         train.run(tiny_training.config(folder, arch="fcn8s", precision="float16"))
-
-
-def test_a_window_divides_once():
-    window = Window(tiny_training.SPEC)
-    assert math.isnan(window.loss) and window.rate == 0
-    # Truth 0: 3 right, 1 taken for 1; truth 1: 2 taken for 0, 4 right; 5 pixels ignored.
-    counts = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
-    cells = np.concatenate([counts.ravel(), [5, 0]])
-    window.add(2.0, tf.constant(cells))
-    window.add(4.0, tf.constant(cells))
-    window.add_time(0.5, 4)
-    window.add_time(1.5, 4)
-    assert window.rate == 4
-    scores = {"loss": 3, "pixel_accuracy": 0.7, "mean_accuracy": (3 / 4 + 4 / 6) / 2, "mean_iou": (3 / 6 + 4 / 7) / 2}
-    assert window.scores() == pytest.approx(scores)
-
-
-def test_a_window_goes_on_where_another_one_was_saved():
-    spec = tiny_training.SPEC
-    empty = Window(spec, Window(spec).state())
-    assert all(map(math.isnan, empty.scores().values())) and empty.rate == 0
-    cells = tf.constant([3, 1, 0, 2, 4, 0, 0, 0, 0, 5, 0], tf.int64)
-    saved, whole = Window(spec), Window(spec)
-    for window in (saved, whole):
-        window.add(0.1, cells)
-        window.add_time(0.5, 4)
-    resumed = Window(spec, json.loads(json.dumps(saved.state())))
-    for window in (resumed, whole):
-        window.add(0.2, cells)
-        window.add_time(0.7, 4)
-    assert resumed.scores() == whole.scores() and resumed.rate == whole.rate
 
 
 def test_two_replicas_learn_as_one_device_does():

@@ -1,13 +1,24 @@
-"""Cross-entropy sums against numbers by hand."""
+"""Losses against numbers by hand, and the table of them."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.training.losses import PixelLoss, cross_entropy_sum
+from fcn_tf import registry, train
+from fcn_tf.data import datasets
+from fcn_tf.errors import UserError
+from fcn_tf.training.losses import PixelLoss
+from tests import tiny_training
 
 # Softmax of these: (1/2, 1/4, 1/4), (1/3, 1/3, 1/3), (1/10, 9/10, ~0).
 LOGITS = np.log(np.array([[[[2, 1, 1], [5, 5, 5], [1, 9, 1e-30]]]], np.float32))
+
+
+def cross_entropy_sum(logits, labels, *, ignore_label):
+    """(sum over the pixels that are not ignored, their number)."""
+    loss = PixelLoss(("cross_entropy",), ignore_label=ignore_label)
+    count = loss.weight(tf.constant(labels))
+    return loss(logits, tf.constant(labels), reduce=tf.identity) * count, count
 
 
 def test_by_hand():
@@ -118,6 +129,35 @@ def test_a_batch_weighs_what_its_pixels_do():
 
 
 def test_a_batch_without_labels_is_no_nan():
-    for name in ("cross_entropy", "focal", "dice"):
+    for name in registry.LOSSES:
         loss = PixelLoss((name,), ignore_label=255)
         assert float(loss(tf.zeros((1, 1, 2, 3)), tf.fill((1, 1, 2), 255), reduce=tf.identity)) == 0
+
+
+def test_another_loss_is_one_entry_of_the_table(tmp_path, monkeypatch):
+    """A file with a loss, a line in the table: three steps are trained with it."""
+    (tmp_path / "margin.py").write_text(
+        "import tensorflow as tf\n"
+        "from fcn_tf.training.losses import PixelMean\n\n"
+        "def _margin(logits, labels):\n"
+        "    true = tf.gather(logits, labels, batch_dims=3)\n"
+        "    return tf.reduce_sum(tf.nn.relu(1.0 - true[..., None] + logits), axis=-1) - 1.0\n\n"
+        "margin = PixelMean(_margin)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.LOSSES, "margin", "margin:margin")
+    monkeypatch.setattr(datasets, "load", tiny_training.load)
+    tiny_training.write_weights(str(tmp_path))
+    assert train.run(tiny_training.config(str(tmp_path), loss="margin+dice", max_steps=3)) == 0
+    losses = tiny_training.events(str(tmp_path / "run" / "train"))["loss"]
+    # At first every logit is 0: two of three classes lack a margin of 1, and Dice is about 2/3.
+    assert losses[1] == pytest.approx(2 + 2 / 3, abs=0.1)
+    assert list(losses) == [1, 2, 3] and losses[2] != losses[1]
+
+
+def test_a_loss_that_cannot_be_divided_is_told_before_the_run_is_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "load", tiny_training.load)
+    tiny_training.write_weights(str(tmp_path))
+    with pytest.raises(UserError, match="--accumulate=2 cannot divide --loss=cross_entropy.dice: dice compares sums"):
+        train.run(tiny_training.config(str(tmp_path), accumulate=2, loss="cross_entropy+dice"))
+    assert not (tmp_path / "run").exists()
