@@ -1,7 +1,7 @@
 """`--mode=predict`: labels any images, no ground truth needed.
 
 Each image NAME becomes NAME_label.png, whose pixels are class ids (it looks black, because ids are small
-numbers), and NAME_overlay.png, which is made to be looked at.
+numbers), and NAME_overlay.png, which shows them in colour over the image.
 """
 
 import errno

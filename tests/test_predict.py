@@ -135,8 +135,8 @@ def test_a_picture_beyond_the_memory_is_named_and_the_others_are_done(tmp_path, 
     captured = capsys.readouterr()
     assert "large.png: labelling 400x300 pixels at once takes about 0.0 GB" in captured.err
     assert "1 of 2 pictures labelled" in captured.out
-    advice = re.search(r"add --sliding_window=(\d+)\.$", captured.err, re.MULTILINE)
-    config = dataclasses.replace(config, sliding_window=int(advice[1]))
+    (advice,) = re.findall(r"add --sliding_window=(\d+)\.$", captured.err, re.MULTILINE)
+    config = dataclasses.replace(config, sliding_window=int(advice))
     assert predict.run(config) == 0
 
 

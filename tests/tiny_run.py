@@ -1,5 +1,7 @@
 """A run small enough to check by hand: the model takes the brightest of red, green and blue for the class."""
 
+from typing import Any
+
 import numpy as np
 
 from fcn_tf.config import Config
@@ -54,5 +56,5 @@ def write_run(logs_dir, spec=SPEC, flags=None):
 
 def config(mode, logs_dir, **changes):
     """The settings that main.py hands to a mode."""
-    values = {"mode": mode, "logs_dir": str(logs_dir), "data_dir": "", "batch_size": 2}
+    values: dict[str, Any] = {"mode": mode, "logs_dir": str(logs_dir), "data_dir": "", "batch_size": 2}
     return Config(**values | changes)

@@ -70,25 +70,25 @@ def overlay(
 
 
 def errors_image(
-    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, ignore_label: int | None = None
+    image: np.ndarray, ground_truth: np.ndarray, prediction: np.ndarray, ignore_label: int | None = None
 ) -> np.ndarray:
     """The photo in pale grey, wrong pixels red, ignored ones white.
 
     Args:
       image: uint8 (H, W, 3) RGB.
-      truth: class ids (H, W).
+      ground_truth: class ids (H, W).
       prediction: class ids (H, W).
-      ignore_label: the id in `truth` that is not scored, or None.
+      ignore_label: the id in `ground_truth` that is not scored, or None.
 
     Returns:
       uint8 (H, W, 3).
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     picture = np.repeat((128 + grey // 3)[..., None], 3, axis=2).astype(np.uint8)
-    truth = np.asarray(truth).astype(np.int64)
-    picture[truth != np.asarray(prediction).astype(np.int64)] = (220, 30, 30)
+    ground_truth = np.asarray(ground_truth).astype(np.int64)
+    picture[ground_truth != np.asarray(prediction).astype(np.int64)] = (220, 30, 30)
     if ignore_label is not None:
-        picture[truth == ignore_label] = (255, 255, 255)
+        picture[ground_truth == ignore_label] = (255, 255, 255)
     return picture
 
 

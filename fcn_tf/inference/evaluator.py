@@ -204,8 +204,8 @@ class Evaluator:
         Args:
           dataset: of the spec given at the start.
           batch_size: images of equal size that go through the model at once.
-          max_examples: look at the first so many only.
-          indices: look at these only, in this order.
+          max_examples: evaluate the first so many only.
+          indices: evaluate these only, in this order.
           on_batch: called after every batch, for charts and statistics of the same pass, with NumPy arrays
             indices into `dataset.examples` (B,), uint8 images (B, H, W, 3), int32 labels (B, H, W),
             predictions (B, H, W) and each image's int64 counts (B, C, C).

@@ -25,7 +25,7 @@ _FCN_RULES = (
     "and n_ii / (t_i + sum_j n_ji - n_ii); means skip classes without a value."
 )
 _SCENE_PARSING_RULES = (
-    "MIT SceneParsing benchmark: areas summed over the set, the ignored label left out, predictions of it on "
+    "MIT SceneParsing benchmark: pixels summed over the set, the ignored label left out, predictions of it on "
     "labelled pixels are misses, IoU averaged over all other classes with 0 for one absent everywhere; "
     "score = (pixel accuracy + mean IoU) / 2."
 )

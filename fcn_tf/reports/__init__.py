@@ -1,1 +1,1 @@
-"""Pages, tables and charts: what is written for people to look at."""
+"""HTML pages, tables and charts."""

@@ -65,7 +65,7 @@ def write_curves(run: Run) -> None:
 
 
 def confusion_image(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """A confusion matrix to look at: each row is a class of the ground truth, dark where its pixels were predicted.
+    """A confusion matrix as a picture: each row is a class of the ground truth, dark where its pixels were predicted.
 
     Args:
       counts: int (C, C) or (C, C + 1), rows = ground truth; a row is shown as shares of its sum.

@@ -1,4 +1,4 @@
-"""HTML pages, one look for all (templates/base.html), filled by jinja2; no server and no network needed."""
+"""HTML pages in one layout (templates/base.html), filled by jinja2; no server and no network needed."""
 
 import functools
 from typing import Any

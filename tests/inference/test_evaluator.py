@@ -55,7 +55,7 @@ def test_evaluation_equals_its_numpy_twin(ignore, batch_size):
     ]
     read = {Example(str(i)): (image, label.astype(np.int32)) for i, (image, label) in enumerate(pictures)}
     data = Dataset(spec, "validation", tuple(read), read.__getitem__)
-    model, counts, total, pixels, seen = tiny_run.color_model(scale=0.02), 0, 0.0, 0, []
+    model, counts, total, pixels, seen = tiny_run.color_model(scale=0.02), np.zeros((3, 3), np.int64), 0.0, 0, []
     per_image = []
 
     for image, label in pictures:

@@ -162,7 +162,7 @@ def assert_scene_parsing_agrees(truths):
         prediction = np.roll(truth, 7, axis=1)
         noise = rng.random(truth.shape) < 0.2  # zeros among them: misses wherever there is a label
         pairs.append((truth, np.where(noise, rng.integers(0, 151, truth.shape), prediction)))
-    counts = sum(confusion.confusion(y, p, num_classes=151, ignore_label=0) for y, p in pairs)
+    counts = np.sum([confusion.confusion(y, p, num_classes=151, ignore_label=0) for y, p in pairs], axis=0)
     accuracy, mean_iou, score = scene_parsing_twin(pairs)
     np.testing.assert_allclose(confusion.pixel_accuracy(counts, 0), accuracy, rtol=0, atol=1e-12)
     np.testing.assert_allclose(confusion.scene_parsing_iou(counts, 0), mean_iou, rtol=0, atol=1e-12)

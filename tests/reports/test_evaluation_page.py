@@ -94,7 +94,7 @@ def test_the_numbers_and_names_are_there():
 
 def test_a_class_without_a_value_has_none():
     text, _ = page()
-    row = re.search(r'<tr><td class="name" data-value="bench">.*?</tr>', text, re.S)[0]
+    (row,) = re.findall(r'<tr><td class="name" data-value="bench">.*?</tr>', text, re.S)
     assert 'data-value=""' in row and "–" in row
 
 
@@ -158,7 +158,7 @@ def browse(tmp_path):
 
 def rows_in(document):
     """The class names in the order of the sortable table."""
-    table = re.search(r'id="classes".*?</table>', document, re.S)[0]
+    (table,) = re.findall(r'id="classes".*?</table>', document, re.S)
     return re.findall(r'<td class="name" data-value="([^"]*)">', table)
 
 
