@@ -171,7 +171,7 @@ def test_files_are_looked_at_once(tmp_path, monkeypatch):
         save_labels(tmp_path / "data/masks", {f"{number}.png": [[0, 1]] * 2 if number == 2 else [[0, 1, 0, 1]] * 4})
     looked = []
     for kind, look in list(scan._LOOKS.items()):
-        monkeypatch.setitem(scan._LOOKS, kind, lambda data, path, look=look: (looked.append(path), look(data, path))[1])
+        monkeypatch.setitem(scan._LOOKS, kind, lambda data, path, look=look: looked.append(path) or look(data, path))
     config = Config(
         mode="evaluate", dataset="folder", data_dir=str(tmp_path / "data"), split="all", on_bad_example="skip",
         logs_dir=str(tmp_path / "logs"), predictions=str(tmp_path / "data/masks"),
