@@ -65,8 +65,8 @@ def costs(space) -> tuple[list[tuple[str, int, float]], list[float]]:
       space: an XSpace. Operations are events called NAME:TYPE; those that TensorFlow considers cheap are not traced.
 
     Returns:
-      ([(type, how often, seconds), ...] of the operations begun during the steps, most expensive first; the seconds of
-      each step). Operations run beside each other, so theirs may add up to more.
+      ([(type, how often, seconds), ...] of the operations begun during the steps, most expensive first; the seconds
+      of each step). Operations run beside each other, so theirs may add up to more.
     """
     events = []
     for plane in space.planes:

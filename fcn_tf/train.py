@@ -159,6 +159,8 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
         f"{spec.name}: {len(train)} training and {len(validation)} validation examples, "
         f"{spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
     )
+    if spec.name != "shapes" and config.weights in ("tiny", "none"):
+        print(f"note: --weights={config.weights} is for trying out; use --weights=vgg16 or vgg19 for good scores")
     print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))
     status = loop.fit(intervals, start=start)
     if status == 0:

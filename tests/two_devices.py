@@ -14,55 +14,48 @@ from fcn_tf.data import pipeline
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import build
 from fcn_tf.training import loop as trainer
-from fcn_tf.training import optimizers
+from fcn_tf.training import losses, optimizers
+from fcn_tf.training.step import TrainingStep, without_all_reduce
 from tests import tiny_training
 
 STEPS = 6
 
 
-def adam_difference(strategy):
-    """Largest difference after ten steps between replicas with gradients g and 2 g, and one device with 3 g."""
-
-    def gradients(step, factor):
-        rng = np.random.default_rng(step)
-        return [tf.constant(factor * rng.normal(0, size, (3,)), tf.float32) for size in (1e-4, 10)]
-
-    def variables():
-        return [keras.Variable(np.zeros(3, np.float32), name=name) for name in ("a", "b")]
-
-    factors = {"b": 5.0}
-    single, alone = variables(), optimizers.FusedAdam(0.01, factors=factors)
-    with strategy.scope():
-        shared, together = variables(), optimizers.FusedAdam(0.01, factors=factors)
-        together.build(shared)
-
-    @tf.function
-    def step(first, second):
-        def replica():
-            factor = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group + 1, tf.float32)
-            together.apply_gradients(zip(summed([factor * first, factor * second]), shared, strict=True))
-
-        strategy.run(replica)
-
-    for number in range(10):
-        step(*gradients(number, 1))
-        alone.apply(gradients(number, 3), single)
-    return max(float(np.abs(one.numpy() - two.numpy()).max()) for one, two in zip(single, shared, strict=True))
+OPTIMIZERS = {
+    "fused Adam": lambda: optimizers.build_adam(0.01),
+    "scaled": lambda: optimizers.build_adam(0.01, scale_loss=True),
+    "SGD": lambda: keras.optimizers.SGD(0.1),
+    "AdamW": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.1, epsilon=1e-3),
+}
 
 
-def summed(gradients):
-    """Over the replicas, as the training step does."""
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+def step_difference(strategy, folder, name):
+    """Largest difference of weights after a step on `strategy` and on one device, and the largest change of one."""
+    images, labels = zip(*(tiny_training.scene(i, ignored=5 * i) for i in range(4)), strict=True)
+    weights = []
+    for each in (tf.distribute.get_strategy(), strategy):
+        keras.utils.set_random_seed(1)
+        with each.scope():
+            network = build.build_network("fcn8s", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=0.0)
+            optimizer = OPTIMIZERS[name]()
+            optimizer.build(network.model.trainable_variables)
+        before = [variable.numpy() for variable in network.model.trainable_variables]
+        loss = losses.PixelLoss(("cross_entropy",), ignore_label=255)
+        step = TrainingStep(network, optimizer, strategy=each, loss=loss, spec=tiny_training.SPEC, seed=0)
+        data = tf.data.Dataset.from_tensor_slices((np.stack(images), np.stack(labels))).batch(4, drop_remainder=True)
+        step(*next(iter(each.experimental_distribute_dataset(data))), number=0, log=False)
+        weights.append([variable.numpy() for variable in network.model.trainable_variables])
+    return weights_difference(*weights), weights_difference(before, weights[0])
 
 
-def scaled_difference(strategy):
-    """As `adam_difference`, after a step with scaled losses and one that overflows on the second replica."""
+def overflow_difference(strategy):
+    """Of an optimiser with scaled losses: its step with finite gradients and one that overflowed on one replica."""
     gradient = tf.constant([1.0, -2.0, 3.0])
-    single, alone = keras.Variable(np.zeros(3, np.float32)), optimizers.build_adam(0.01)
-    alone.apply([3 * gradient], [single])
     with strategy.scope():
         shared, together = keras.Variable(np.zeros(3, np.float32)), optimizers.build_adam(0.01, scale_loss=True)
         together.build([shared])
+    single, alone = keras.Variable(np.zeros(3, np.float32)), optimizers.build_adam(0.01)
+    alone.apply([3 * gradient], [single])
 
     @tf.function
     def step(overflow):
@@ -73,11 +66,17 @@ def scaled_difference(strategy):
                 zip(summed([tf.where(overflow & (number > 0), np.inf, scaled)]), [shared], strict=True)
             )
 
-        strategy.run(replica)
+        with without_all_reduce(together):
+            strategy.run(replica)
 
     step(tf.constant(False))
     step(tf.constant(True))
     return float(np.abs(single.numpy() - shared.numpy()).max())
+
+
+def summed(gradients):
+    """Over the replicas, as the training step does."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
 
 
 def new_trainer(strategy, folder, name, *, dropout=0.0, dtype="float32", **options):
@@ -111,8 +110,8 @@ def training(strategy, folder, name, *, steps=STEPS, **options):
     start = loop.restore()
     assert loop.fit(trainer.TrainingIntervals(steps, 3, 3, 1), start=start) == 0
     run = Run(os.path.join(folder, name))
-    losses = tiny_training.events(run.train_events)["loss"]
-    return [losses[step] for step in sorted(losses)], run.read_history(), [w.numpy() for w in network.weights]
+    curve = tiny_training.events(run.train_events)["loss"]
+    return [curve[step] for step in sorted(curve)], run.read_history(), [w.numpy() for w in network.weights]
 
 
 def _norms(folder, name):
@@ -146,16 +145,16 @@ def main(folder):
     tiny_training.write_weights(folder)
 
     single_losses, single_rows, single_weights = training(one, folder, "one")
-    losses, rows, weights = training(two, folder, "two")
+    two_losses, rows, weights = training(two, folder, "two")
     shutil.copytree(f"{folder}/one", f"{folder}/resumed", ignore=lambda *_: {"train", "ckpt-6.index"})
     resumed_losses, _, resumed_weights = training(two, folder, "resumed", debug=True)
     lean_losses, _, lean_weights = training(two, folder, "lean", accumulate=2, recompute=True)
     rounded = [training(each, folder, f"bfloat16-{i}", dtype="bfloat16")[0] for i, each in enumerate((one, two))]
     results = {
         "replicas": two.num_replicas_in_sync,
-        "adam_difference": adam_difference(two),
+        "optimizers": {name: step_difference(two, folder, name) for name in OPTIMIZERS},
         "single_losses": single_losses,
-        "losses": losses,
+        "losses": two_losses,
         "single_rows": single_rows,
         "rows": rows,
         "weights_difference": weights_difference(single_weights, weights),
@@ -165,7 +164,7 @@ def main(folder):
         "lean_difference": weights_difference(lean_weights, weights),
         "bfloat16_losses": rounded,
         "masks_differ": dropout_masks_differ(two, folder),
-        "scaled_difference": scaled_difference(two),
+        "overflow_difference": overflow_difference(two),
         "norms": [_norms(folder, name) for name in ("one", "two")],
         "tags": sorted(tiny_training.events(os.path.join(folder, "resumed", "train"))),
     }

@@ -112,7 +112,7 @@ def report(
     line = f"memory: about {need / 1e9:.1f} GB at the peak of a step{' on each replica' if replicas > 1 else ''}"
     if available is None:
         return line
-    line += f", {available / 1e9:.1f} GB are there"
+    line += f", {available / 1e9:.1f} GB are available"
     if need <= available:
         return line
     options = savings(network, plan, available, replicas=replicas, excluded=excluded)
@@ -120,8 +120,10 @@ def report(
         where = "; in another --logs_dir" if excluded else ":"
         frozen = not any(network.model.get_layer(name).trainable_variables for name in network.trunk)
         less = "narrower --weights take" if frozen else "--freeze=trunk or narrower --weights take"
-        return f"{line}; that will not do, and nothing that can be changed here would{where} {less} less"
-    return f"{line}; that will not do, {' or '.join(options)} would"
+        return (
+            f"{line}; exceeds the available memory, and no flag that may change is enough{where} {less} less"
+        )
+    return f"{line}; exceeds the available memory; try {' or '.join(options)}"
 
 
 def savings(

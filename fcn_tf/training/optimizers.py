@@ -9,8 +9,7 @@ class FusedAdam(keras.optimizers.Adam):
     """Keras' Adam (Kingma & Ba 2015), each variable updated by one fused kernel.
 
     Equal to `keras.optimizers.Adam` up to rounding; half its time at 141 M parameters (see benchmarks/README.md),
-    and no temporary copies of the weights. Unlike there, gradients come summed over the replicas: whoever sums them can
-    look at them first, and what overflowed on one replica has overflowed on all.
+    and no temporary copies of the weights.
 
     Args:
       learning_rate: a float.
@@ -41,10 +40,6 @@ class FusedAdam(keras.optimizers.Adam):
             grad=tf.cast(gradient, tf.float32),
             use_locking=False,
         )
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        # Keras would sum them here: too late for its own loss scaling, which asks one replica whether all is finite.
-        return grads_and_vars
 
     def get_config(self):
         """Returns the constructor's arguments."""

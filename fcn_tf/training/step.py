@@ -131,7 +131,7 @@ class TrainingStep:
         return loss, gradients, in_graph.confusion_cells(logits, labels, self._spec)
 
     def _distributed(self, images, labels, number, log, votes) -> StepResult:
-        with _without_all_reduce(self._optimizer):
+        with without_all_reduce(self._optimizer):
             results = self._strategy.run(self._on_replica, args=(images, labels, number, log, votes))
         # Already summed over the replicas: each holds the same.
         return tf.nest.map_structure(lambda result: self._strategy.experimental_local_results(result)[0], results)
@@ -162,7 +162,7 @@ def _scalars(number: int, log: bool, votes: Sequence[int]) -> tuple[tf.Tensor, t
 
 
 @contextmanager
-def _without_all_reduce(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+def without_all_reduce(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """While a step is traced, keeps a Keras optimiser from summing gradients over replicas: they are sums already.
 
     They are summed before, because Keras would sum them after its loss scaling, which asks one replica whether all

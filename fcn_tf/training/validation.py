@@ -9,9 +9,10 @@ from fcn_tf.data.base import Dataset
 from fcn_tf.inference import evaluator
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
+from fcn_tf.models.variables import not_finite
 from fcn_tf.reports import charts
 from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
-from fcn_tf.training.progress import BestEffort
+from fcn_tf.training.progress import BestEffort, write
 from fcn_tf.training.running_metrics import RunningMetrics
 
 _SHOWN_EXAMPLES = 4  # validation images in TensorBoard
@@ -78,6 +79,13 @@ class KeepBestModel(Hook):
             better = best is None or evaluation.mean_iou > best["val_mean_iou"]
         if better or not files.exists(self._run.model):
             save_model(self._model, self._run.model)
+
+    def on_stop(self, state: TrainingState) -> None:
+        """Where nothing was validated yet, leaves the model as it is."""
+        if not files.exists(self._run.model) and not_finite(self._model.variables) is None:
+            with BestEffort(self._run.model, OSError):  # the checkpoint that follows is what counts
+                save_model(self._model, self._run.model)
+                write(f"{self._run.model} holds the weights of step {state.step}, not validated yet")
 
 
 class WriteHistory(Hook):

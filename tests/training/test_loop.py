@@ -222,6 +222,7 @@ def test_a_signal_during_validation_saves_and_the_validation_is_made_up_for(fold
     assert "stopped by SIGTERM after step 4" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) == before
     assert not run_of(folder).read_history() and run_of(folder).has_checkpoint()
+    assert evaluator.load_model(run_of(folder)).name == "fcn8s", "not validated yet, and better than none"
     assert train.run(tiny_training.config(folder, max_steps=8, eval_every=4)) == 0
     first, second = run_of(folder).read_history()
     assert first["step"] == 4 and first["train_loss"] > 0 and first["images_per_second"] > 0 and first["val_loss"] > 0

@@ -90,7 +90,7 @@ def test_what_would_do_is_said(network):
     plan = Plan(8, 96)
     need = peak_bytes(network, plan)
     assert memory.report(network, plan, None) == f"memory: about {need / 1e9:.1f} GB at the peak of a step"
-    assert memory.report(network, plan, need).endswith(" GB are there")
+    assert memory.report(network, plan, need).endswith(" GB are available")
     for flags, smaller in (
         ("--accumulate=2", Plan(8, 96, accumulate=2)),
         ("--recompute", Plan(8, 96, recompute=True)),
@@ -100,7 +100,7 @@ def test_what_would_do_is_said(network):
         there = peak_bytes(network, smaller)
         assert need > there and flags in memory.savings(network, plan, there)
     line = memory.report(network, plan, need - 1, replicas=2)
-    assert "will not do, --accumulate=2 or --recompute or --batch_size=14 or --image_size=64 would" in line
+    assert "exceeds the available memory; try --accumulate=2 or --recompute or --batch_size=14 or --image_size=64" in line
     assert "\n" not in line
 
 
