@@ -86,6 +86,7 @@ def _different(values: list[str], known: Collection[str]) -> bool:
     return set(values) <= set(known) and len(set(values)) == len(values)
 
 
+_NOT_NEGATIVE = Check(lambda value: value >= 0, "0 or more")
 _COUNT = Check(lambda value: value >= 1, "1 or more")
 _COUNT_OR_DEFAULT = Check(lambda value: value >= 1, "1 or more (or 0: the data set's default)")
 _CLASSES = Check(lambda value: value == 0 or value >= 2, "2 or more (or 0: as many as the masks show)")
@@ -188,7 +189,16 @@ class Config:
     )
     loss: str = _flag("cross_entropy", "{choices}, or a sum such as cross_entropy+dice", check=_LOSS)
     class_weights: str = _flag("none", "none | balanced (rare classes weigh more) | a file of name,weight lines")
-    learning_rate: float = _flag(1e-4, "of Adam", scope=Scope.RESUMABLE, check=_RATE)
+    optimizer: str = _flag("adam", "{choices}", check=_one_of(registry.OPTIMIZERS))
+    learning_rate: float = _flag(
+        1e-4, "of the optimiser; --schedule says how it changes", scope=Scope.RESUMABLE, check=_RATE
+    )
+    schedule: str = _flag(
+        "constant", "{choices}: of the learning rate, over --max_steps steps", check=_one_of(registry.SCHEDULES)
+    )
+    warmup_steps: int = _flag(0, "steps over which the learning rate rises linearly", check=_NOT_NEGATIVE)
+    weight_decay: float = _flag(0.0, "of adamw and sgd, decoupled from the gradient; not of biases", check=_FRACTION)
+    momentum: float = _flag(0.9, "of sgd", check=_FRACTION)
     accumulate: int = _flag(
         1, "gradient accumulation over so many parts of a batch; less memory", scope=Scope.RESUMABLE, check=_COUNT
     )
@@ -292,6 +302,11 @@ def _conflicts(config: Config) -> Iterator[str]:
         yield (
             f"--accumulate={config.accumulate} does not divide --batch_size={config.batch_size}; use one of "
             f"{', '.join(divisors)}."
+        )
+    if config.optimizer != "sgd" and config.momentum != Config.momentum:
+        yield (
+            f"--momentum={config.momentum:g} has no effect on --optimizer={config.optimizer}; add --optimizer=sgd, or "
+            "leave it out."
         )
     if config.mode == "predict" and not config.input:
         yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."

@@ -39,6 +39,17 @@ LOSSES = {
     "focal": "fcn_tf.training.losses:focal",
     "dice": "fcn_tf.training.losses:dice",
 }
+OPTIMIZERS = {
+    "adam": "fcn_tf.training.optimizers:adam",
+    "adamw": "fcn_tf.training.optimizers:adamw",
+    "sgd": "fcn_tf.training.optimizers:sgd",
+}
+SCHEDULES = {
+    "constant": "fcn_tf.training.schedules:constant",
+    "step": "fcn_tf.training.schedules:step",
+    "poly": "fcn_tf.training.schedules:poly",
+    "cosine": "fcn_tf.training.schedules:cosine",
+}
 
 
 def resolve(entry: str) -> Any:

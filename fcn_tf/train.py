@@ -93,7 +93,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
 
     from fcn_tf.data import pipeline
     from fcn_tf.models import build
-    from fcn_tf.training import distribution, optimizers
+    from fcn_tf.training import distribution, optimizers, schedules
     from fcn_tf.training import loop as trainer
 
     keras.utils.set_random_seed(config.seed)
@@ -107,11 +107,17 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
             dtype=config.precision,
         )
         network.freeze(config.freeze.split(",") if config.freeze else ())
-        optimizer = optimizers.build_adam(
+        optimizer = optimizers.build(
+            config.optimizer,
             config.learning_rate,
             factors=network.learning_rate_factors(),
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
             scale_loss=config.precision == "float16",
         )
+    rate = schedules.learning_rate(
+        config.schedule, config.learning_rate, max_steps=config.max_steps, warmup_steps=config.warmup_steps
+    )
     loop = trainer.Trainer(
         network,
         optimizer,
@@ -131,6 +137,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
         ),
         seed=config.seed,
         loss=loss,
+        rate=rate,
         accumulate=config.accumulate,
         recompute=config.recompute,
         profile=config.profile,
@@ -143,8 +150,8 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
     if start >= config.max_steps and not loop.owes_validation(intervals, start):
         print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
         return 0
-    if start and (was := loop.change_learning_rate(config.learning_rate)) is not None:
-        print(f"learning rate now {config.learning_rate:g} (was {was:g})")
+    if start and (was := loop.change_learning_rate(rate(start - 1))) is not None:
+        print(f"learning rate now {rate(start - 1):g} (was {was:g})")
     if distribution.is_chief(strategy):
         # In this order: the history never lacks a row of what would be continued from after a kill.
         dropped = loop.drop_after(start)

@@ -26,6 +26,7 @@ from fcn_tf.training.interrupts import StopOnSignal
 from fcn_tf.training.profiling import Profile
 from fcn_tf.training.progress import ShowProgress
 from fcn_tf.training.running_metrics import NonFiniteLoss, RunningMetrics
+from fcn_tf.training.schedules import FollowSchedule
 from fcn_tf.training.step import TrainingStep
 from fcn_tf.training.tensorboard import Histograms, Summaries, TensorBoard
 from fcn_tf.training.validation import KeepBestModel, Validation, WriteHistory
@@ -45,6 +46,7 @@ class Trainer:
         num_steps and shard filled in.
       seed: of the dropout masks.
       loss: to be minimised; None for the plain cross-entropy.
+      rate: the learning rate as a function of the steps taken before; None to leave it as it is.
       accumulate, recompute: see `TrainingStep`.
       profile: whether to trace a few steps of each `fit`.
       debug: whether to write histograms at every validation.
@@ -63,6 +65,7 @@ class Trainer:
         batches: Callable[..., tf.data.Dataset],
         seed: int,
         loss: losses.PixelLoss | None = None,
+        rate: Callable[[int], float] | None = None,
         accumulate: int = 1,
         recompute: bool = False,
         profile: bool = False,
@@ -97,6 +100,7 @@ class Trainer:
         # In the order in which they are called.
         hooks: list[tuple[bool, Hook]] = [
             (profile and chief, Profile(run.train_events)),  # next to the step, so that a trace holds nothing else
+            *((True, FollowSchedule(optimizer, each)) for each in (rate,) if each),
             (True, self._signals),
             (debug, Histograms(summaries, model, loss, strategy=strategy, accumulate=accumulate)),
             (True, TensorBoard(summaries, self._graph)),

@@ -120,9 +120,7 @@ def report(
         where = "; in another --logs_dir" if excluded else ":"
         frozen = not any(network.model.get_layer(name).trainable_variables for name in network.trunk)
         less = "narrower --weights take" if frozen else "--freeze=trunk or narrower --weights take"
-        return (
-            f"{line}; exceeds the available memory, and no flag that may change is enough{where} {less} less"
-        )
+        return f"{line}; exceeds the available memory, and no flag that may change is enough{where} {less} less"
     return f"{line}; exceeds the available memory; try {' or '.join(options)}"
 
 

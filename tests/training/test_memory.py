@@ -100,7 +100,9 @@ def test_what_would_do_is_said(network):
         there = peak_bytes(network, smaller)
         assert need > there and flags in memory.savings(network, plan, there)
     line = memory.report(network, plan, need - 1, replicas=2)
-    assert "exceeds the available memory; try --accumulate=2 or --recompute or --batch_size=14 or --image_size=64" in line
+    assert (
+        "exceeds the available memory; try --accumulate=2 or --recompute or --batch_size=14 or --image_size=64" in line
+    )
     assert "\n" not in line
 
 
