@@ -329,11 +329,13 @@ def test_a_new_best_is_saved_at_its_step(folder):
 
 def test_what_diverged_goes_on_from_the_best_as_if_nothing_had_been(finished, folder, capsys):
     train_to_the_best(folder, 8)
+    kept = files.read_bytes(run_of(folder).model)
     # It ruins the weights, at a finite loss.
     assert train.run(tiny_training.config(folder, learning_rate=1.0, max_steps=14, eval_every=5, save_every=2)) == 0
     assert "learning rate now 1 (was 0.003)\n" in capsys.readouterr().out
     assert [row["step"] for row in run_of(folder).read_history()] == [8, 10, 14]
     assert checkpoint_steps(folder) == [8, 12, 14]
+    assert files.read_bytes(run_of(folder).model) == kept, "two worse models came after the best"
     with pytest.raises(UserError, match="diverged") as caught:
         train.run(tiny_training.config(folder, learning_rate=1e30))
     message = str(caught.value)

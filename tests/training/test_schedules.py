@@ -43,9 +43,7 @@ def test_resume_is_exact_with_a_schedule(folder, tmp_path_factory, optimizer, ca
     other = str(tmp_path_factory.mktemp("other"))
     tiny_training.write_weights(other)
     assert train.run(tiny_training.config(other, max_steps=4, **settings)) == 0
-    with pytest.MonkeyPatch.context() as patch:
-        # The same command, stopped after two steps.
-        patch.setattr(train, "_describe", lambda config, spec: {"flags": config.to_json()})
+    with pytest.MonkeyPatch.context() as patch:  # the same command, killed after two steps
         patch.setattr("fcn_tf.training.hooks.TrainingIntervals.validates", _stop_at_2)
         with pytest.raises(KeyboardInterrupt):
             train.run(tiny_training.config(folder, max_steps=4, save_every=2, **settings))
