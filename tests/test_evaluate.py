@@ -18,9 +18,6 @@ from fcn_tf.data import datasets
 from fcn_tf.data.quality import scan
 from fcn_tf.errors import UserError
 from fcn_tf.io import images
-from fcn_tf.metrics import confusion, label_files
-from fcn_tf.metrics.per_image import PerImageStats
-from fcn_tf.reports import tables
 from tests import tiny_run
 
 PAIRS = [([[0, 1, 2]], [[0, 0, 3]]), ([[1, 1], [2, 2]], [[1, 2], [2, 2]])]
@@ -36,19 +33,6 @@ def put(monkeypatch, dataset):
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
     put(monkeypatch, tiny_run.dataset(PAIRS))
-
-
-def save_labels(folder, maps):
-    os.makedirs(folder, exist_ok=True)
-    for name, labels in maps.items():
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(images.encode_png(np.asarray(labels, np.uint8)))
-    return str(folder)
-
-
-def score(folder):
-    data = tiny_run.dataset(PAIRS)
-    label_files.score_files(data, folder, PerImageStats(data))
 
 
 def test_run_writes_every_number(tmp_path, capsys):
@@ -110,7 +94,7 @@ def test_a_disk_that_fills_up_meanwhile_costs_no_number(tmp_path, monkeypatch, c
 def test_predictions_of_any_tool(tmp_path, ending):
     maps = {f"image{i}{ending}": seen for i, (seen, _) in enumerate(PAIRS)}
     maps["image1" + ending] = [[1, 9], [2, 2]]  # 9 is no class: a miss
-    folder = save_labels(tmp_path / "theirs", maps)
+    folder = tiny_run.save_labels(tmp_path / "theirs", maps)
     assert evaluate.run(tiny_run.config("evaluate", tmp_path / "logs", predictions=folder)) == 0
     report = json.loads((tmp_path / "logs/evaluation/metrics.json").read_text())
     assert report["predictions"] == folder and report["images"] == 2
@@ -119,56 +103,14 @@ def test_predictions_of_any_tool(tmp_path, ending):
         np.testing.assert_array_equal(saved["counts"], [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 2, 1]])
 
 
-def test_predictions_equal_to_the_truth_are_perfect(tmp_path):
-    data = tiny_run.dataset(PAIRS)
-    folder = save_labels(tmp_path, {f"image{i}.png": label for i, (_, label) in enumerate(PAIRS)})
-    total = PerImageStats(data)
-    label_files.score_files(data, folder, total)
-    assert confusion.pixel_accuracy(total.counts, 3) == confusion.mean_iou(total.counts, 3) == 1
-
-
-def test_predictions_that_are_missing_are_named(tmp_path):
-    folder = save_labels(tmp_path, {"image0.png": PAIRS[0][0], "stray.png": [[0]]})
-    with pytest.raises(UserError, match="no label image for 1 of 2 images of tiny validation: image1;"):
-        score(folder)
-    with pytest.raises(UserError, match="is no folder"):
-        score(str(tmp_path / "nowhere"))
-
-
-def test_predictions_are_never_resized(tmp_path):
-    folder = save_labels(tmp_path, {"image0.png": [[0, 1]], "image1.png": PAIRS[1][0]})
-    with pytest.raises(UserError, match="image0.png: 2x1, but the label map of image0 is 3x1"):
-        score(folder)
-
-
-def test_table_aligns_and_marks_what_has_no_value():
-    summary = confusion.summarize(np.array([[3, 0], [0, 0]]), ("a", "traffic light"))
-    lines = tables.text(summary).splitlines()
-    assert lines[1].split() == ["a", "100.00", "100.00", "100.00", "100.00"]
-    assert lines[2].split() == ["traffic", "light", "-", "-", "-", "0.00"]
-    assert len({len(line) for line in lines[:3]}) == 1
-
-
-def test_each_score_says_its_rule():
-    summary = confusion.summarize(np.array([[3, 0, 0], [1, 2, 0], [0, 0, 0]]), ("a", "b", "c"))
-    summary["boundary"] = {
-        "bf": 0.5, "bf_common": 0.25, "trimap_iou": {}, "tolerance": 0.0075, "tolerance_pixels": [1.02, 4.5]
-    }  # fmt: skip
-    lines = tables.text(summary).splitlines()
-    assert lines[-3].startswith("SceneParsing score")
-    assert lines[-3].endswith("(pixel accuracy + IoU over all 3 classes, 1 absent as 0) / 2")
-    assert lines[-2].startswith("boundary F1 (BF)         50.00")
-    assert lines[-2].endswith("within 0.75% of the diagonal, 1.0 to 4.5 px")
-    assert lines[-1].startswith("BF, common rule          25.00")
-    assert lines[-1].endswith("without boundaries on or next to ignored pixels")
-
-
 def test_files_are_looked_at_once(tmp_path, monkeypatch):
     monkeypatch.undo()  # of a data set on disk
     for number in range(3):
         os.makedirs(tmp_path / "data/images", exist_ok=True)
         (tmp_path / f"data/images/{number}.png").write_bytes(images.encode_png(np.zeros((4, 4, 3), np.uint8)))
-        save_labels(tmp_path / "data/masks", {f"{number}.png": [[0, 1]] * 2 if number == 2 else [[0, 1, 0, 1]] * 4})
+        tiny_run.save_labels(
+            tmp_path / "data/masks", {f"{number}.png": [[0, 1]] * 2 if number == 2 else [[0, 1, 0, 1]] * 4}
+        )
     looked = []
     for kind, look in list(scan._LOOKS.items()):
         monkeypatch.setitem(scan._LOOKS, kind, lambda data, path, look=look: looked.append(path) or look(data, path))
@@ -192,8 +134,8 @@ def two_runs(tmp_path, monkeypatch):
     """Folders of label images, of which the second has more pixels wrong, for 12 images of 2x2."""
     truth = [[[i % 3, 1], [2, (i + 1) % 3]] for i in range(12)]
     put(monkeypatch, tiny_run.dataset([(each, each) for each in truth]))
-    good = save_labels(tmp_path / "good", {f"image{i}.png": each for i, each in enumerate(truth)})
-    bad = save_labels(tmp_path / "bad", {f"image{i}.png": [[0, 0], each[1]] for i, each in enumerate(truth)})
+    good = tiny_run.save_labels(tmp_path / "good", {f"image{i}.png": each for i, each in enumerate(truth)})
+    bad = tiny_run.save_labels(tmp_path / "bad", {f"image{i}.png": [[0, 0], each[1]] for i, each in enumerate(truth)})
     return good, bad
 
 

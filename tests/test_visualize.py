@@ -9,10 +9,8 @@ import pytest
 
 from fcn_tf import visualize
 from fcn_tf.data import datasets, palette
-from fcn_tf.data.base import DatasetSpec
 from fcn_tf.errors import UserError
 from fcn_tf.io import images
-from fcn_tf.reports import contact_sheet
 from tests import tiny_run
 
 # Ten pictures, each of its own width, so that none can be taken for another.
@@ -79,16 +77,6 @@ def test_page_links_pictures_that_exist_and_explains_colours(tmp_path):
     assert legend["224, 224, 224"] == "(not labelled)"
     assert len(re.findall(r"<h2>image\d</h2>", page)) == 2
     assert "http" not in page and "<script" not in page
-
-
-def test_page_escapes_names(tmp_path):
-    spec = DatasetSpec("tiny", ("<b>", "b", "c"), tiny_run.COLORS, 3)
-    pixels = np.zeros((1, 1), np.int32)
-    sample = contact_sheet.Sample("<i>&", tiny_run.paint(pixels), pixels, pixels)
-    path = contact_sheet.write_sheet([sample], spec, str(tmp_path), title="<u>", subtitle="")
-    with open(path) as file:
-        page = file.read()
-    assert "&lt;i&gt;&amp;" in page and "&lt;b&gt;" in page and "<u>" not in page
 
 
 def test_shorter_sheet_leaves_nothing_of_a_longer_one(tmp_path):

@@ -1,11 +1,13 @@
 """A run small enough to check by hand: the model takes the brightest of red, green and blue for the class."""
 
+import os
 from typing import Any
 
 import numpy as np
 
 from fcn_tf.config import Config
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.io import images
 from fcn_tf.io.run_dir import Run
 
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
@@ -16,9 +18,9 @@ def color_model(num_classes=3, scale=1 / 255):
     """Keras model: RGB -> logits = scale * (R, G, B); further classes never win."""
     import keras
 
-    images = keras.Input((None, None, 3))
-    logits = keras.layers.Conv2D(num_classes, 1, name="pick")(images)
-    model = keras.Model(images, logits)
+    pictures = keras.Input((None, None, 3))
+    logits = keras.layers.Conv2D(num_classes, 1, name="pick")(pictures)
+    model = keras.Model(pictures, logits)
     kernel = np.zeros((1, 1, 3, num_classes), np.float32)
     kernel[0, 0, range(3), range(3)] = scale
     model.get_layer("pick").set_weights([kernel, np.where(np.arange(num_classes) < 3, 0.0, -1.0)])
@@ -58,3 +60,12 @@ def config(mode, logs_dir, **changes):
     """The settings that main.py hands to a mode."""
     values: dict[str, Any] = {"mode": mode, "logs_dir": str(logs_dir), "data_dir": "", "batch_size": 2}
     return Config(**values | changes)
+
+
+def save_labels(folder, maps):
+    """Writes label maps as PNGs by file name; returns the folder."""
+    os.makedirs(folder, exist_ok=True)
+    for name, labels in maps.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(images.encode_png(np.asarray(labels, np.uint8)))
+    return str(folder)
