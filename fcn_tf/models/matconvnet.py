@@ -18,7 +18,7 @@ import scipy.io
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
-from fcn_tf.io.downloads import VGG19, looks_like_html
+from fcn_tf.io.downloads import VGG16, VGG19, looks_like_html
 
 _DEPTHS = {  # convolutions a stage (Simonyan & Zisserman 2014, table 1: A, B, D, E)
     "VGG11": (1, 1, 2, 2, 2),
@@ -34,6 +34,7 @@ _CLASSIFIER = ("fc6", "fc7", "fc8")
 # Others, such as bnorm, would be left out in silence and change what the network computes.
 _LAYERS_WITHOUT_WEIGHTS = frozenset({"relu", "pool", "softmax", "softmaxloss", "loss", "dropout"})
 _HEADER = 128
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF"
 _NUMERIC = "fiu"
 
 
@@ -147,7 +148,7 @@ def _load(path: str) -> dict[str, np.ndarray]:
         except Exception as error:
             raise UserError(
                 f"{path}: the file is damaged ({type(error).__name__}: {' '.join(str(error).split())}). "
-                f"Delete it and download it again from {VGG19.url}"
+                f"{_whole_copy(path)}"
             ) from error
         if "layers" not in contents:
             stream.seek(0)
@@ -156,9 +157,17 @@ def _load(path: str) -> dict[str, np.ndarray]:
         return contents
 
 
+def _whole_copy(path: str) -> str:
+    """How to replace a file that is no good. Who put it there decides about it: it is not advised to delete it."""
+    for remote in (VGG19, VGG16):
+        if os.path.basename(path) == remote.filename:
+            return f"Put a whole copy in its place, from {remote.url}"
+    return f"Put a whole copy in its place, or give other --weights, such as those of {VGG19.url}"
+
+
 def _check_format(path: str, stream: BinaryIO) -> None:
     """Raises UserError unless `stream` is a whole MATLAB 5 file."""
-    again = f"Delete it and download it again from {VGG19.url}"
+    again = _whole_copy(path)
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     head = stream.read(_HEADER)
@@ -166,9 +175,18 @@ def _check_format(path: str, stream: BinaryIO) -> None:
         raise UserError(f"{path}: the file is empty. {again}")
     if looks_like_html(head):
         raise UserError(f"{path}: looks like a web page (HTML), such as a host's login page. {again}")
+    if head.startswith(_ZIP) and path.endswith(".keras"):
+        folder = os.path.dirname(path) or "."
+        raise UserError(
+            f"{path}: a trained Keras model; --weights takes a MatConvNet .mat file, where a training starts from. "
+            f"To use the model: --mode=evaluate or predict with --logs_dir={folder}; to train it further: --mode=train "
+            f"--logs_dir={folder}."
+        )
     order = {b"IM": "<", b"MI": ">"}.get(head[126:128], "")
     major = max(head[124:126], default=0) if order else 0
-    if major == 2 or b"\x89HDF" in head[:4]:
+    if major != 2 and head.startswith(_HDF5):
+        raise UserError(f"{path}: an HDF5 file, such as a .h5 of Keras; expected a MatConvNet .mat file. {again}")
+    if major == 2:
         raise UserError(
             f"{path}: a MATLAB 7.3 (HDF5) file; expected MATLAB 5 to 7. Load it in MATLAB and save with -v7."
         )

@@ -164,7 +164,7 @@ HDF5 = (
         (b"\n <!DOCTYPE html>\n<html><body>Sign in</body></html>" * 20, "web page (HTML)"),
         (b"<html>", "web page (HTML)"),
         (HDF5, "MATLAB 7.3 (HDF5)"),
-        (HDF5[512:] + bytes(200), "MATLAB 7.3 (HDF5)"),
+        (HDF5[512:] + bytes(200), "an HDF5 file, such as a .h5 of Keras"),
         (b"MATLAB 5.0 MAT-file, Platform", "cut short in its header"),
         (b"PK\x03\x04" + bytes(500), "not a MATLAB 5 to 7 file: it starts with b'PK"),
         (np.random.default_rng(0).bytes(4096), "not a MATLAB 5 to 7 file"),
@@ -176,6 +176,26 @@ def test_not_a_matlab_file(tmp_path, data, expected):
     path = tmp_path / "a.mat"
     path.write_bytes(data)
     assert expected in error_of(str(path))
+
+
+def test_a_trained_model_is_told_from_weights(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"PK\x03\x04" + bytes(500))
+    message = error_of(str(path))
+    assert "a trained Keras model" in message and f"--logs_dir={tmp_path}" in message
+    assert "elete" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [("imagenet-vgg-verydeep-19.mat", "deep-19.mat"), ("imagenet-vgg-verydeep-16.mat", "deep-16.mat")],
+)
+def test_a_damaged_file_is_replaced_by_what_it_is_named_after(tmp_path, name, source):
+    (tmp_path / name).write_bytes(b"<html>")
+    assert error_of(str(tmp_path / name)).endswith(source)
+    (tmp_path / "mine.mat").write_bytes(b"<html>")
+    message = error_of(str(tmp_path / "mine.mat"))
+    assert "other --weights" in message and "elete" not in message
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -104,7 +104,8 @@ def unpack(archive: str, folder: str) -> None:
       UserError: if the zip is damaged, is another one, or the disk is full.
     """
     partial, top = folder + ".unpacking", os.path.basename(folder) + "/"
-    fix = "Delete it to have it downloaded again, or put a whole one there."
+    # It may have been put there by hand: who did decides about it.
+    fix = f"Put a whole copy in its place, from {downloads.ADE20K.url}"
     try:
         with files.open_regular(archive) as stream, zipfile.ZipFile(stream) as opened:
             members = [m for m in opened.infolist() if m.filename.startswith(top) and not m.is_dir()]
