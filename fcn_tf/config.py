@@ -10,16 +10,10 @@ from typing import Any, NamedTuple
 from fcn_tf import registry
 from fcn_tf.errors import UserError
 
-MODES = tuple(registry.MODES)
 ALIASES = {"test": "evaluate"}
-DATASETS = tuple(registry.DATASETS)
-ARCHS = tuple(registry.HEADS)
 SPLITS = ("train", "validation", "test", "all")
 PRECISIONS = ("float32", "bfloat16", "float16")
-CROPS = ("scale", "squash")
-RESIZES = ("area", "nearest")
 ON_BAD_EXAMPLE = ("fail", "skip")
-LOSSES = tuple(registry.LOSSES)
 RESUME_FROM = ("latest", "best")
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
@@ -96,9 +90,9 @@ _FRACTION = Check(lambda value: 0 <= value < 1, "in [0, 1)")
 _SEED = Check(lambda value: 0 <= value < 2**31, f"from 0 to {2**31 - 1}")  # it becomes an int32 in the training step
 _WINDOW = Check(lambda value: value == 0 or value >= _SMALLEST_WINDOW, f"0 (off) or {_SMALLEST_WINDOW} pixels or more")
 _LOSS = Check(
-    lambda text: _different(text.split("+"), LOSSES),
-    f"one of {', '.join(LOSSES)}, or a sum of different ones such as cross_entropy+dice",
-    LOSSES,
+    lambda text: _different(text.split("+"), registry.LOSSES),
+    f"one of {', '.join(registry.LOSSES)}, or a sum of different ones such as cross_entropy+dice",
+    tuple(registry.LOSSES),
 )
 _FREEZE = Check(
     lambda text: text == "" or {*text.split(",")} <= {*registry.STAGES, "trunk"},
@@ -121,14 +115,14 @@ class Config:
         "train",
         "{choices}; test is another name of evaluate",
         scope=Scope.COMMAND,
-        check=_one_of((*MODES, *ALIASES)),
+        check=_one_of((*registry.MODES, *ALIASES)),
         section="Command",
     )
     logs_dir: str = _flag(
         "logs/", "the run: events, checkpoints, config.json, history.csv, pictures, reports", scope=Scope.COMMAND
     )
 
-    dataset: str = _flag("shapes", "{choices}", check=_one_of(DATASETS), section="Data")
+    dataset: str = _flag("shapes", "{choices}", check=_one_of(registry.DATASETS), section="Data")
     data_dir: str = _flag("data/", "where the data set is, or is downloaded to")
     split: str = _flag(
         "", "{choices}; default: validation; check and prepare: all", scope=Scope.COMMAND, check=_one_of(SPLITS)
@@ -158,17 +152,19 @@ class Config:
     crop: str = _flag(
         "scale",
         "{choices}; scale: random crops, aspect kept; squash: the whole picture, as the original",
-        check=_one_of(CROPS),
+        check=_one_of(registry.CROPS),
     )
     resize: str = _flag(
         "area",
         "{choices}; photos by area (or bilinearly when enlarged), or nearest as the original",
-        check=_one_of(RESIZES),
+        check=_one_of(registry.RESIZES),
     )
     augment: bool = _flag(True, "random flips and scales while training")
 
-    arch: str = _flag("fcn8s", "{choices}", scope=Scope.MODEL, check=_one_of(ARCHS), section="Model")
-    weights: str = _flag("tiny", "tiny (embedded) | vgg19 | vgg16 | none | path of a MatConvNet .mat file")
+    arch: str = _flag("fcn8s", "{choices}", scope=Scope.MODEL, check=_one_of(registry.HEADS), section="Model")
+    weights: str = _flag(
+        "tiny", f"tiny (embedded) | {' | '.join(registry.WEIGHTS)} | none | path of a MatConvNet .mat file"
+    )
     model_dir: str = _flag("data/models/", "where .mat files are, or are downloaded to")
     dropout: float = _flag(0.15, "dropout rate after conv6 and conv7", check=_FRACTION)
     precision: str = _flag(
@@ -361,7 +357,7 @@ class _Location(NamedTuple):
     flag: str
     holds: str
     chooser: str
-    readers: Collection[str]  # the values of `chooser`
+    read: Callable[[Config], bool]
     modes: Collection[str]  # in other modes nobody reads it
     fix: str
 
@@ -371,11 +367,18 @@ _LOCATIONS = (
         "data_dir",
         "holds a data set in files",
         "dataset",
-        [name for name in DATASETS if name != "shapes"],  # those are generated
-        [mode for mode in MODES if mode != "predict"],
+        lambda config: registry.resolve(registry.DATASETS[config.dataset]).in_files,
+        [mode for mode in registry.MODES if mode != "predict"],
         "--dataset=ade20k (FCN.tensorflow's data) or --dataset=folder (your own images and masks)",
     ),
-    _Location("model_dir", "holds downloaded weights", "weights", ("vgg19", "vgg16"), ("train",), "--weights=vgg19"),
+    _Location(
+        "model_dir",
+        "holds downloaded weights",
+        "weights",
+        lambda config: config.weights in registry.WEIGHTS,
+        ("train",),
+        "--weights=vgg19",
+    ),
 )
 
 
@@ -386,7 +389,7 @@ def _effective(config: Config, given: Collection[str]) -> Config:
         f"{getattr(config, each.chooser)}{'' if each.chooser in given else ', by default'}: "
         f"add {each.fix}, or leave out --{each.flag}."
         for each in _LOCATIONS
-        if each.flag in given and config.mode in each.modes and getattr(config, each.chooser) not in each.readers
+        if each.flag in given and config.mode in each.modes and not each.read(config)
     ]
     if wrong:
         raise UserError(" ".join(wrong))

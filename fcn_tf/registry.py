@@ -1,4 +1,4 @@
-"""What the package offers by name: every value of `--mode`, `--dataset` and `--arch`, and where it is defined.
+"""What the package offers by name, such as every value of `--mode`, `--dataset` and `--arch`, and where it is defined.
 
 An entry is "module:attribute", imported when it is asked for: the flags, the checks and the code share one table, and
 listing what there is imports nothing.
@@ -32,6 +32,12 @@ HEADS = {
 TRUNKS = {
     "vgg": "fcn_tf.models.vgg:vgg",
 }
+WEIGHTS = {  # those that are downloaded
+    "vgg19": "fcn_tf.io.downloads:VGG19",
+    "vgg16": "fcn_tf.io.downloads:VGG16",
+}
+CROPS = ("scale", "squash")
+RESIZES = ("area", "nearest")
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of every trunk: each ends at half the resolution
 
 LOSSES = {

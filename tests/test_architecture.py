@@ -160,7 +160,7 @@ def test_packages_have_no_circles():
 def test_trunk_and_heads_are_strangers_and_so_are_data_sets():
     graph = {SOURCES[path]: {module_of(name) for name, _ in IMPORTS[path]} for path in SOURCES}
     assert "models.heads" not in graph["models.vgg"] and "models.vgg" not in graph["models.heads"]
-    sets = {f"data.datasets.{name}" for name in config.DATASETS}
+    sets = {f"data.datasets.{name}" for name in registry.DATASETS}
     for module in sets:
         assert not graph[module] & (sets - {module}), module
 
@@ -184,15 +184,35 @@ def test_backends_stay_where_they_belong(path):
             assert needs == "-", name
 
 
+TABLES = {name: value for name, value in vars(registry).items() if isinstance(value, dict) and name.isupper()}
+CHOICES = {name: value for name, value in vars(registry).items() if isinstance(value, dict | tuple) and name.isupper()}
+CHOICES |= {name: each for name, each in vars(config).items() if isinstance(each, tuple) and re.match("[A-Z]", name)}
+
+
+@pytest.mark.parametrize("entry", [entry for table in TABLES.values() for entry in table.values()])
+def test_what_a_table_names_is_there(entry):
+    assert registry.resolve(entry) is not None
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_are_listed_once(name):
+    """No other literal of main.py, flags.py or fcn_tf holds the same strings: they all read the one list."""
+    found = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            items = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+            strings = {item.value for item in items if isinstance(item, ast.Constant)}
+            if len(items) == len(CHOICES[name]) > 1 and strings == set(CHOICES[name]):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert len(found) <= 1, found
+
+
 def test_tables_agree():
-    from fcn_tf.data import datasets, pipeline
+    from fcn_tf.data import datasets
 
     for name in registry.DATASETS:
         assert set(datasets.entry(name).defaults) <= {field.name for field in dataclasses.fields(config.Config)}
-    assert config.CROPS == pipeline.CROPS and config.RESIZES == pipeline.RESIZES
     assert set(config.ALIASES.values()) <= set(registry.MODES)
-    for entry in (*registry.MODES.values(), *registry.TRUNKS.values()):
-        assert callable(registry.resolve(entry))
     for entry in registry.HEADS.values():
         assert registry.resolve(entry).trunk in registry.TRUNKS
 
@@ -282,7 +302,7 @@ def test_a_named_pipe_in_place_of_a_file_is_named_and_not_waited_for(name, mode,
     assert re.search(rf"{name}.*is a named pipe; expected a regular file", done.stderr or done.stdout)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in config.MODES if mode not in ("train", "check", "prepare")])
+@pytest.mark.parametrize("mode", [mode for mode in registry.MODES if mode not in ("train", "check", "prepare")])
 def test_a_run_that_is_not_there_costs_no_tensorflow(mode, tmp_path):
     done = launch(f"--mode={mode}", f"--logs_dir={tmp_path}/none", f"--input={ROOT}")
     assert done.returncode == 2

@@ -11,7 +11,7 @@ import pytest
 
 import fcn_tf
 import flags
-from fcn_tf import config
+from fcn_tf import config, registry
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -131,10 +131,10 @@ def test_documents_name_only_what_there_is(document):
         assert name[2:] in {*flags.FLAGS, "flagfile"}, word
         if name in ("--mode", "--dataset", "--arch", "--precision") and value:
             assert value in {
-                *config.MODES,
+                *registry.MODES,
                 *config.ALIASES,
-                *config.DATASETS,
-                *config.ARCHS,
+                *registry.DATASETS,
+                *registry.HEADS,
                 *config.PRECISIONS,
             }, word
         if name == "--flagfile" and value and value.isascii() and "NAME" not in value:
@@ -145,7 +145,7 @@ def test_documents_name_only_what_there_is(document):
 
 def test_every_mode_data_set_and_network_is_documented():
     text = "".join((ROOT / document).read_text() for document in ("README.md", "data/README.md", "docs/data.md"))
-    for flag, values in (("mode", config.MODES), ("dataset", config.DATASETS), ("arch", config.ARCHS)):
+    for flag, values in (("mode", registry.MODES), ("dataset", registry.DATASETS), ("arch", registry.HEADS)):
         for value in values:
             assert f"--{flag}={value}" in text
 

@@ -16,14 +16,12 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from fcn_tf import registry
 from fcn_tf.data.base import Dataset
 from fcn_tf.errors import UserError
 
 # tf.data runs many examples at once; OpenCV's own threads would only get in their way.
 cv2.setNumThreads(0)
-
-CROPS = ("scale", "squash")
-RESIZES = ("area", "nearest")
 
 _READERS = min(16, os.cpu_count() or 1)  # one a core keeps up with any network; more only hold more pictures
 
@@ -93,7 +91,7 @@ def training_batches(
     """
     if not len(dataset):
         raise UserError(f"{dataset.spec.name}: split {dataset.split!r} has no examples to train on.")
-    for name, value, known in (("crop", crop, CROPS), ("resize", resize, RESIZES)):
+    for name, value, known in (("crop", crop, registry.CROPS), ("resize", resize, registry.RESIZES)):
         if value not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
     worker, workers = shard

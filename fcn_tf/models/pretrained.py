@@ -3,10 +3,9 @@
 import importlib.resources
 import os
 
+from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.io import downloads, files
-
-_REMOTE = {"vgg19": downloads.VGG19, "vgg16": downloads.VGG16}
 
 
 def embedded() -> str:
@@ -30,13 +29,13 @@ def find(weights: str | None, model_dir: str = "data/models/") -> str:
     """
     if weights in (None, "none", "tiny"):
         return embedded()
-    if weights in _REMOTE:
-        remote = _REMOTE[weights]
+    if weights in registry.WEIGHTS:
+        remote = registry.resolve(registry.WEIGHTS[weights])
         return downloads.fetch(remote, files.join(model_dir, remote.filename))
     path = os.fspath(weights)
     if not files.exists(path):
         raise UserError(
-            f"--weights={path} does not exist; give tiny, {', '.join(_REMOTE)}, none, or the path of a MatConvNet "
-            f".mat file such as {downloads.VGG19.url}."
+            f"--weights={path} does not exist; give tiny, {', '.join(registry.WEIGHTS)}, none, or the path of a "
+            f"MatConvNet .mat file such as {downloads.VGG19.url}."
         )
     return path

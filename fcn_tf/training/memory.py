@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import keras
+import tensorflow as tf
 
 from fcn_tf.models import cpu
 from fcn_tf.models.build import Network
@@ -56,7 +57,7 @@ def activation_bytes(network: Network, image_size: int, *, recompute: bool = Fal
     shown = keras.Model(model.input, {layer.name: layer.output for layer in model.layers})
     images = keras.KerasTensor((1, image_size, image_size, 3), model.input.dtype)
     outputs = shown.compute_output_spec(images)
-    sizes = {name: math.prod(x.shape) * _BYTES[x.dtype] for name, x in outputs.items()}
+    sizes = {name: math.prod(x.shape) * tf.as_dtype(x.dtype).size for name, x in outputs.items()}
     rectified = {name.replace("relu", "conv") for name in sizes if name.startswith("relu")}
     kept = {name: 0 if name in rectified else size for name, size in sizes.items()}
     for layer in model.layers:
@@ -70,9 +71,6 @@ def activation_bytes(network: Network, image_size: int, *, recompute: bool = Fal
     if recompute:
         kept["stage computed again"] = max(sum(kept.pop(name) for name in names) for names in insides)
     return sum(kept.values()) + _IN_FLIGHT * max(sizes.values())
-
-
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def peak_bytes(network: Network, plan: Plan) -> int:

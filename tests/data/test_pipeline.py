@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fcn_tf import registry
 from fcn_tf.data import pipeline
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
 from fcn_tf.data.pipeline import Augmentation, evaluation_batches, training_batches, transform
@@ -117,8 +118,8 @@ def _blocks_dataset():
 
 
 @pytest.mark.parametrize("augment", [None, Augmentation(), Augmentation(min_scale=0.3, max_scale=3.0)])
-@pytest.mark.parametrize("crop", pipeline.CROPS)
-@pytest.mark.parametrize("resize", pipeline.RESIZES)
+@pytest.mark.parametrize("crop", registry.CROPS)
+@pytest.mark.parametrize("resize", registry.RESIZES)
 def test_mask_and_picture_stay_aligned(augment, crop, resize):
     for seed in range(20):
         image, label = _blocks(60, 92)
@@ -184,7 +185,7 @@ def test_without_augmentation_the_largest_centred_crop_is_taken():
 def test_squash_takes_the_pixels_under_the_new_centres():
     label = np.arange(8, dtype=np.int32)[None].repeat(3, axis=0)
     image = np.repeat(label[..., None], 3, axis=-1).astype(np.uint8)
-    for resize in pipeline.RESIZES:
+    for resize in registry.RESIZES:
         new_image, new_label = transform(
             image, label, size=4, rng=np.random.default_rng(0), crop="squash", resize=resize
         )
