@@ -1,4 +1,4 @@
-"""Who leads, and how a batch is shared; what replicas compute together is in test_trainer.py and test_optimizers.py."""
+"""Who leads, and how a batch is shared; what replicas compute together is in test_loop.py and test_optimizers.py."""
 
 import json
 import socket
