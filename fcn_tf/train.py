@@ -94,7 +94,8 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
     from fcn_tf.data import pipeline
     from fcn_tf.models import build
     from fcn_tf.training import distribution, optimizers, schedules
-    from fcn_tf.training import loop as trainer
+    from fcn_tf.training.hooks import TrainingIntervals
+    from fcn_tf.training.loop import Trainer
 
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
@@ -118,7 +119,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
     rate = schedules.learning_rate(
         config.schedule, config.learning_rate, max_steps=config.max_steps, warmup_steps=config.warmup_steps
     )
-    loop = trainer.Trainer(
+    trainer = Trainer(
         network,
         optimizer,
         strategy=strategy,
@@ -143,18 +144,18 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
         profile=config.profile,
         debug=config.debug,
     )
-    start = loop.restore(checkpoint)
+    start = trainer.restore(checkpoint)
     if start:
         print(f"resumed at step {start}")
-    intervals = trainer.TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
-    if start >= config.max_steps and not loop.owes_validation(intervals, start):
+    intervals = TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
+    if start >= config.max_steps and not trainer.lacks_validation(intervals, start):
         print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
         return 0
-    if start and (was := loop.change_learning_rate(rate(start - 1))) is not None:
+    if start and (was := trainer.change_learning_rate(rate(start - 1))) is not None:
         print(f"learning rate now {rate(start - 1):g} (was {was:g})")
     if distribution.is_chief(strategy):
         # In this order: the history never lacks a row of what would be continued from after a kill.
-        dropped = loop.drop_after(start)
+        dropped = trainer.drop_after(start)
         rows = target.truncate_history(start)
         if dropped:
             names = ", ".join(f"ckpt-{step}" for step in dropped)
@@ -169,7 +170,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
     if spec.name != "shapes" and config.weights in ("tiny", "none"):
         print(f"note: --weights={config.weights} is for trying out; use --weights=vgg16 or vgg19 for good scores")
     print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))
-    status = loop.fit(intervals, start=start)
+    status = trainer.fit(intervals, start=start)
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
     return status

@@ -17,7 +17,7 @@ from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.data.quality import scan
 from fcn_tf.errors import UserError
-from fcn_tf.io import images
+from fcn_tf.io import files, images
 from tests import tiny_run
 
 PAIRS = [([[0, 1, 2]], [[0, 0, 3]]), ([[1, 1], [2, 2]], [[1, 2], [2, 2]])]
@@ -68,25 +68,28 @@ def test_run_without_a_model_says_to_train(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_costs_no_pass(tmp_path, monkeypatch):
-    folder = save_labels(tmp_path / "theirs", {f"image{i}.png": seen for i, (seen, _) in enumerate(PAIRS)})
+    folder = tiny_run.save_labels(tmp_path / "theirs", {f"image{i}.png": seen for i, (seen, _) in enumerate(PAIRS)})
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs/evaluation").touch()
-    monkeypatch.setattr(evaluate, "score_files", None)  # calling it would fail
+    monkeypatch.setattr(evaluate.label_files, "score_files", None)  # calling it would fail
     with pytest.raises(
         UserError, match=r"logs/evaluation cannot be written \(it is no folder\); give another --logs_dir"
     ):
-        evaluate.run(tiny_run.config(tmp_path / "logs", predictions=folder))
+        evaluate.run(tiny_run.config("evaluate", tmp_path / "logs", predictions=folder))
 
 
 def test_a_disk_that_fills_up_meanwhile_costs_no_number(tmp_path, monkeypatch, capsys):
-    folder = save_labels(tmp_path / "theirs", {f"image{i}.png": seen for i, (seen, _) in enumerate(PAIRS)})
+    folder = tiny_run.save_labels(tmp_path / "theirs", {f"image{i}.png": seen for i, (seen, _) in enumerate(PAIRS)})
 
-    def fails(target, name, data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+    def fails(path, data):
+        if path.endswith(".npz"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return write(path, data)
 
-    monkeypatch.setattr(evaluate, "_write", fails)
+    write = files.write_bytes
+    monkeypatch.setattr(files, "write_bytes", fails)
     with pytest.raises(OSError, match="No space left"):
-        evaluate.run(tiny_run.config(tmp_path / "logs", predictions=folder))
+        evaluate.run(tiny_run.config("evaluate", tmp_path / "logs", predictions=folder))
     assert "mean IoU                 50.00" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from fcn_tf.models import layers
 from fcn_tf.models.base import Head
 
 # Made anew for each layer: a used initializer would start the next one with the same numbers.
-_UPSTREAM_INIT = functools.partial(keras.initializers.TruncatedNormal, stddev=0.02)
+_ORIGINAL_INIT = functools.partial(keras.initializers.TruncatedNormal, stddev=0.02)
 
 
 def original(
@@ -33,14 +33,14 @@ def original(
       (B, H, W, num_classes) logits.
     """
     pool3, pool4 = features["stride8"], features["stride16"]
-    options = {"init": _UPSTREAM_INIT, "dtype": dtype}
-    scores = _fully_convolutional(
+    options = {"init": _ORIGINAL_INIT, "dtype": dtype}
+    scores = _convolutional_classifier(
         features["stride32"],
         num_classes=num_classes,
         dropout_rate=dropout_rate,
         dtype=dtype,
-        hidden_init=_UPSTREAM_INIT,
-        score_init=_UPSTREAM_INIT,
+        hidden_init=_ORIGINAL_INIT,
+        score_init=_ORIGINAL_INIT,
     )
     x = _upsample(pool4.shape[-1], 4, 2, name="conv_t1", **options)(scores, like=pool4)
     x = keras.layers.Add(name="fuse_pool4", dtype=dtype)([x, pool4])  # (B, H/16, W/16, 512)
@@ -63,7 +63,7 @@ def fcn8s(
     starts at zero, so the first loss is ln(num_classes) whatever the trunk's magnitudes.
     """
     pool3, pool4 = features["stride8"], features["stride16"]
-    scores = _fully_convolutional(
+    scores = _convolutional_classifier(
         layers.RMSNormalize(name="norm_pool5", dtype=dtype)(features["stride32"]),
         num_classes=num_classes,
         dropout_rate=dropout_rate,
@@ -81,7 +81,7 @@ def fcn8s(
 # FCN.tensorflow to the bit, quirks included.
 ORIGINAL = Head(
     original,
-    trunk_options={"pooling": "average", "top": "conv5_3", "transposed": True},
+    trunk_options={"pooling": "average", "last_conv": "conv5_3", "transposed": True},
     classifier=False,
 )
 FCN8S = Head(fcn8s, trunk_rate=0.3, head_rate=10.0)
@@ -92,7 +92,7 @@ def _skip_scores(features, name, num_classes, dtype):
     return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=f"score_{name}", dtype=dtype)(x)
 
 
-def _fully_convolutional(x, *, num_classes, dropout_rate, dtype, hidden_init, score_init):
+def _convolutional_classifier(x, *, num_classes, dropout_rate, dtype, hidden_init, score_init):
     """conv6, conv7 and conv8: VGG's classifier as convolutions; (B, h, w, C) -> (B, h, w, num_classes)."""
     width = 8 * x.shape[-1]  # 512 -> 4096
     convs = [

@@ -27,15 +27,15 @@ def vgg(
       model_dir: see there.
       dtype: Keras dtype policy of the layers.
       transposed: whether kernels are loaded with height and width swapped.
-      **options: `pooling` and `top` of `layers_of`.
+      **options: `pooling` and `last_conv` of `build_layers`.
 
     Raises:
-      UserError: if the file is missing, damaged, another network's, or has no layer `top`.
+      UserError: if the file is missing, damaged, another network's, or has no layer `last_conv`.
     """
     net = matconvnet.read(pretrained.find(weights, model_dir))
     widths = {name: conv.kernel.shape[3] for name, conv in net.convs.items() if name.startswith("conv")}
     try:
-        features, stages = layers_of(images, widths, mean_rgb=net.mean_rgb, dtype=dtype, **options)
+        features, stages = build_layers(images, widths, mean_rgb=net.mean_rgb, dtype=dtype, **options)
     except ValueError as error:
         raise UserError(f"{weights}: {error} Choose another --arch.") from error
     if weights in (None, "none"):
@@ -55,13 +55,13 @@ def vgg(
 _CLASSIFIER = {"conv6": "fc6", "conv7": "fc7"}
 
 
-def layers_of(
+def build_layers(
     images: keras.KerasTensor,
     widths: dict[str, int],
     *,
     mean_rgb: Iterable[float],
     pooling: str = "max",
-    top: str | None = None,
+    last_conv: str | None = None,
     dtype: str = "float32",
 ) -> tuple[dict[str, keras.KerasTensor], list[list[str]]]:
     """The layers themselves.
@@ -71,7 +71,7 @@ def layers_of(
       widths: {"conv1_1": 64, ...}: output channels by name, in order.
       mean_rgb: (3,), subtracted from every pixel.
       pooling: of pool1 to pool4: "max", as VGG was trained, or "average".
-      top: the layer that feeds pool5; the last ReLU unless given. Convolutions above it are not built.
+      last_conv: the layer that feeds pool5; the last ReLU unless given. Convolutions above it are not built.
       dtype: Keras dtype policy.
 
     Returns:
@@ -79,10 +79,10 @@ def layers_of(
       pool5 (always max).
 
     Raises:
-      ValueError: if `top` is not a layer of this trunk.
+      ValueError: if `last_conv` is not a layer of this trunk.
     """
-    if top is not None and top not in widths:
-        raise ValueError(f"this VGG has no layer {top}, which the arch takes; it has {', '.join(widths)}.")
+    if last_conv is not None and last_conv not in widths:
+        raise ValueError(f"this VGG has no layer {last_conv}, which the arch takes; it has {', '.join(widths)}.")
     stages: list[list[str]] = [[]]
 
     def apply(layer, x):
@@ -102,7 +102,7 @@ def layers_of(
             stages.append([])
         conv = keras.layers.Conv2D(width, 3, padding="same", kernel_initializer="he_normal", name=name, dtype=dtype)
         x = apply(conv, x)
-        if top == name:
+        if last_conv == name:
             break
         x = apply(keras.layers.ReLU(name=f"relu{stage}_{index}", dtype=dtype), x)
     x = apply(keras.layers.MaxPooling2D(2, padding="same", name="pool5", dtype=dtype), x)

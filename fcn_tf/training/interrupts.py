@@ -11,7 +11,7 @@ import numpy as np
 from fcn_tf.training.hooks import Hook, TrainingState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-NO_VOTES = (0,) * len(SIGNALS)
+NO_STOP = (0,) * len(SIGNALS)
 
 
 class Interrupts:
@@ -37,7 +37,7 @@ class Interrupts:
         self._restore()
 
     @property
-    def votes(self) -> list[int]:
+    def stop_requests(self) -> list[int]:
         """For each of `SIGNALS`, 1 if it is the one received, else 0: to be summed over workers, see `decide`."""
         return [int(number is self.signal) for number in SIGNALS]
 
@@ -50,9 +50,9 @@ class Interrupts:
             signal.signal(number, former)
 
 
-def decide(votes: Sequence[int]) -> signal.Signals | None:
-    """The signal to stop for, from a sum of `Interrupts.votes`: the same wherever the sum is the same."""
-    return next((number for number, count in zip(SIGNALS, votes, strict=True) if count), None)
+def decide(stop_requests: Sequence[int]) -> signal.Signals | None:
+    """The signal to stop for, from a sum of `Interrupts.stop_requests`: the same wherever the sum is the same."""
+    return next((number for number, count in zip(SIGNALS, stop_requests, strict=True) if count), None)
 
 
 class StopOnSignal(Hook):
@@ -68,9 +68,9 @@ class StopOnSignal(Hook):
         self._pending: Sequence[int] | None = None
 
     @property
-    def votes(self) -> list[int]:
+    def stop_requests(self) -> list[int]:
         """To be summed over the workers by the next step."""
-        return self._interrupts.votes
+        return self._interrupts.stop_requests
 
     def on_start(self, state: TrainingState) -> None:
         """Listens."""
@@ -78,17 +78,17 @@ class StopOnSignal(Hook):
         self._interrupts.__enter__()
 
     def after_step(self, state: TrainingState) -> None:
-        """Decides by the votes of the step before, which are there: those of this one would have to be waited for."""
+        """Decides by the requests of the step before, which are there: those of this one would have to be waited for."""
         if self._total is None:
             state.stop = self._interrupts.signal
             return
         if self._pending is not None:
             state.stop = decide(np.asarray(self._pending).tolist())
-        self._pending = state.result.votes if state.result else None
+        self._pending = state.result.stop_requests if state.result else None
 
     def asked(self) -> signal.Signals | None:
         """The signal to stop for between steps; all workers call it at the same moment."""
-        return self._interrupts.signal if self._total is None else decide(self._total(self.votes))
+        return self._interrupts.signal if self._total is None else decide(self._total(self.stop_requests))
 
     def close(self) -> None:
         """Leaves signals as they were."""

@@ -77,7 +77,7 @@ class Trainer:
         self._batch_size, self._batches = batch_size, batches
         self._continue_with = ""  # how the command that continues differs from the one that was given
         self._chief = chief = distribution.is_chief(strategy)
-        self._total = distribution.summing(strategy)
+        self._sum_over_replicas = distribution.summing(strategy)
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             variables = [*model.variables, *optimizer.variables]
@@ -95,7 +95,7 @@ class Trainer:
             recompute=recompute,
         )
         summaries = Summaries(run, spec, enabled=chief)
-        self._signals = StopOnSignal(self._total if distribution.others(strategy) else None)
+        self._signals = StopOnSignal(self._sum_over_replicas if distribution.others(strategy) else None)
         self._saving = SaveCheckpoints(self._checkpoints, run)
         # In the order in which they are called.
         hooks: list[tuple[bool, Hook]] = [
@@ -119,7 +119,7 @@ class Trainer:
         """
         self._continue_with = " without --resume_from" if step is not None else ""
         start = self._checkpoints.restore(step)
-        if self._total([start]) != [start * self._strategy.num_replicas_in_sync]:
+        if self._sum_over_replicas([start]) != [start * self._strategy.num_replicas_in_sync]:
             raise UserError(
                 f"this worker would resume at step {start}, another one elsewhere; "
                 f"--logs_dir={self._run.logs_dir} must be one folder that all workers share."
@@ -142,7 +142,7 @@ class Trainer:
         """The optimiser's, of now."""
         return float(self._optimizer.learning_rate.numpy())
 
-    def owes_validation(self, intervals: TrainingIntervals, step: int) -> bool:
+    def lacks_validation(self, intervals: TrainingIntervals, step: int) -> bool:
         """Whether the validation due after `step` is missing: a signal that cuts one short still saves the step."""
         due = step > 0 and (step % intervals.eval_every == 0 or step == intervals.max_steps)
         return due and all(row["step"] != step for row in self._run.read_history())
@@ -175,7 +175,7 @@ class Trainer:
 
     def _run_steps(self, state: TrainingState) -> None:
         intervals = state.intervals
-        if self.owes_validation(intervals, state.step):
+        if self.lacks_validation(intervals, state.step):
             self._validate(state)
         with contextlib.closing(self._distributed_batches(state)) as batches:
             while state.step < intervals.max_steps and state.stop is None:
@@ -184,8 +184,8 @@ class Trainer:
                 state.begin_step(batch)
                 self._call("before_step", state)
                 with state.clock:
-                    log, votes = intervals.logs(state.step), self._signals.votes
-                    result = self._step(*batch, number=state.step - 1, log=log, votes=votes)
+                    log, stop_requests = intervals.logs(state.step), self._signals.stop_requests
+                    result = self._step(*batch, number=state.step - 1, log=log, stop_requests=stop_requests)
                 state.end_step(result)
                 self._call("after_step", state)
                 if state.stop is None and intervals.validates(state.step):
@@ -210,7 +210,7 @@ class Trainer:
             self._call("after_validation", state, result)
         except OSError as error:
             state.since_validation = result.trained
-            raise self._unwritten(error, state) from None
+            raise self._write_error(error, state) from None
 
     def _call(self, event: str, *arguments: Any) -> None:
         for hook in self._hooks:
@@ -218,7 +218,7 @@ class Trainer:
 
     def _state(self, intervals: TrainingIntervals, start: int) -> TrainingState:
         rows = self._run.read_history()
-        # Where the validation of `start` was made up for after the checkpoint was saved, the sums in it are spent.
+        # Metrics in a checkpoint whose validation was made up for afterwards are reported already.
         validated = any(row["step"] == start for row in rows)
         sums = None if validated else self._checkpoints.notes(start).get("window")
         return TrainingState(
@@ -236,11 +236,11 @@ class Trainer:
         replicas = self._strategy.num_replicas_in_sync
 
         def local_batches(context):
-            here = replicas // context.num_input_pipelines  # replicas fed by this worker
+            local_replicas = replicas // context.num_input_pipelines  # replicas fed by this worker
             return self._batches(
                 batch_size=distribution.replica_batch_size(self._strategy, self._batch_size),
-                start_step=state.start * here,
-                num_steps=(state.intervals.max_steps - state.start) * here,
+                start_step=state.start * local_replicas,
+                num_steps=(state.intervals.max_steps - state.start) * local_replicas,
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
             )
 
@@ -249,9 +249,9 @@ class Trainer:
             yield from batches
 
     def _graph(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Graph:
-        return self._step.graph(images, labels, votes=self._signals.votes)
+        return self._step.graph(images, labels, stop_requests=self._signals.stop_requests)
 
-    def _unwritten(self, error: OSError, state: TrainingState) -> Exception:
+    def _write_error(self, error: OSError, state: TrainingState) -> Exception:
         """What to raise where the model or the history could not be written after a step, which is saved first."""
         self._saving.save(state)
         if (reason := files.refusal(error)) is None:

@@ -52,9 +52,9 @@ class PixelMean:
     def __call__(self, pixels: Pixels, reduce: Reduce, replicas: int) -> tf.Tensor:
         """See `PixelLoss.__call__`."""
         total = tf.reduce_sum(self._of_pixels(pixels.logits, pixels.labels) * pixels.weights)
-        everywhere = reduce(tf.reduce_sum(pixels.weights))
+        global_weight = reduce(tf.reduce_sum(pixels.weights))
         # Without class weights this is the number of valid pixels; weights may add up to less than 1.
-        return total / tf.where(everywhere > 0, everywhere, 1.0)
+        return total / tf.where(global_weight > 0, global_weight, 1.0)
 
 
 @tf.custom_gradient
@@ -67,16 +67,16 @@ def _cross_entropy(logits, labels):
     probabilities = tf.nn.softmax(logits)
     top = tf.argmax(logits, axis=-1, output_type=tf.int32)
     # By way of the likeliest class, whose probability is never so small that its logarithm loses digits.
-    behind = _of_class(logits, top) - _of_class(logits, labels)
+    gap = _gather_class(logits, top) - _gather_class(logits, labels)
 
     def gradient(upstream):
         truth = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
         return (probabilities - truth) * upstream[..., None], None
 
-    return behind - tf.math.log(_of_class(probabilities, top)), gradient
+    return gap - tf.math.log(_gather_class(probabilities, top)), gradient
 
 
-def _of_class(scores, classes):
+def _gather_class(scores, classes):
     """(B, H, W, C), (B, H, W) -> (B, H, W): the score of one class a pixel."""
     return tf.gather(scores, classes, batch_dims=3)
 

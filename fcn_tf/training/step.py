@@ -26,13 +26,13 @@ class StepResult(NamedTuple):
       loss: float32 scalar, of the whole batch before the update.
       gradient_norms: {name of the curve: float32 scalar}, 0 unless they were asked for.
       cells: int64 confusion cells of the whole batch, as of `in_graph.confusion_cells`.
-      votes: int64, summed over replicas.
+      stop_requests: int64, summed over replicas.
     """
 
     loss: tf.Tensor
     gradient_norms: dict[str, tf.Tensor]
     cells: tf.Tensor
-    votes: tf.Tensor
+    stop_requests: tf.Tensor
 
 
 class TrainingStep:
@@ -71,7 +71,7 @@ class TrainingStep:
         self._function = tf.function(self._distributed)
 
     def __call__(
-        self, images: tf.Tensor, labels: tf.Tensor, *, number: int, log: bool, votes: Sequence[int] = ()
+        self, images: tf.Tensor, labels: tf.Tensor, *, number: int, log: bool, stop_requests: Sequence[int] = ()
     ) -> StepResult:
         """Takes one step.
 
@@ -80,13 +80,13 @@ class TrainingStep:
           labels: int32 (B, H, W).
           number: steps taken before.
           log: whether the norms of the gradients are asked for.
-          votes: integers to sum over workers. They travel with the cells: no worker waits for others once more.
+          stop_requests: integers to sum over workers. They travel with the cells: no worker waits for others once more.
         """
-        return self._function(images, labels, *_scalars(number, log, votes))
+        return self._function(images, labels, *_scalars(number, log, stop_requests))
 
-    def graph(self, images: tf.Tensor, labels: tf.Tensor, *, votes: Sequence[int] = ()) -> tf.Graph:
-        """The graph of a step on such a batch, with so many votes."""
-        return self._function.get_concrete_function(images, labels, *_scalars(0, True, votes)).graph
+    def graph(self, images: tf.Tensor, labels: tf.Tensor, *, stop_requests: Sequence[int] = ()) -> tf.Graph:
+        """The graph of a step on such a batch, with so many stop_requests."""
+        return self._function.get_concrete_function(images, labels, *_scalars(0, True, stop_requests)).graph
 
     def gradients(self, images: tf.Tensor, labels: tf.Tensor, number: tf.Tensor):
         """This replica's share of the loss, its scaled gradient by trainable variable, and the confusion cells."""
@@ -130,13 +130,13 @@ class TrainingStep:
         gradients = tape.gradient(scaled, self._model.trainable_variables)
         return loss, gradients, in_graph.confusion_cells(logits, labels, self._spec)
 
-    def _distributed(self, images, labels, number, log, votes) -> StepResult:
+    def _distributed(self, images, labels, number, log, stop_requests) -> StepResult:
         with without_all_reduce(self._optimizer):
-            results = self._strategy.run(self._on_replica, args=(images, labels, number, log, votes))
+            results = self._strategy.run(self._on_replica, args=(images, labels, number, log, stop_requests))
         # Already summed over the replicas: each holds the same.
         return tf.nest.map_structure(lambda result: self._strategy.experimental_local_results(result)[0], results)
 
-    def _on_replica(self, images, labels, number, log, votes) -> StepResult:
+    def _on_replica(self, images, labels, number, log, stop_requests) -> StepResult:
         context = tf.distribute.get_replica_context()
         add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)
         loss, gradients, cells = self.gradients(images, labels, number)
@@ -145,9 +145,9 @@ class TrainingStep:
         norms = tf.cond(log, lambda: self._norms(gradients), lambda: [tf.constant(0.0) for _ in self._parts])
         self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
         # One by one: replicas cannot sum tensors of different types together.
-        counts = add_up(tf.concat([cells, votes], 0))
-        cells, votes = tf.split(counts, [-1, votes.shape[0]])
-        return StepResult(add_up(loss), dict(zip(self._parts, norms, strict=True)), cells, votes)
+        counts = add_up(tf.concat([cells, stop_requests], 0))
+        cells, stop_requests = tf.split(counts, [-1, stop_requests.shape[0]])
+        return StepResult(add_up(loss), dict(zip(self._parts, norms, strict=True)), cells, stop_requests)
 
     def _norms(self, gradients):
         """Of the gradients of each part of the network, without the scale of the loss."""
@@ -156,9 +156,9 @@ class TrainingStep:
         return [tf.cast(tf.linalg.global_norm(part) / scale, tf.float32) for part in parts]
 
 
-def _scalars(number: int, log: bool, votes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _scalars(number: int, log: bool, stop_requests: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """As tensors: TensorFlow would trace the step again for another Python number."""
-    return tf.constant(number, tf.int32), tf.constant(log), tf.constant(votes, tf.int64)
+    return tf.constant(number, tf.int32), tf.constant(log), tf.constant(stop_requests, tf.int64)
 
 
 @contextmanager

@@ -46,29 +46,29 @@ class Summaries:
         _scalars(self._validation, values, step)
 
     def pictures(self, samples, step: int) -> None:
-        """Shows validation examples as strips of photo, truth, prediction and errors.
+        """Shows validation examples as strips of photo, ground truth, prediction and errors.
 
         Args:
           samples: (uint8 (H, W, 3) photo, truth (H, W), prediction (H, W)) each.
           step: of the evaluation.
         """
         with self._validation.open():
-            for number, (photo, truth, prediction) in enumerate(samples):
-                strip = self._strip(photo, truth, prediction)[None]
-                tf.summary.image(f"photo, truth, prediction, errors/{number}", strip, step=step)
+            for number, (photo, ground_truth, prediction) in enumerate(samples):
+                strip = self._strip(photo, ground_truth, prediction)[None]
+                tf.summary.image(f"photo, ground truth, prediction, errors/{number}", strip, step=step)
 
     def classes(self, counts: np.ndarray, step: int) -> None:
         """Adds a point to the validation curve of each class that occurs, and shows the confusion matrix.
 
         Args:
-          counts: int64 (C, C), rows = truth.
+          counts: int64 (C, C), rows = ground truth.
           step: of the evaluation.
         """
         names = self._spec.class_names
         ious = zip(names, confusion.iou(counts, self._spec.ignore_label), strict=True)
         _scalars(self._validation, {f"iou/{name}": value for name, value in ious if not np.isnan(value)}, step)
         with self._validation.open():
-            tf.summary.image("confusion (rows: truth)", charts.confusion_image(counts, names)[None], step=step)
+            tf.summary.image("confusion (rows: ground truth)", charts.confusion_image(counts, names)[None], step=step)
 
     def graph(self, function_graph: tf.Graph) -> None:
         """Shows the graph of the training step."""
@@ -95,13 +95,13 @@ class Summaries:
         for events in (self._train, self._validation):
             events.flush()
 
-    def _strip(self, photo, truth, prediction):
+    def _strip(self, photo, ground_truth, prediction):
         colors, ignore = self._spec.colors, self._spec.ignore_label
         cells = (
             photo,
-            palette.colorize(truth, colors, ignore),
+            palette.colorize(ground_truth, colors, ignore),
             palette.colorize(prediction, colors),
-            palette.errors_image(photo, truth, prediction, ignore),
+            palette.errors_image(photo, ground_truth, prediction, ignore),
         )
         strip = np.concatenate(cells, axis=1)
         height = min(_TALLEST, strip.shape[0])

@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_tf.models.vgg import layers_of
+from fcn_tf.models.vgg import build_layers
 
 VGG11 = {"conv1_1": 2, "conv2_1": 3, "conv3_1": 4, "conv3_2": 4, "conv4_1": 5, "conv4_2": 5, "conv5_1": 6, "conv5_2": 6}
 
 
 def trunk(**options):
     images = keras.Input((None, None, 3))
-    features, _ = layers_of(images, VGG11, mean_rgb=(1, 2, 3), **options)
+    features, _ = build_layers(images, VGG11, mean_rgb=(1, 2, 3), **options)
     return keras.Model(images, features)
 
 
@@ -31,7 +31,7 @@ def test_every_convolution_has_a_relu_and_every_stage_a_pool():
 
 
 def test_below_top_there_is_no_relu_and_above_it_nothing():
-    names = [layer.name for layer in trunk(top="conv5_1").layers]
+    names = [layer.name for layer in trunk(last_conv="conv5_1").layers]
     assert names[-2:] == ["conv5_1", "pool5"] and "relu5_1" not in names and "conv5_2" not in names
 
 
@@ -43,7 +43,7 @@ def test_average_pooling_stops_before_pool5():
 
 def test_a_top_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="conv5_3.*conv5_2"):
-        trunk(top="conv5_3")
+        trunk(last_conv="conv5_3")
 
 
 def test_the_mean_is_subtracted_in_float32_whatever_the_policy():
@@ -56,7 +56,7 @@ def test_the_mean_is_subtracted_in_float32_whatever_the_policy():
 
 def test_every_layer_belongs_to_a_stage_that_ends_with_its_pool():
     images = keras.Input((None, None, 3))
-    features, stages = layers_of(images, VGG11, mean_rgb=(1, 2, 3), top="conv5_1")
+    features, stages = build_layers(images, VGG11, mean_rgb=(1, 2, 3), last_conv="conv5_1")
     assert [name for stage in stages for name in stage] == [
         layer.name for layer in keras.Model(images, features).layers[1:]
     ]

@@ -153,7 +153,7 @@ def test_gradient_norms_of_trunk_and_new_layers_are_logged(finished):
 
 def test_classes_are_followed_by_name_and_curves_are_drawn(finished):
     validation = tiny_training.events(run_of(finished).validation_events)
-    for tag in ("iou/red", "iou/green", "iou/blue", "confusion (rows: truth)"):
+    for tag in ("iou/red", "iou/green", "iou/blue", "confusion (rows: ground truth)"):
         assert list(validation[tag]) == [8, 16]
     means = [np.mean([validation[f"iou/{name}"][step] for name in ("red", "green", "blue")]) for step in (8, 16)]
     assert means == pytest.approx([row["val_mean_iou"] for row in run_of(finished).read_history()])

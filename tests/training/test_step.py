@@ -187,8 +187,12 @@ def test_a_model_taken_apart_still_saves(weights, tmp_path):
     np.testing.assert_array_equal(copy(images), network(images))
 
 
-def test_votes_come_back_beside_the_cells(weights):
+def test_stop_requests_come_back_beside_the_cells(weights):
     step, _, _ = new_step(weights)
-    _, _, cells, votes = step(*batch(), number=0, log=False, votes=[0, 1])
-    assert votes.numpy().tolist() == [0, 1] and cells.shape == (3 * 3 + 2,) and int(tf.reduce_sum(cells)) == 4 * 32 * 32
-    assert step(*batch(), number=1, log=False).votes.shape == (0,)
+    _, _, cells, stop_requests = step(*batch(), number=0, log=False, stop_requests=[0, 1])
+    assert (
+        stop_requests.numpy().tolist() == [0, 1]
+        and cells.shape == (3 * 3 + 2,)
+        and int(tf.reduce_sum(cells)) == 4 * 32 * 32
+    )
+    assert step(*batch(), number=1, log=False).stop_requests.shape == (0,)
