@@ -78,7 +78,7 @@ class StopOnSignal(Hook):
         self._interrupts.__enter__()
 
     def after_step(self, state: TrainingState) -> None:
-        """Decides by the requests of the step before, which are there: those of this one would have to be waited for."""
+        """Decides by the requests of the step before: those of this one would have to be waited for."""
         if self._total is None:
             state.stop = self._interrupts.signal
             return
