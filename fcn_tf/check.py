@@ -92,7 +92,7 @@ def _verdict(split: str, failed: bool) -> str:
     if split == "all":
         wrong = "Training or evaluating would go wrong: fix the errors and check again."
         return wrong if failed else "Ready to train."
-    alone = f"Only the {split} split was looked at"
+    alone = f"Only the {split} split was checked"
     return f"{alone}: fix its errors and check again." if failed else f"{alone}: no errors. Leave out --split for all."
 
 

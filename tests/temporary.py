@@ -17,6 +17,6 @@ def register_dataset(monkeypatch, name, load, **entry):
       **entry: further fields of `DatasetEntry`.
     """
     module = types.ModuleType(f"temporary_{name}")
-    module.ENTRY = DatasetEntry(load, **entry)
+    module.__dict__["ENTRY"] = DatasetEntry(load, **entry)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(registry.DATASETS, name, f"{module.__name__}:ENTRY")

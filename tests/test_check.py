@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,7 +284,7 @@ def test_splits_that_are_there(tmp_path, capsys):
     for number in range(2):
         write(tmp_path / f"data/val/{number}.png", np.random.default_rng(number).integers(0, 256, (32, 40, 3)))
         write(tmp_path / f"data/valannot/{number}.png", np.resize(np.arange(11), (32, 40)))
-    options = {"mode": "check", "dataset": "camvid", "data_dir": str(tmp_path / "data")}
+    options: dict[str, Any] = {"mode": "check", "dataset": "camvid", "data_dir": str(tmp_path / "data")}
     options["logs_dir"] = str(tmp_path / "logs")
     assert check.run(Config(**options)) == 1
     said = capsys.readouterr().out
@@ -292,7 +293,7 @@ def test_splits_that_are_there(tmp_path, capsys):
     assert not (tmp_path / "logs/check/class_weights.csv").exists()
     assert check.run(Config(**options, split="validation")) == 0
     said = capsys.readouterr().out
-    assert "Only the validation split was looked at: no errors." in said and "--mode=train" not in said
+    assert "Only the validation split was checked: no errors." in said and "--mode=train" not in said
     with pytest.raises(UserError, match="train and trainannot"):
         check.run(Config(**options, split="train"))
     for name in ("train", "test"):

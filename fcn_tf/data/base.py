@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """FileScanCache about a data set.
+    """The classes of a data set.
 
     Attributes:
       name: as given to `--dataset`; of prepared records, that of the data set they were made from.
@@ -53,16 +53,16 @@ class Example:
 
 @dataclass(frozen=True)
 class Options:
-    """What a command line says about a data set; each named as its flag, where --help explains it.
+    """The flags about a data set, each named as its flag; --help explains them.
 
     Attributes:
-      num_classes: 0 if not said.
+      num_classes: 0 if not given.
       ignore_label: "auto", "none" or a number.
-      mask_values: such as "0,255" or "0-20"; "" if not said.
-      mask_colors: such as "000000,ff0000"; "" if not said.
+      mask_values: such as "0,255" or "0-20"; "" if not given.
+      mask_colors: such as "000000,ff0000"; "" if not given.
       seed: decides the split where there is none.
       on_bad_example: "fail" or "skip".
-      cache: path of the file that remembers what was found in files; "" for none.
+      cache: path of the file that keeps what scans of files found; "" for none.
     """
 
     num_classes: int = 0
@@ -79,15 +79,15 @@ class Dataset:
     """One split of a data set.
 
     Attributes:
-      spec: the facts.
+      spec: its classes.
       split: "train", "validation", "test" or "all".
       examples: in a fixed order.
       read: example -> (image, label): uint8 (H, W, 3) RGB and int32 (H, W) class ids of the same size.
         Thread-safe, without TensorFlow; raises UserError naming the file when it cannot be read.
-      rules: what the masks mean, a `masks.MaskRules`; None where they hold class ids as they are.
-      shards: in how many files the examples lie: example i in file i % shards. 1 where nothing of that kind is known.
+      rules: what the masks mean, a `MaskRules`; None where they hold class ids as they are.
+      shards: number of files that hold the examples: example i is in file i % shards; 1 where that is not known.
       checked: {label of an example: {class id or ignored label: pixels}} of masks that were checked when they were
-        written, and whose checksums tell if they change; None where masks have yet to be looked at.
+        written, and whose checksums tell if they change; None where masks have yet to be scanned.
     """
 
     spec: DatasetSpec

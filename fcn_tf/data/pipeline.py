@@ -111,7 +111,7 @@ def training_batches(
         rng = np.random.default_rng([seed, epoch, index])
         return transform(image, label, size=image_size, rng=rng, augment=augment, crop=crop, resize=resize)
 
-    def load(item):
+    def load(item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = tf.numpy_function(example, [item], (tf.uint8, tf.int32), stateful=False)
         image.set_shape((image_size, image_size, 3))
         label.set_shape((image_size, image_size))
@@ -153,7 +153,7 @@ def evaluation_batches(
     def example(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return dataset.read(dataset.examples[int(index)])
 
-    def load(index):
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return index, *tf.numpy_function(example, [index], (tf.uint8, tf.int32), stateful=False)
 
     examples = (

@@ -127,8 +127,8 @@ def stamp(path: str) -> tuple[int, int]:
         with _remote(path) as gfile:
             found = gfile.stat(path)
         return found.length, found.mtime_nsec
-    facts = os.stat(path)
-    return facts.st_size, facts.st_mtime_ns
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
 
 
 def list_dir(path: str, *, hidden: bool = False) -> list[str]:
@@ -190,8 +190,8 @@ def open_regular(path: str, *, buffering: int = -1) -> BinaryIO:
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has none, and no named pipes among files
 
 
-def _require_regular(facts: os.stat_result, path: str) -> None:
-    kind = _KINDS.get(stat.S_IFMT(facts.st_mode))
+def _require_regular(status: os.stat_result, path: str) -> None:
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind:
         raise NotRegularFile(errno.EINVAL, f"is {kind}; expected a regular file", path)
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -133,7 +134,7 @@ def encode_jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:
     return _encode(pixels, "JPEG", quality=quality)
 
 
-def _encode(pixels: np.ndarray, form: str, **options) -> bytes:
+def _encode(pixels: np.ndarray, form: str, **options: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, form, **options)
     return file.getvalue()

@@ -122,7 +122,7 @@ class Run:
         """The row of history.csv with the highest mean IoU, the earliest of equals, or None.
 
         Args:
-          steps: look at the validations after these only; None for all of them.
+          steps: consider the validations after these only; None for all of them.
         """
         rows = [row for row in self.read_history() if steps is None or row["step"] in steps]
         # A network that diverged labels pixels too; its loss gives it away.

@@ -5,6 +5,7 @@ import io
 import re
 import threading
 import urllib.error
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,8 @@ class Host(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/models/net.mat"
 
     def remote(self, **overrides):
-        return Remote(self.url, **{"size": len(DATA), "md5": hashlib.md5(DATA).hexdigest()} | overrides)
+        known: dict[str, Any] = {"size": len(DATA), "md5": hashlib.md5(DATA).hexdigest()}
+        return Remote(self.url, **known | overrides)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -252,7 +254,7 @@ def test_no_network(path, monkeypatch):
 
 
 def test_waits_longer_after_each_failure(host, path, monkeypatch):
-    waits = []
+    waits: list[float] = []
     monkeypatch.setattr(downloads.time, "sleep", waits.append)
     host.statuses = [500] * 8
     error_of(host.remote(), path, attempts=8, backoff=1.0)

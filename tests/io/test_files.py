@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import types
+from typing import cast
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = str(tmp_path / "file.bin")
     files.write_bytes(path, b"old")
     with pytest.raises(TypeError):
-        files.write_bytes(path, "not bytes")
+        files.write_bytes(path, cast(bytes, "not bytes"))
     assert files.read_bytes(path) == b"old"
     assert os.listdir(tmp_path) == ["file.bin"]
 

@@ -183,7 +183,7 @@ def test_a_large_picture_is_read_where_memory_allows():
 
 def test_a_picture_beyond_the_memory_is_refused_before_it_is_decoded(monkeypatch):
     data = _bytes(Image.new("L", (5000, 4000)), compress_level=1)
-    left = {"bytes": 100_000_000}
+    left: dict[str, int | None] = {"bytes": 100_000_000}
     monkeypatch.setattr(images.system, "memory_left", lambda: left["bytes"])
     with pytest.raises(UserError, match=r"^x: decoding 5000x4000 pixels takes about 0.3 GB, 0.1 GB are free; .*"):
         images.decode_image(data, name="x")

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_a_run(ram, tmp_path, capsys):
     tiny_training.write_weights(str(tmp_path))
     upload(tiny_training.write_camvid(tmp_path / "data"), f"{ram}/data")
     upload(str(tmp_path / "narrow.mat").rpartition("/")[0], f"{ram}/weights")
-    base = {"dataset": "camvid", "data_dir": f"{ram}/data", "logs_dir": f"{ram}/run"}
+    base: dict[str, Any] = {"dataset": "camvid", "data_dir": f"{ram}/data", "logs_dir": f"{ram}/run"}
     settings = {**base, "weights": f"{ram}/weights/narrow.mat", "eval_every": 2, "save_every": 2}
     assert train.run(tiny_training.config(str(tmp_path), max_steps=2, **settings)) == 0
     assert train.run(tiny_training.config(str(tmp_path), max_steps=4, **settings)) == 0

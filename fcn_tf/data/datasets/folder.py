@@ -1,4 +1,4 @@
-"""Your own data: photos and masks in folders, and what is known or found out about their classes."""
+"""Your own data: photos and masks in folders; their classes are declared by flags and files, or inferred."""
 
 import csv
 import dataclasses
@@ -24,7 +24,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     Args:
       data_dir: holds the folders, and classes.txt or classes.csv if there is one.
       split: "train", "validation", "test" or "all".
-      options: what was said about classes; `resolve` fills in the rest, which takes a look at every mask.
+      options: what the flags say about classes; `resolve` infers the rest, for which it scans every mask.
 
     Raises:
       UserError: if no layout is recognised, files do not pair, or the classes are not clear.
@@ -56,10 +56,10 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
 
 
 def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = None) -> Options:
-    """Completes what was said about classes by what the masks hold, so that nothing needs to be looked up again.
+    """Completes the flags about classes by what the masks hold, so that no mask needs to be scanned again.
 
     Raises:
-      UserError: if the masks allow more than one reading, or contradict what was said.
+      UserError: if the masks allow more than one reading, or contradict the flags.
     """
     if (options.mask_values or options.mask_colors) and options.num_classes and options.ignore_label != "auto":
         return options
@@ -72,8 +72,8 @@ def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = Non
         "" if options.num_classes else classes_file(data_dir),
     )
     examples = [e for part in (layout or layouts.find(data_dir)).splits.values() for e in part]
-    facts = FileScanCache(options.cache).masks(examples).values()
-    found = [fact.histogram for fact in facts if fact.histogram is not None]
+    scanned = FileScanCache(options.cache).masks(examples).values()
+    found = [mask.histogram for mask in scanned if mask.histogram is not None]
     rules = infer.infer_mask_rules(found, declared, name=data_dir)
     return dataclasses.replace(
         options,

@@ -12,6 +12,7 @@ Words for train, validation and test name the splits; where there is no validati
 import dataclasses
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +102,7 @@ def find(data_dir: str) -> Layout:
     )
 
 
-def _folders(data_dir: str):
+def _folders(data_dir: str) -> Iterator[tuple[str, list[str]]]:
     """(path relative to data_dir, names of the pictures in it) of every folder that holds some."""
     todo = [("", 0)]
     while todo:

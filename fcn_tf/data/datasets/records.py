@@ -206,23 +206,23 @@ def _number(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _read_rows(data_dir: str, split: str, facts: dict[str, Any]) -> list[tuple[Example, dict[int, int]]]:
+def _read_rows(data_dir: str, split: str, listed: dict[str, Any]) -> list[tuple[Example, dict[int, int]]]:
     """The examples of a split and the pixels of their classes, once its files are known to be there and whole."""
-    paths = [files.join(data_dir, str(shard["file"])) for shard in facts["shards"]]
-    for path, shard in zip(paths, facts["shards"], strict=True):
+    paths = [files.join(data_dir, str(shard["file"])) for shard in listed["shards"]]
+    for path, shard in zip(paths, listed["shards"], strict=True):
         _check_size(path, shard["bytes"])
-    path = files.join(data_dir, str(facts["index"]["file"]))
-    _check_size(path, facts["index"]["bytes"])
+    path = files.join(data_dir, str(listed["index"]["file"]))
+    _check_size(path, listed["index"]["bytes"])
     data = files.read_bytes(path)
-    if zlib.crc32(data) != facts["index"]["crc32"]:
+    if zlib.crc32(data) != listed["index"]["crc32"]:
         raise UserError(f"{path} is damaged: its checksum is another one. {_FIX}")
     rows = []
     for number, line in enumerate(gzip.decompress(data).splitlines()):
         row = json.loads(line)
         image, label = (_address(paths[number % len(paths)], row[kind]) for kind in ("image", "label"))
         rows.append((Example(row["name"], image, label), {int(label): int(count) for label, count in row["pixels"]}))
-    if len(rows) != facts["examples"] or len(rows) < len(paths):
-        raise ValueError(f"{len(rows)} examples of {split} are listed, expected {facts['examples']}")
+    if len(rows) != listed["examples"] or len(rows) < len(paths):
+        raise ValueError(f"{len(rows)} examples of {split} are listed, expected {listed['examples']}")
     return rows
 
 

@@ -21,6 +21,7 @@ _EXAMPLES = {"train": 1000, "validation": 100, "test": 100}
 _FIRST_SEED = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
 
 _Field = np.ndarray  # float32 (h, w)
+_Pattern = Callable[[_Field, _Field], _Field]
 
 
 def _waves(u: _Field, v: _Field) -> _Field:
@@ -35,7 +36,7 @@ def _bricks(u: _Field, v: _Field) -> _Field:
 
 # Pattern -> field over the object's own coordinates (radians, the origin at its centre); positive is one colour,
 # negative the other.
-PATTERNS: dict[str, Callable[[_Field, _Field], _Field]] = {
+PATTERNS: dict[str, _Pattern] = {
     "stripes": lambda u, v: np.sin(u),
     "checks": lambda u, v: np.sin(u) * np.sin(v) * 3,
     "dots": lambda u, v: np.cos(u) + np.cos(v) - 1,
@@ -94,7 +95,7 @@ def _read(example: Example) -> tuple[np.ndarray, np.ndarray]:
 def render(
     seed: int,
     *,
-    patterns: tuple[Callable[[_Field, _Field], _Field], ...] = tuple(PATTERNS.values()),
+    patterns: tuple[_Pattern, ...] = tuple(PATTERNS.values()),
     difficulty: Difficulty = Difficulty(),  # noqa: B008 (frozen)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws one scene.
@@ -149,7 +150,9 @@ def _ground(rng: np.random.Generator) -> np.ndarray:
     return first + (second - first) * np.clip(ramp, 0, 1)[..., None]
 
 
-def _outline(rng, radii, *, line):
+def _outline(
+    rng: np.random.Generator, radii: tuple[float, float], *, line: bool
+) -> tuple[np.ndarray, np.ndarray, float]:
     """A polygon: a disc, a box, a triangle, a star or a blob; int32 (N, 1, 2), its centre (x, y) and radius."""
     centre = rng.uniform(0.08 * SIDE, 0.92 * SIDE, 2)
     radius = rng.uniform(*radii)
@@ -164,7 +167,9 @@ def _outline(rng, radii, *, line):
     return np.rint(points + centre).astype(np.int32)[:, None], centre, radius
 
 
-def _pattern(rng, pattern, x, y, periods):
+def _pattern(
+    rng: np.random.Generator, pattern: _Pattern, x: np.ndarray, y: np.ndarray, periods: tuple[float, float]
+) -> np.ndarray:
     """The share of the second colour, (h, w, 1) in [0, 1]; x (1, w) and y (h, 1) are pixels from the centre."""
     turn, scale = rng.uniform(0, 2 * np.pi), 2 * np.pi / rng.uniform(*periods)
     across, down = np.float32(np.cos(turn) * scale), np.float32(np.sin(turn) * scale)
@@ -172,7 +177,7 @@ def _pattern(rng, pattern, x, y, periods):
     return np.clip(0.5 + 1.5 * field, 0, 1)[..., None]  # edges a pixel or so wide, as a camera would see them
 
 
-def _two_colors(rng, contrasts):
+def _two_colors(rng: np.random.Generator, contrasts: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Two colours, float32 (3,), at a distance drawn from `contrasts`, in any direction."""
     first = rng.uniform(20, 235, 3)
     direction = rng.normal(size=3)
@@ -182,7 +187,7 @@ def _two_colors(rng, contrasts):
     return first.astype(np.float32), second.astype(np.float32)
 
 
-def _shade(rng, x, y):
+def _shade(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Light from one side, (h, w, 1) around 1; x and y are in radii from the centre."""
     turn, strength = rng.uniform(0, 2 * np.pi), np.float32(rng.uniform(0, 0.25))
     ramp = np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y

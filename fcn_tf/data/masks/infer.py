@@ -1,4 +1,4 @@
-"""Finds out how the masks of a data set code their classes, from what they hold."""
+"""Infers how the masks of a data set encode their classes from what they store."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ _MANY_COLORS = 256
 
 @dataclass(frozen=True)
 class DeclaredClasses:
-    """What the user said about the classes; each may be left open.
+    """What flags and files declare about the classes; each may be left open.
 
     Attributes:
-      num_classes: 0 if not said.
+      num_classes: 0 if not declared.
       values: value of class 0, 1, ... from --mask_values.
       colors: colour of class 0, 1, ... from --mask_colors or classes.csv.
       ignore: "auto", "none" or the stored value to be ignored.
@@ -47,11 +47,11 @@ def infer_mask_rules(histograms: Iterable[Histogram], declared: DeclaredClasses,
 
     Args:
       histograms: of every mask of the data set.
-      declared: what was said; the masks decide the rest.
+      declared: by the user; the masks decide the rest.
       name: of the data set's folder, for errors.
 
     Raises:
-      UserError: if they allow more than one reading, or contradict what was said; it names the flags.
+      UserError: if they allow more than one reading, or contradict what is declared; it names the flags.
     """
     found = list(histograms)
     if not found:
@@ -84,7 +84,7 @@ def infer_mask_rules(histograms: Iterable[Histogram], declared: DeclaredClasses,
 
 
 def explain(rules: MaskRules) -> str:
-    """One line on what becomes of what is stored."""
+    """One line on which stored value is which class."""
     if rules.values:
         if rules.values == tuple(range(rules.num_classes)):
             line = f"masks hold class ids 0 to {rules.num_classes - 1}"

@@ -126,8 +126,8 @@ class MaskRules:
         values = sorted(strangers, key=strangers.__getitem__, reverse=True)
         shown = ", ".join(notation.show(value, histogram.in_color) for value in values[:3])
         more = f" and {len(values) - 3} more" if len(values) > 3 else ""
-        share = sum(strangers.values())
-        what = f"{name}: the mask holds {shown}{more} in {share} of {histogram.width * histogram.height} pixels; "
+        pixels = sum(strangers.values())
+        what = f"{name}: the mask holds {shown}{more} in {pixels} of {histogram.width * histogram.height} pixels; "
         if histogram.in_color or not self.values:
             colors = notation.format_colors(self.colors)
             if not histogram.in_color and values[0] > 255:

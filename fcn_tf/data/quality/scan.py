@@ -1,6 +1,6 @@
-"""What the files of a data set hold, looked at once: in parallel, and remembered by size and time of change.
+"""Scans the files of a data set: in parallel, and each once, as long as its size and time of change stay.
 
-FileScanCache are raw: they know no classes, so they stay true whatever flags are given.
+What is kept knows no classes, so it stays valid whatever flags are given.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from fcn_tf.errors import UserError
 from fcn_tf.io import files, images, shards
 
 _VERSION = 1  # of the cache's content
-_KEPT = 300  # values a mask that are remembered, the most frequent: more than any data set has classes
+_KEPT = 300  # values a mask that are kept, the most frequent: more than any data set has classes
 _CHUNK = 256  # files in flight
 
 
 @dataclass(frozen=True)
 class PhotoInfo:
-    """What there is to know of a photo without looking at it.
+    """What a scan of a photo keeps.
 
     Attributes:
       error: why it cannot be read, or "".
@@ -49,7 +49,7 @@ class PhotoInfo:
 
 @dataclass(frozen=True)
 class MaskInfo:
-    """What there is to know of a mask.
+    """What a scan of a mask keeps.
 
     Attributes:
       error: why it cannot be read, or "".
@@ -61,10 +61,10 @@ class MaskInfo:
 
 
 class FileScanCache:
-    """Looks at files, and remembers.
+    """Scans files, and keeps what it finds.
 
     Args:
-      cache: path of the file to remember in, outside the data; "" remembers nothing.
+      cache: path of the file to keep it in, outside the data; "" keeps nothing.
     """
 
     def __init__(self, cache: str = ""):
@@ -78,16 +78,16 @@ class FileScanCache:
                 self._known = {}  # it holds nothing that cannot be found again
 
     def photos(self, examples: Iterable[Example]) -> dict[str, PhotoInfo]:
-        """{path: facts} of the photos of these examples."""
-        found = self._look("photo", [example.image for example in examples])
-        return {path: PhotoInfo(**fact) for path, fact in found.items()}
+        """{path: info} of the photos of these examples."""
+        found = self._scan("photo", [example.image for example in examples])
+        return {path: PhotoInfo(**info) for path, info in found.items()}
 
     def masks(self, examples: Iterable[Example]) -> dict[str, MaskInfo]:
-        """{path: facts} of the masks of these examples."""
-        found = self._look("mask", [example.label for example in examples if example.label is not None])
-        return {path: _mask(fact) for path, fact in found.items()}
+        """{path: info} of the masks of these examples."""
+        found = self._scan("mask", [example.label for example in examples if example.label is not None])
+        return {path: _mask(info) for path, info in found.items()}
 
-    def _look(self, kind: str, paths: list[str]) -> dict[str, dict[str, Any]]:
+    def _scan(self, kind: str, paths: list[str]) -> dict[str, dict[str, Any]]:
         paths = list(dict.fromkeys(paths))
         found: dict[str, dict[str, Any]] = {}
         new = []
@@ -101,16 +101,16 @@ class FileScanCache:
                     found[path] = known[1]
                 else:
                     new.append((path, stamp))
-            with tqdm.tqdm(total=len(new), unit="file", desc=f"looking at {kind}s", disable=None) as bar:
+            with tqdm.tqdm(total=len(new), unit="file", desc=f"scanning {kind}s", disable=None) as bar:
                 for start in range(0, len(new), _CHUNK):
                     part = new[start : start + _CHUNK]
-                    for (path, stamp), fact in zip(
-                        part, pool.map(functools.partial(_look_into, kind), [path for path, _ in part]), strict=True
+                    for (path, stamp), info in zip(
+                        part, pool.map(functools.partial(_scan_file, kind), [path for path, _ in part]), strict=True
                     ):
-                        found[path] = fact
-                        # An error may pass, of memory and permissions for two, and leave the stamp as it was.
-                        if stamp is not None and "error" not in fact:
-                            self._known[f"{kind} {path}"] = [stamp, fact]
+                        found[path] = info
+                        # Errors of memory and permissions pass, and leave the stamp as it was.
+                        if stamp is not None and "error" not in info:
+                            self._known[f"{kind} {path}"] = [stamp, info]
                         bar.update()
         if new and self._cache:
             content = {"version": _VERSION, "files": self._known}
@@ -123,27 +123,27 @@ def _stamp(path: str) -> list[int] | None:
     try:
         return list(files.stamp(path))
     except OSError:
-        return None  # gone: looking at it will say so
+        return None  # gone: scanning it will say so
 
 
 def photo_in(data: bytes, *, name: str) -> PhotoInfo:
-    """Looks at the bytes of a photo; `name` is what to call it in errors."""
-    return PhotoInfo(**_look_at_photo(data, name))
+    """Scans the bytes of a photo; `name` is what to call it in errors."""
+    return PhotoInfo(**_scan_photo(data, name))
 
 
 def mask_in(data: bytes, *, name: str) -> MaskInfo:
-    """Looks at the bytes of a mask; `name` is what to call it in errors."""
-    return _mask(_look_at_mask(data, name))
+    """Scans the bytes of a mask; `name` is what to call it in errors."""
+    return _mask(_scan_mask(data, name))
 
 
-def _look_into(kind: str, path: str) -> dict[str, Any]:
+def _scan_file(kind: str, path: str) -> dict[str, Any]:
     try:
-        return _LOOKS[kind](read_file(path), path)
+        return _SCANS[kind](read_file(path), path)
     except UserError as error:
         return {"error": str(error)}
 
 
-def _look_at_photo(data: bytes, name: str) -> dict[str, Any]:
+def _scan_photo(data: bytes, name: str) -> dict[str, Any]:
     try:
         (width, height), orientation, thumbnail = images.probe_image(data, name=name)
     except UserError as error:
@@ -155,7 +155,7 @@ def _look_at_photo(data: bytes, name: str) -> dict[str, Any]:
     return {"width": width, "height": height, "orientation": orientation, "fingerprint": fingerprint}
 
 
-def _look_at_mask(data: bytes, name: str) -> dict[str, Any]:
+def _scan_mask(data: bytes, name: str) -> dict[str, Any]:
     try:
         found = histogram.count(data, name=name)
     except UserError as error:
@@ -171,11 +171,11 @@ def _look_at_mask(data: bytes, name: str) -> dict[str, Any]:
     }
 
 
-def _mask(fact: dict[str, Any]) -> MaskInfo:
-    if "error" in fact:
-        return MaskInfo(error=fact["error"])
-    counts = {value: count for value, count in fact["counts"]}
-    return MaskInfo(histogram=Histogram(**{**fact, "counts": counts}))
+def _mask(info: dict[str, Any]) -> MaskInfo:
+    if "error" in info:
+        return MaskInfo(error=info["error"])
+    counts = {value: count for value, count in info["counts"]}
+    return MaskInfo(histogram=Histogram(**{**info, "counts": counts}))
 
 
-_LOOKS = {"photo": _look_at_photo, "mask": _look_at_mask}
+_SCANS = {"photo": _scan_photo, "mask": _scan_mask}

@@ -289,7 +289,7 @@ def test_shapes_hold_every_class_and_a_thin_ignored_rim():
 
 def test_colour_tells_no_patterned_class_of_shapes_from_another():
     dataset = shapes.load("", "train")
-    means = {}
+    means: dict[int, list[np.ndarray]] = {}
     for example in dataset.examples[:60]:
         image, label = dataset.read(example)
         for class_id in set(np.unique(label)) - {0, dataset.spec.ignore_label}:

@@ -141,13 +141,14 @@ def test_each_worker_reads_its_own_shards_and_together_they_read_everything_once
     shards_of, names = [], []
     for worker in range(workers):
         own = pipeline.own_examples(dataset, (worker, workers))
+        assert own is not None
         seen: list = []
         batches(spying(dataset, seen), 2 * len(own), 1, shard=(worker, workers), parallel_calls=1)
         first, second = ([name for name, _ in seen[k * len(own) : (k + 1) * len(own)]] for k in (0, 1))
         assert sorted(first) == sorted(second) and len(set(first)) == len(own)
         names += first
         shards_of.append({shard for _, shard in seen})
-        numbers = {int(re.search(r"-(\d+)-of", shard)[1]) for shard in shards_of[-1]}
+        numbers = {int(number) for shard in shards_of[-1] for number in re.findall(r"-(\d+)-of", shard)}
         assert numbers == set(range(worker, 16, workers))
     assert sorted(names) == sorted(example.name for example in dataset.examples)
     assert sum(map(len, shards_of)) == len(set().union(*shards_of)) == 16
