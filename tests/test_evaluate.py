@@ -106,7 +106,7 @@ def test_predictions_of_any_tool(tmp_path, ending):
         np.testing.assert_array_equal(saved["counts"], [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 2, 1]])
 
 
-def test_files_are_looked_at_once(tmp_path, monkeypatch):
+def test_files_are_scanned_once(tmp_path, monkeypatch):
     monkeypatch.undo()  # of a data set on disk
     for number in range(3):
         os.makedirs(tmp_path / "data/images", exist_ok=True)
@@ -114,17 +114,25 @@ def test_files_are_looked_at_once(tmp_path, monkeypatch):
         tiny_run.save_labels(
             tmp_path / "data/masks", {f"{number}.png": [[0, 1]] * 2 if number == 2 else [[0, 1, 0, 1]] * 4}
         )
-    looked = []
-    for kind, look in list(scan._LOOKS.items()):
-        monkeypatch.setitem(scan._LOOKS, kind, lambda data, path, look=look: looked.append(path) or look(data, path))
+    scanned: list[str] = []
+
+    def counted(of_kind):
+        def scan_file(data, path):
+            scanned.append(path)
+            return of_kind(data, path)
+
+        return scan_file
+
+    for kind, of_kind in list(scan._SCANS.items()):
+        monkeypatch.setitem(scan._SCANS, kind, counted(of_kind))
     config = Config(
         mode="evaluate", dataset="folder", data_dir=str(tmp_path / "data"), split="all", on_bad_example="skip",
         logs_dir=str(tmp_path / "logs"), predictions=str(tmp_path / "data/masks"),
     )  # fmt: skip
     evaluate.run(config)
-    assert len(looked) == len(set(looked)) == 6
+    assert len(scanned) == len(set(scanned)) == 6
     evaluate.run(config)
-    assert len(looked) == 6
+    assert len(scanned) == 6
 
 
 def test_scoring_files_needs_no_tensorflow():

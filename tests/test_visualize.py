@@ -103,4 +103,4 @@ def test_a_folder_that_cannot_be_written_costs_no_tensorflow(tmp_path, monkeypat
     (tmp_path / "visualize").touch()
     monkeypatch.setattr(visualize.system, "load_tensorflow", None)  # calling it would fail
     with pytest.raises(UserError, match=r"visualize cannot be written \(it is no folder\); give another --logs_dir"):
-        visualize.run(tiny_run.config(tmp_path))
+        visualize.run(tiny_run.config("visualize", tmp_path))

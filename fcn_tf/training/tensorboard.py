@@ -216,12 +216,10 @@ class _Events:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Makes them the default writer; leaving flushes."""
-        if (
-            self._writer is None and not self._effort.failed
-        ):  # only now: a writer makes a file, even if nothing is ever written
-            with self._effort:
+        if self._writer is None:
+            with self._effort:  # only now: a writer makes a file, even if nothing is ever written
                 self._writer = tf.summary.create_file_writer(self._folder)
-        writer = self._silent if self._effort.failed else self._writer
+        writer = self._silent if self._effort.failed or self._writer is None else self._writer
         with self._effort, writer.as_default():
             yield
 
