@@ -100,7 +100,7 @@ def config_from_flags(argv: list[str]) -> Config | None:
 def _saved(given):
     """The flags of the run that --logs_dir names, where it exists.
 
-    A training that never reached a checkpoint left nothing to continue: it may start anew with mended flags.
+    A training that never reached a checkpoint left nothing to continue: it may start anew with corrected flags.
     """
     run = Run(given.get("logs_dir", Config.logs_dir))
     if given.get("mode") in ("check", "prepare") and "dataset" in given:

@@ -1,14 +1,14 @@
-"""The exceptions that mean "the user can mend this"."""
+"""The exceptions that mean "the user can fix this"."""
 
 
 class UserError(ValueError):
     """A mistake in a flag, a file or a data set.
 
-    The message says what is wrong, what was found, what was expected and how to mend it, in one line.
+    The message says what is wrong, what was found, what was expected and how to fix it, in one line.
     `main.py` prints it without a traceback and exits with its status.
 
     Attributes:
-      flags: each mends it, with its value, as it is to be typed; () where no flag does.
+      flags: each fixes it, with its value, as it is to be typed; () where no flag does.
       status: the exit status.
     """
 

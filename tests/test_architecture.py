@@ -23,10 +23,10 @@ BACKENDS = {"tensorflow": "tf", "keras": "keras"}
 
 def picture():
     """{file or folder, without .py: "tf" | "keras" | "-"}."""
-    block = re.search(r"^## The picture\n.*?^```\n(.*?)^```", TEXT, re.M | re.S)[1]
-    lines = [re.fullmatch(r"([\w./]+(?: [\w./]+)*)\s+(tf|keras|-)\s+\S.*", line) for line in block.splitlines()]
-    assert all(lines), "each line of the picture is: FILE.py | FOLDER/ ...  tf|keras|-  what for"
-    return {name.removesuffix(".py").rstrip("/"): line[2] for line in lines for name in line[1].split()}
+    (block,) = re.findall(r"^## The picture\n.*?^```\n(.*?)^```", TEXT, re.M | re.S)
+    lines = re.findall(r"^([\w./]+(?: [\w./]+)*) +(tf|keras|-) +\S.*$", block, re.M)
+    assert len(lines) == len(block.splitlines()), "a line is: FILE.py | FOLDER/ ...  tf|keras|-  what for"
+    return {name.removesuffix(".py").rstrip("/"): needs for names, needs in lines for name in names.split()}
 
 
 def law(line):
@@ -58,7 +58,7 @@ NAMES = set(SOURCES.values())
 
 def imports(source):
     """(dotted name, whether at module level) of each import in `source`; `from a import b` gives "a.b"."""
-    found = []
+    found: list[tuple[str, bool]] = []
 
     def visit(node, at_top):
         for child in ast.iter_child_nodes(node):
@@ -142,7 +142,8 @@ def test_config_is_read_by_modes_and_flags_alone():
 
 def test_packages_have_no_circles():
     graph = {SOURCES[path]: {module_of(name) for name, _ in IMPORTS[path]} - {None} for path in SOURCES}
-    done, open_ = set(), []
+    done: set[str] = set()
+    open_: list[str] = []
 
     def visit(module):
         assert module not in open_, f"{' -> '.join([*open_, module])} is a circle"
@@ -200,7 +201,9 @@ def test_choices_are_listed_once(name):
     found = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
-            items = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+            if not isinstance(node, ast.Dict | ast.Tuple | ast.List | ast.Set):
+                continue
+            items = node.keys if isinstance(node, ast.Dict) else node.elts
             strings = {item.value for item in items if isinstance(item, ast.Constant)}
             if len(items) == len(CHOICES[name]) > 1 and strings == set(CHOICES[name]):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,8 @@ def test_the_data_set_fills_in_what_was_not_given(dataset):
     config = Config(dataset=dataset)
     for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every"):
         assert getattr(config, name) > 0
-        assert getattr(Config(dataset=dataset, **{name: 7}), name) == 7
+        seven: dict[str, Any] = {name: 7}
+        assert getattr(dataclasses.replace(config, **seven), name) == 7
 
 
 def test_zero_is_told_where_it_is_a_default():
@@ -197,6 +199,6 @@ def test_flags_of_other_versions_are_passed_over():
 
 
 @pytest.mark.parametrize("flags", [{"batch_size": "8"}, {"arch": ["fcn8s"]}, {"augment": "yes"}, {"seed": None}])
-def test_a_value_of_another_type_in_config_json_is_a_mistake_to_mend(flags):
+def test_a_value_of_another_type_in_config_json_is_a_mistake_to_fix(flags):
     with pytest.raises(UserError, match=f"config.json.*{next(iter(flags))}"):
         merge({"mode": "evaluate"}, flags)

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,10 @@ def test_nothing_typed_gives_the_defaults():
 
 
 def test_every_setting_can_be_typed():
-    chosen = {"mode": "predict", "dataset": "camvid", "arch": "original", "split": "test", "precision": "float16"}
+    chosen: dict[str, Any] = {"mode": "predict", "dataset": "camvid", "arch": "original", "split": "test"}
     chosen |= {"crop": "squash", "resize": "nearest", "ignore_label": "4", "learning_rate": 0.5, "dropout": 0.25}
     chosen |= {name: 9 for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every")}
-    chosen |= {"augment": False, "debug": True, "seed": 5}
+    chosen |= {"augment": False, "debug": True, "seed": 5, "precision": "float16"}
     chosen |= {name: f"some/{name}" for name in ("data_dir", "logs_dir", "model_dir", "weights", "input", "output_dir")}
     rest = {field.name: field.default for field in dataclasses.fields(Config) if field.name not in chosen}
     values = chosen | rest
@@ -212,7 +213,7 @@ def test_resume_refuses_another_arch_but_trains_longer(empty_folder):
     assert (config.max_steps, config.eval_every, config.save_every, config.log_every) == (20, 2, 3, 4)
 
 
-def test_a_run_that_never_reached_a_checkpoint_may_start_anew_with_mended_flags(empty_folder):
+def test_a_run_that_never_reached_a_checkpoint_may_start_anew_with_corrected_flags(empty_folder):
     write_run(empty_folder / "run", arch="original")
     (empty_folder / "run" / "checkpoints" / "ckpt-5.index").unlink()
     assert parse("--logs_dir=run", "--arch=fcn8s") == Config(logs_dir="run")

@@ -35,7 +35,7 @@ def setup(section, option):
 
 def requirements(section, option):
     lines = [line for line in setup(section, option) if line]
-    return {re.match(r"[\w-]+", line)[0] for line in lines}
+    return {re.findall(r"[\w-]+", line)[0] for line in lines}
 
 
 def imported_packages(*paths):
@@ -44,7 +44,7 @@ def imported_packages(*paths):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
+            elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
     return found - sys.stdlib_module_names - {"fcn_tf", "flags", "main", "tests", "benchmarks"}
 
@@ -101,6 +101,7 @@ def test_presets_are_flags_that_exist(path, tmp_path):
 def test_the_original_preset(tmp_path):
     command = ["main.py", f"--flagfile={ROOT}/configs/original.cfg", f"--logs_dir={tmp_path}/none"]
     settings = flags.config_from_flags(command)
+    assert settings is not None
     assert (settings.arch, settings.crop, settings.resize, settings.augment) == (
         "original",
         "squash",
@@ -108,7 +109,8 @@ def test_the_original_preset(tmp_path):
         False,
     )
     assert settings.ignore_label == "none" and settings.learning_rate == 1e-4 and settings.batch_size == 2
-    assert flags.config_from_flags([*command, "--batch_size=4"]).batch_size == 4  # the command line wins
+    changed = flags.config_from_flags([*command, "--batch_size=4"])
+    assert changed is not None and changed.batch_size == 4  # the command line wins
 
 
 def test_the_front_page_is_short():
