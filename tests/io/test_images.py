@@ -181,6 +181,12 @@ def test_a_large_picture_is_read_where_memory_allows():
     assert images.decode_label(data, name="x").shape == (12000, 16000)
 
 
+def test_a_large_picture_is_no_bomb_where_there_is_memory_for_it():
+    data = _bytes(Image.new("L", (14000, 14000)), compress_level=1)  # more pixels than Pillow's own limit
+    assert images.probe_image(data, name="x")[0] == (14000, 14000)
+    assert images.decode_mask(data, name="x")[0].shape == (14000, 14000)
+
+
 def test_a_picture_beyond_the_memory_is_refused_before_it_is_decoded(monkeypatch):
     data = _bytes(Image.new("L", (5000, 4000)), compress_level=1)
     left: dict[str, int | None] = {"bytes": 100_000_000}
