@@ -29,21 +29,21 @@ def run(config: Config) -> int:
       The exit status: 0, or 130 / 143 after SIGINT / SIGTERM.
 
     Raises:
-      UserError: when something about the flags, the data or the weights must be mended first.
+      UserError: when something about the flags, the data or the weights must be fixed first.
     """
     target = Run(config.logs_dir)
     checkpoint = _best_checkpoint(target) if config.resume_from == "best" else None
-    said = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
-    if said:
-        config = dataclasses.replace(config, **said)
+    resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
+    if resolved:
+        config = dataclasses.replace(config, **resolved)
     train, validation = (
         datasets.load(config.dataset, config.data_dir, split, **config.data_flags(), cache=target.facts)
         for split in ("train", "validation")
     )
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
-    shares = _check_masks(train, validation, target.facts)
-    weights_of_classes = _class_weights(config.class_weights, train, shares)
+    pixel_counts = _check_masks(train, validation, target.facts)
+    weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
     weights_file = pretrained.find(config.weights, config.model_dir)
 
     # Here, because it takes seconds and mistakes should show at once.
@@ -189,11 +189,11 @@ def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Ma
     return list(screening.check_masks(train, scans).values())
 
 
-def _class_weights(wanted: str, train: Dataset, shares: Iterable[Mapping[int, int]]) -> tuple[float, ...] | None:
+def _class_weights(wanted: str, train: Dataset, pixel_counts: Iterable[Mapping[int, int]]) -> tuple[float, ...] | None:
     if wanted == "none":
         return None
     spec = train.spec
-    found = class_weights.balanced(shares, spec) if wanted == "balanced" else class_weights.read(wanted, spec)
+    found = class_weights.balanced(pixel_counts, spec) if wanted == "balanced" else class_weights.read(wanted, spec)
     print(class_weights.show(found, spec))
     return found
 

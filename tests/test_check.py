@@ -63,7 +63,7 @@ def test_sound_data_says_how_to_train(data, capsys):
 def test_a_folder_that_cannot_be_written_is_found_first(data, monkeypatch):
     (data.parent / "logs").mkdir()
     (data.parent / "logs/check").touch()
-    monkeypatch.setattr(check.checks, "look", None)  # calling it would fail
+    monkeypatch.setattr(check.checks, "scan", None)  # calling it would fail
     with pytest.raises(UserError, match=r"logs/check cannot be written \(it is no folder\); give another --logs_dir"):
         run(data)
 

@@ -46,7 +46,7 @@ _REFUSALS = (
 
 
 def refusal(error: Exception) -> str | None:
-    """Why a file could not be opened or written, as far as a user can mend it, such as "No space left on device".
+    """Why a file could not be opened or written, as far as a user can fix it, such as "No space left on device".
 
     Args:
       error: an OSError, or an error of another library that says in its text what the system said.

@@ -80,7 +80,7 @@ class Checkpoints:
             self._discard(step)
             rest = f"continue from {self.latest}" if self.latest else "start again: no checkpoint was saved before"
             raise UserError(
-                f"the checkpoint of step {step} cannot be saved in {self._folder} ({reason}); mend that, as by making "
+                f"the checkpoint of step {step} cannot be saved in {self._folder} ({reason}); fix that, as by making "
                 f"room, and run the same command to {rest}."
             ) from None
         self.prune(best=best)

@@ -101,16 +101,16 @@ def await_workers(addresses: Sequence[str], port: int, *, patience: float = _PAT
         ) from None
     with server:
         deadline = time.monotonic() + patience
-        said: list[str] = []
+        announced: list[str] = []
         while absent := [address for address in addresses if not _answers(address)]:
             if time.monotonic() > deadline:
                 raise WorkerLost(
                     f"these workers of TF_CONFIG did not come within {patience / 60:g} minutes: {', '.join(absent)}; "
                     "start all workers with the same command, each with its own index."
                 )
-            if absent != said:
+            if absent != announced:
                 print(f"waiting for the other workers: {', '.join(absent)}", flush=True)
-                said = absent
+                announced = absent
             time.sleep(_PROBE)
 
 

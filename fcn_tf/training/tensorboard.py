@@ -49,7 +49,7 @@ class Summaries:
         """Shows validation examples as strips of photo, ground truth, prediction and errors.
 
         Args:
-          samples: (uint8 (H, W, 3) photo, truth (H, W), prediction (H, W)) each.
+          samples: (uint8 (H, W, 3) photo, ground truth (H, W), prediction (H, W)) each.
           step: of the evaluation.
         """
         with self._validation.open():
