@@ -58,6 +58,11 @@ def _connect(resolver) -> tf.distribute.Strategy:
     try:
         with default_signals():
             return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        raise WorkerLost(
+            f"TensorFlow cannot connect the workers of TF_CONFIG ({reason}); restart all workers with the same command."
+        ) from None
     finally:
         faulthandler.cancel_dump_traceback_later()
 

@@ -118,6 +118,18 @@ def test_a_port_that_another_program_has_is_told(monkeypatch):
     assert caught.value.status == 2
 
 
+def test_workers_that_meet_but_cannot_be_connected_are_one_line(monkeypatch):
+    def fail(**_):
+        raise tf.errors.DeadlineExceededError(None, None, "Deadline Exceeded\nand more")
+
+    task = {"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(task))
+    monkeypatch.setattr(distribution, "await_workers", lambda *_: None)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", fail)
+    with pytest.raises(WorkerLost, match=r"cannot connect the workers of TF_CONFIG \(Deadline Exceeded\); restart all"):
+        choose_strategy()
+
+
 GONE = tf.errors.UnavailableError(None, None, "Collective ops is aborted by: Socket closed")
 CUDA = tf.errors.InternalError(None, None, "cuDNN launch failure")
 

@@ -136,7 +136,7 @@ def test_the_curves_share_their_tags(finished):
 def test_the_graph_and_pictures_of_every_validation_are_there(finished):
     assert "graph" in tiny_training.events(run_of(finished).train_events)
     validation = tiny_training.events(run_of(finished).validation_events)
-    pictures = {tag: list(steps) for tag, steps in validation.items() if tag.startswith("photo, truth")}
+    pictures = {tag: list(steps) for tag, steps in validation.items() if tag.startswith("photo, ground truth")}
     assert len(pictures) == 3  # as many as there are validation examples, at most four
     assert set(map(tuple, pictures.values())) == {(8, 16)}
 
@@ -254,8 +254,7 @@ def test_a_validation_that_cannot_be_written_costs_no_step(folder, monkeypatch, 
 
 def test_training_goes_on_without_what_it_can_do_without(folder, capsys):
     run = run_of(folder)
-    for path in (run.curves, run.profile):
-        os.makedirs(path)  # where a file should go
+    os.makedirs(run.curves)  # where a file should go
     for path in (run.train_events, run.validation_events):
         with open(path, "w"):  # where a folder should go
             pass
