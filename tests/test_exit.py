@@ -16,9 +16,9 @@ def data_dir(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     for kind in ("images", "masks"):
         (folder / kind).mkdir()
-    for number in range(30):
-        photo = images.encode_png(rng.integers(0, 256, (300, 300, 3), np.uint8))
-        label = np.zeros((300, 300), np.uint8)
+    for number in range(24):
+        photo = images.encode_png(rng.integers(0, 256, (800, 800, 3), np.uint8))
+        label = np.zeros((800, 800), np.uint8)
         label[number:100], label[100:150] = 127, 255
         (folder / f"images/{number}.png").write_bytes(photo if number % 3 else photo[: len(photo) // 2])
         (folder / f"masks/{number}.png").write_bytes(images.encode_png(label))
@@ -32,7 +32,10 @@ def test_a_photo_that_cannot_be_read_ends_the_process(mode, data_dir, tmp_path):
         config = Config(dataset="folder", num_classes=3, mask_values="0,127,255")
         tiny_run.write_run(tmp_path, flags=config.to_json())
     process = processes.start("main.py", *typed, "--batch_size=10", "--image_size=32")
-    output, _ = process.communicate(timeout=SECONDS)
+    try:
+        output, _ = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
     assert process.returncode == 2, output
     assert output.splitlines()[-1].startswith(f"error: {data_dir}/images/") and "truncated" in output
     assert "Traceback" not in output
