@@ -115,7 +115,7 @@ class Config:
         "train",
         "{choices}; test is another name of evaluate",
         scope=Scope.COMMAND,
-        check=_one_of((*registry.MODES, *ALIASES)),
+        check=_one_of(registry.MODES),  # aliases are replaced before
         section="Command",
     )
     logs_dir: str = _flag(

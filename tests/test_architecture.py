@@ -7,13 +7,16 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import flags
+import main
 from fcn_tf import config, registry
+from fcn_tf.errors import UserError
 from fcn_tf.io import images
 
 ROOT = Path(__file__).parents[1]
@@ -208,6 +211,18 @@ def test_choices_are_listed_once(name):
             if len(items) == len(CHOICES[name]) > 1 and strings == set(CHOICES[name]):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert len(found) <= 1, found
+
+
+def test_a_mode_is_one_file_and_one_line(monkeypatch, capsys):
+    """And a line for its file in the picture, its command in the README."""
+    module = types.ModuleType("temporary_mode")
+    exec("def run(config):\n    print(config.dataset, config.split)\n    return 0\n", module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(UserError, match="--mode must be one of"):
+        config.Config(mode="tell")
+    monkeypatch.setitem(registry.MODES, "tell", "temporary_mode:run")
+    assert main.main(["main.py", "--mode=tell", "--logs_dir=none"]) == 0
+    assert capsys.readouterr().out == "shapes validation\n"
 
 
 def test_tables_agree():

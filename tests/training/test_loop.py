@@ -504,6 +504,26 @@ def test_signals_save_and_the_same_command_continues(folder):
     assert process.returncode == 2 and re.fullmatch(r"error: .*--arch=.*\n", output)
 
 
+def test_two_workers_train_as_one_device(folder, monkeypatch):
+    """Two processes on this machine for two steps, while this one takes them alone; a longer one is marked slow."""
+    monkeypatch.undo()  # the processes read files
+    data_dir = tiny_training.write_camvid(os.path.join(folder, "data"))
+    steps = {"max_steps": 2, "eval_every": 2, "save_every": 2, "dropout": 0.0}
+    flags = [f"--{name}={value}" for name, value in steps.items()]
+    started = [start_main(folder, *flags, **each) for each in processes.workers(2)]
+    one = Run(f"{folder}/one")
+    alone = tiny_training.config(folder, data_dir=data_dir, logs_dir=one.logs_dir, learning_rate=1e-4, **steps)
+    assert train.run(alone) == 0
+    for process in started:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0 and "2 replica(s)" in output, output
+    losses = [tiny_training.events(run.train_events)["loss"] for run in (one, run_of(folder))]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5) and list(losses[0]) == [1, 2]
+    rows = [run.read_history()[-1] for run in (one, run_of(folder))]
+    assert rows[1]["val_loss"] == pytest.approx(rows[0]["val_loss"], abs=1e-5)
+    assert checkpoint_steps(folder) == run_dir.checkpoint_steps(one.checkpoints) == [2]
+
+
 @pytest.mark.slow
 def test_two_workers_learn_as_one_device_does(folder):
     """Two processes on this machine under MultiWorkerMirroredStrategy, then a resume of both."""
