@@ -1,5 +1,6 @@
 """Fully convolutional networks: `python main.py --mode=train`, `--mode=visualize`, ... (see --help)."""
 
+import os
 import signal
 import sys
 
@@ -14,12 +15,16 @@ def main(argv: list[str]) -> int:
     try:
         config = flags.config_from_flags(argv)
         if config is None:
+            sys.stdout.flush()
             return 0
         # Only now: a typing mistake should not wait for imports.
         return registry.resolve(registry.MODES[config.mode])(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.status
+    except BrokenPipeError:  # whoever reads standard output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if (reason := files.refusal(error)) is None:
             raise  # a fault of ours

@@ -264,6 +264,12 @@ def test_help_needs_no_tensorflow():
         assert f"--{name} " in done.stdout or name in ("help", "h")
 
 
+def test_help_may_be_read_in_part():
+    command = f"{sys.executable} main.py --help | head -n 1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("usage: ") and not done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
