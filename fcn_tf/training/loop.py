@@ -144,8 +144,7 @@ class Trainer:
 
     def lacks_validation(self, intervals: TrainingIntervals, step: int) -> bool:
         """Whether the validation due after `step` is missing: a signal that cuts one short still saves the step."""
-        due = step > 0 and (step % intervals.eval_every == 0 or step == intervals.max_steps)
-        return due and all(row["step"] != step for row in self._run.read_history())
+        return step > 0 and intervals.validates(step) and all(row["step"] != step for row in self._run.read_history())
 
     def fit(self, intervals: TrainingIntervals, *, start: int = 0) -> int:
         """Trains from step `start` to `intervals.max_steps`.
