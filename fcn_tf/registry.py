@@ -28,6 +28,7 @@ DATASETS = {
 HEADS = {
     "original": "fcn_tf.models.heads:ORIGINAL",
     "fcn8s": "fcn_tf.models.heads:FCN8S",
+    "fpn": "fcn_tf.models.fpn:FPN",
 }
 TRUNKS = {
     "vgg": "fcn_tf.models.vgg:vgg",

@@ -15,7 +15,8 @@ class Trunk:
     """A trunk, built.
 
     Attributes:
-      features: "stride8", "stride16" and "stride32": float (B, ceil(H / stride), ceil(W / stride), C).
+      features: "stride2", "stride4", ... "stride32", float (B, ceil(H / stride), ceil(W / stride), C): what each stage
+        is pooled to; and "conv1" to "conv5", what it was pooled from, of twice that size.
       stages: the names of its layers in order, a list for each name in `registry.STAGES`.
       weights: pretrained ones of its layers; empty where it starts untrained.
       classifier: pretrained ones of conv6 and conv7, for heads that have them in this shape.

@@ -75,8 +75,7 @@ def build_layers(
       dtype: Keras dtype policy.
 
     Returns:
-      Features and stages, as in `Trunk`; "stride8" and "stride16" are the outputs of pool3 and pool4, "stride32" is
-      pool5 (always max).
+      Features and stages, as in `Trunk`; "stride2" to "stride32" are the outputs of pool1 to pool5 (always max).
 
     Raises:
       ValueError: if `last_conv` is not a layer of this trunk.
@@ -97,6 +96,7 @@ def build_layers(
     for name, width in widths.items():
         stage, index = name.removeprefix("conv").split("_")
         if index == "1" and stage != "1":
+            features[f"conv{len(stages)}"] = x
             x = apply(pool(2, padding="same", name=f"pool{len(stages)}", dtype=dtype), x)
             features[f"stride{2 ** len(stages)}"] = x
             stages.append([])
@@ -105,5 +105,6 @@ def build_layers(
         if last_conv == name:
             break
         x = apply(keras.layers.ReLU(name=f"relu{stage}_{index}", dtype=dtype), x)
-    x = apply(keras.layers.MaxPooling2D(2, padding="same", name="pool5", dtype=dtype), x)
-    return {"stride8": features["stride8"], "stride16": features["stride16"], "stride32": x}, stages
+    features["conv5"] = x
+    features["stride32"] = apply(keras.layers.MaxPooling2D(2, padding="same", name="pool5", dtype=dtype), x)
+    return features, stages
