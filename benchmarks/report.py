@@ -1,7 +1,7 @@
-"""Fills the tables of benchmarks/README.md from the results: `python benchmarks/report.py`.
+"""Fills the tables of benchmarks/README.md and README.md from the results: `python benchmarks/report.py`.
 
-Every JSON file in benchmarks/results/ gives its "rows" and its plot, under the machine and date they belong
-to. What stands outside the two marks is left alone.
+Every JSON file in benchmarks/results/ gives its "rows" and its plot to the former, under the machine and date they
+belong to; those of accuracy.py are one row each of the latter's table. What stands outside the marks is left alone.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -18,6 +19,7 @@ from benchmarks import common
 from fcn_tf.io import files
 
 BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
+ACCURACY = "<!-- accuracy: written by benchmarks/report.py -->"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,25 +27,59 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--results", default=str(common.RESULTS), help="a folder of JSON files")
     parser.add_argument("--document", default=str(common.ROOT / "benchmarks" / "README.md"))
+    parser.add_argument("--front_page", default=str(common.ROOT / "README.md"), help="with the table of accuracies")
     args = parser.parse_args(argv)
     paths = files.glob(os.path.join(args.results, "*.json"))
     found = [json.loads(files.read_bytes(path)) for path in paths]
-    text = files.read_bytes(args.document).decode()
-    files.write_bytes(args.document, filled(text, found).encode())
-    print(f"{len(found)} results put into {args.document}")
+    accuracies = [result for result in found if result["benchmark"] == "accuracy"]
+    for path, mark, blocks in (
+        (args.document, BEGIN, [section(result) for result in found if result not in accuracies]),
+        (args.front_page, ACCURACY, [accuracy_table(accuracies)]),
+    ):
+        text = files.read_bytes(path).decode()
+        files.write_bytes(path, filled(text, blocks, begin=mark).encode())
+        print(f"results put into {path}")
 
 
-def filled(text: str, results: list[dict[str, Any]]) -> str:
-    """`text` with what lies between the marks replaced.
+def filled(text: str, blocks: Sequence[str], *, begin: str = BEGIN) -> str:
+    """`text` with what lies between the mark `begin` and the next `END` replaced by `blocks`.
 
     Raises:
       ValueError: if the marks are missing.
     """
-    before, begin, rest = text.partition(BEGIN)
+    before, found, rest = text.partition(begin)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the document lacks the marks {BEGIN!r} and {END!r}, between which results go.")
-    return "\n\n".join([before + begin, *map(section, results), end + after])
+    if not found or not end:
+        raise ValueError(f"the document lacks the marks {begin!r} and {END!r}, between which results go.")
+    return "\n\n".join([before + found, *blocks, end + after])
+
+
+def accuracy_table(results: Sequence[dict[str, Any]]) -> str:
+    """One line for each of the results of accuracy.py, by data set and mean IoU, the best first."""
+    columns = ("data", "configuration", "arch", "parameters", "steps, images seen", "hours", "mean IoU (95 %)", "BF")
+    lines = [f"| {' | '.join(columns)} | runs | revision |", "|---" * (len(columns) + 2) + "|"]
+    for result in sorted(results, key=lambda each: (each["data"], -_mean(each, "mean_iou"))):
+        first = result["seeds"][0]
+        interval = " to ".join(f"{bound:.3f}" for bound in first["interval"])
+        count = len(result["seeds"])
+        cells = (
+            f"{result['data']} ({result['images']})",
+            f"`{result['name']}`",
+            f"`{result['arch']}`",
+            f"{result['parameters'] / 1e6:.1f} M",
+            f"{first['steps']:,}, {first['trained_images']:,}",
+            f"{_mean(result, 'hours'):.1f}",
+            f"{_mean(result, 'mean_iou'):.3f} ({interval})",
+            f"{_mean(result, 'bf'):.3f}",
+            "one seed" if count == 1 else f"{count} seeds",
+            result["revision"] or "unknown",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(result: dict[str, Any], name: str) -> float:
+    return mean(seed[name] for seed in result["seeds"])
 
 
 def section(result: dict[str, Any]) -> str:

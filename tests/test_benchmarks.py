@@ -13,14 +13,15 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import common, growth, network, report, scenes, startup, step_profile, train_step, turns
+from benchmarks import accuracy, common, growth, network, report, scenes, startup, step_profile, train_step, turns
 from fcn_tf.data.datasets import camvid
+from fcn_tf.models import pretrained
 from tests import matfiles
 from tests.conftest import ROOT
 
 SCRIPTS = (
     "train_step", "optimizer_step", "input_pipeline", "inference", "startup", "growth", "freeze_recompute", "summaries",
-    "memory_growth", "check_size", "precision", "peers", "step_profile", "revisions", "report",
+    "memory_growth", "check_size", "precision", "peers", "step_profile", "revisions", "accuracy", "report",
 )  # fmt: skip
 WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
 SIZE = {"num_classes": 5, "image_size": 32, "batch_size": 2}
@@ -163,7 +164,7 @@ def results(**changes):
 
 def test_the_report_replaces_what_is_between_the_marks():
     text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
-    both = [results(), results(benchmark="other", plot="other.png")]
+    both = [report.section(each) for each in (results(), results(benchmark="other", plot="other.png"))]
     new = report.filled(text, both)
     assert new.startswith(f"before\n{report.BEGIN}\n\n### some.py, today")
     assert new.endswith(f"(results/other.png)\n\n{report.END}\nafter\n")
@@ -174,6 +175,31 @@ def test_the_report_replaces_what_is_between_the_marks():
     with pytest.raises(ValueError, match="marks"):
         report.filled("nothing", [])
     assert report.filled((ROOT / "benchmarks/README.md").read_text(), [])
+
+
+def test_the_front_page_shows_every_accuracy_once():
+    paths = sorted((ROOT / "benchmarks/results").glob("accuracy-*.json"))
+    table = report.accuracy_table([json.loads(path.read_text()) for path in paths])
+    text = (ROOT / "README.md").read_text()
+    assert report.filled(text, [table], begin=report.ACCURACY) == text, "run python benchmarks/report.py"
+    assert len(table.splitlines()) == 2 + len(paths)
+
+
+def test_an_accuracy_is_trained_and_evaluated(tmp_path):
+    path, runs = tmp_path / "accuracy-short.json", tmp_path / "runs"
+    config = tmp_path / "short.cfg"
+    config.write_text("--image_size=32\n--batch_size=2\n")
+    flags = ["--max_steps=4", "--eval_every=2", f"--weights={pretrained.find('tiny')}"]
+    accuracy.main([f"--config={config}", f"--json={path}", f"--logs_dir={runs}", "--", *flags])
+    found = json.loads(path.read_text())
+    (seed,) = found["seeds"]
+    assert seed["steps"] == 4 and seed["trained_images"] == 8 and [step for step, _ in seed["curve"]] == [2, 4]
+    assert seed["interval"][0] <= seed["mean_iou"] <= seed["interval"][1] and seed["parameters"] > 1000
+    metrics = json.loads((runs / "short/seed0/evaluation/metrics.json").read_text())
+    assert seed["mean_iou"] == metrics["mean_iou"] == pytest.approx(max(iou for _, iou in seed["curve"]), abs=1e-6)
+    assert found["command"].startswith("python main.py --flagfile=short.cfg --max_steps=4")
+    assert f"| {seed['mean_iou']:.3f} (" in report.accuracy_table([found])
+    assert str(tmp_path) not in path.read_text()
 
 
 def test_the_numbers_of_a_training_step():

@@ -45,7 +45,9 @@ def fpn(
     x = conv(x, "conv7", side=1)
     for number, stage in enumerate(_LATERALS, 1):
         skip = layers.RMSNormalize(name=f"norm_{stage}", dtype=dtype)(features[stage])
-        skip = keras.layers.Conv2D(_WIDTH, 1, kernel_initializer="he_normal", name=f"lateral_{stage}", dtype=dtype)(skip)
+        skip = keras.layers.Conv2D(_WIDTH, 1, kernel_initializer="he_normal", name=f"lateral_{stage}", dtype=dtype)(
+            skip
+        )
         x = upsample(x, f"conv_t{number}", like=skip)
         x = keras.layers.Add(name=f"fuse_{stage}", dtype=dtype)([x, skip])
         x = layers.RMSNormalize(name=f"norm_fuse_{stage}", dtype=dtype)(x)
