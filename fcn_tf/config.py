@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fcn_tf import registry
+from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 
 ALIASES = {"test": "evaluate"}
@@ -80,8 +81,21 @@ def _different(values: list[str], known: Collection[str]) -> bool:
     return set(values) <= set(known) and len(set(values)) == len(values)
 
 
+def _reads(parse: Callable[[str], Any], text: str) -> bool:
+    """Whether `parse` takes a text."""
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
 _NOT_NEGATIVE = Check(lambda value: value >= 0, "0 or more")
 _COUNT = Check(lambda value: value >= 1, "1 or more")
+_SIZE = Check(
+    lambda text: _reads(crops.parse_size, text),
+    "a side in pixels such as 224, or HEIGHTxWIDTH such as 360x480 (or 0: the data set's default)",
+)
 _COUNT_OR_DEFAULT = Check(lambda value: value >= 1, "1 or more (or 0: the data set's default)")
 _CLASSES = Check(lambda value: value == 0 or value >= 2, "2 or more (or 0: as many as the masks show)")
 _LABEL = Check(lambda text: text in ("auto", "none") or text.isdecimal(), "auto, none or a label id from 0")
@@ -146,8 +160,10 @@ class Config:
         scope=Scope.DATA,
         check=_one_of(ON_BAD_EXAMPLE),
     )
-    image_size: int = _flag(
-        0, "side of the square training crop in pixels; 0: the data set's default", check=_COUNT_OR_DEFAULT
+    image_size: str = _flag(
+        "",
+        "training crops in pixels: the side of a square, or HEIGHTxWIDTH as in 360x480; default: the data set's",
+        check=_SIZE,
     )
     crop: str = _flag(
         "scale",
@@ -253,7 +269,8 @@ class Config:
         defaults = (
             registry.resolve(registry.DATASETS[self.dataset]).defaults if self.dataset in registry.DATASETS else {}
         )
-        self._set(**{name: value for name, value in defaults.items() if getattr(self, name) == 0})
+        self._set(**{name: value for name, value in defaults.items() if getattr(self, name) in (0, "", "0")})
+        self._set(image_size=_size_text(self.image_size))
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), flag_of(field).check
             if check is not None and not check.accepts(value):
@@ -268,6 +285,11 @@ class Config:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def crop_size(self) -> crops.Size:
+        """(height, width) of `image_size`."""
+        return crops.parse_size(self.image_size)
+
     def data_flags(self) -> dict[str, Any]:
         """The options of the data set, as `datasets.load` takes them."""
         return {name: getattr(self, name) for name in (*_names(Scope.DATA), "seed")}
@@ -275,6 +297,13 @@ class Config:
     def to_json(self) -> dict[str, Any]:
         """The flags that describe a run, for config.json: all but those of one command."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in _names(Scope.COMMAND)}
+
+
+def _size_text(size: str | int | crops.Size) -> str:
+    """`--image_size`, the same text for the same size; what is no size stays as it is."""
+    if not isinstance(size, str):
+        return crops.format_size(size)
+    return crops.format_size(crops.parse_size(size)) if _reads(crops.parse_size, size) else size
 
 
 def _names(scope: Scope) -> tuple[str, ...]:
@@ -325,6 +354,8 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
         return _effective(Config(**given), given)
     kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
     saved = {name: value for name, value in saved.items() if name in kinds}
+    if type(saved.get("image_size")) is int:  # of a run that was made when crops were squares
+        saved["image_size"] = str(saved["image_size"])
     if given.get("dataset", saved.get("dataset")) != saved.get("dataset"):
         saved = {name: value for name, value in saved.items() if name not in _names(Scope.DATA)}
     for name, value in saved.items():

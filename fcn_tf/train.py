@@ -130,7 +130,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
         batches=functools.partial(
             pipeline.training_batches,
             train,
-            image_size=config.image_size,
+            image_size=config.crop_size,
             seed=config.seed,
             augment=pipeline.Augmentation() if config.augment else None,
             crop=config.crop,
@@ -204,7 +204,7 @@ def _memory(config, network, replicas, *, resumed, divisible):
 
     from fcn_tf.training import memory
 
-    plan = memory.Plan(config.batch_size // replicas, config.image_size, config.accumulate, config.recompute)
+    plan = memory.Plan(config.batch_size // replicas, config.crop_size, config.accumulate, config.recompute)
     # Of a GPU's memory only TensorFlow's allocator knows.
     available = None if tf.config.list_physical_devices("GPU") else system.memory_for_us()
     excluded = ["batch_size", "image_size"] if resumed else []  # a run continues as it was started

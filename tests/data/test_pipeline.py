@@ -162,6 +162,35 @@ def test_scale_keeps_the_aspect_and_never_pads():
     assert 0.4 < min(slopes) < 0.7 and 1.6 < max(slopes) < 2.1  # 1/2 at scale 2, 2 at scale 0.5
 
 
+@pytest.mark.parametrize("augment", [None, Augmentation(), Augmentation(min_scale=0.3, max_scale=3.0)])
+@pytest.mark.parametrize("crop", registry.CROPS)
+@pytest.mark.parametrize("shape", [(60, 92), (92, 60), (20, 30)])
+def test_rectangular_crops(augment, crop, shape):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        image, label = transform(*_blocks(*shape), size=(36, 48), rng=rng, augment=augment, crop=crop)
+        assert image.shape == (36, 48, 3) and label.shape == (36, 48)
+        assert (np.abs(image[..., 0].astype(int) - 20 * label) <= 10).mean() > 0.75
+
+
+def test_a_rectangular_crop_keeps_the_aspect():
+    """Two ramps: their slopes tell the scales down and across."""
+    ramps = np.stack(np.meshgrid(np.arange(120), np.arange(90)), axis=-1)
+    image = np.dstack([ramps, np.zeros((90, 120, 1))]).astype(np.uint8)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        new, _ = transform(image, np.zeros((90, 120), np.int32), size=(30, 40), rng=rng, augment=Augmentation())
+        across, down = np.ptp(new[15, :, 0].astype(int)) / 39, np.ptp(new[:, 20, 1].astype(int)) / 29
+        assert abs(across - down) < 0.1
+    whole, _ = transform(image, np.zeros((90, 120), np.int32), size=(90, 120), rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(whole, image)
+
+
+def test_batches_of_rectangular_crops():
+    (batch,) = _train(_blocks_dataset(), num_steps=1, batch_size=3, image_size=(12, 20))
+    assert [part.shape for part in batch] == [(3, 12, 20, 3), (3, 12, 20)]
+
+
 def test_a_picture_smaller_than_the_crop_is_enlarged():
     image, label = _blocks(8, 8)
     image, label = transform(

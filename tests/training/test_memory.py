@@ -114,3 +114,9 @@ def test_what_cannot_be_changed_is_not_advised(network):
     assert "--freeze=trunk" in memory.report(network, plan, 1)
     least = peak_bytes(network, Plan(8, 96, accumulate=8, recompute=True))
     assert memory.savings(network, plan, least, excluded=("batch_size", "image_size")) == ["--accumulate=8 --recompute"]
+
+
+def test_rectangular_crops_count_their_pixels_and_shrink_in_their_aspect(small, network):
+    assert activation_bytes(small, (4, 8)) * 2 == activation_bytes(small, 8)
+    plan = Plan(4, (96, 128))
+    assert "--image_size=64x96" in memory.savings(network, plan, peak_bytes(network, Plan(4, (64, 96))))

@@ -312,7 +312,7 @@ def test_a_new_dataset_is_one_module_and_one_line(tmp_path, monkeypatch, capsys)
 
     register_dataset(monkeypatch, "scenes", load, image_size=32, batch_size=2, max_steps=2, in_files=False)
     config = Config(dataset="scenes")
-    assert (config.image_size, config.batch_size, config.max_steps, config.eval_every) == (32, 2, 2, 200)
+    assert (config.crop_size, config.batch_size, config.max_steps, config.eval_every) == ((32, 32), 2, 2, 200)
     assert len(datasets.load("scenes", "", "train")) == 4
     logs = f"--logs_dir={tmp_path}"
     assert main.main(["main.py", "--mode=train", "--dataset=scenes", logs]) == 0
