@@ -48,6 +48,9 @@ _OTHER_NAMES = {
     "accumulate": ("accumulation_steps", "gradient_accumulation_steps", "grad_accum", "accum_iter"),
     "recompute": ("gradient_checkpointing", "remat", "checkpoint_activations"),
     "dropout": ("dropout_rate", "keep_prob"),
+    "jitter": ("color_jitter", "colour_jitter"),
+    "rotate": ("rotation", "max_rotation", "degrees"),
+    "scales": ("scale_range", "random_scale", "min_scale", "max_scale"),
     "max_steps, which counts steps: an epoch is the training images / --batch_size": (
         "epochs", "epoch", "num_epochs", "max_epochs", "n_epochs",
     ),

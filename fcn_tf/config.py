@@ -101,6 +101,11 @@ _CLASSES = Check(lambda value: value == 0 or value >= 2, "2 or more (or 0: as ma
 _LABEL = Check(lambda text: text in ("auto", "none") or text.isdecimal(), "auto, none or a label id from 0")
 _RATE = Check(lambda value: value > 0 and math.isfinite(value), "a positive number such as 1e-4")
 _FRACTION = Check(lambda value: 0 <= value < 1, "in [0, 1)")
+_SHARE = Check(lambda value: 0 <= value <= 1, "in [0, 1]")
+_ANGLE = Check(lambda value: 0 <= value <= 180, "in [0, 180] degrees")
+_SCALES = Check(
+    lambda text: _reads(crops.parse_scales, text), "a range such as 0.5-2 or a list such as 0.5,0.75,1 of factors"
+)
 _SEED = Check(lambda value: 0 <= value < 2**31, f"from 0 to {2**31 - 1}")  # it becomes an int32 in the training step
 _WINDOW = Check(lambda value: value == 0 or value >= _SMALLEST_WINDOW, f"0 (off) or {_SMALLEST_WINDOW} pixels or more")
 _LOSS = Check(
@@ -175,7 +180,15 @@ class Config:
         "{choices}; photos by area (or bilinearly when enlarged), or nearest as the original",
         check=_one_of(registry.RESIZES),
     )
-    augment: bool = _flag(True, "random flips and scales while training")
+    augment: bool = _flag(True, "random flips and scales while training, and what the next four flags add")
+    scales: str = _flag(
+        str(crops.Scales()), "scale factors of crops: a range as in 0.5-2, or a list as in 0.5,0.75,1", check=_SCALES
+    )
+    class_crops: float = _flag(
+        0.0, "share of the crops that are centred on a pixel of a class drawn from those in the photo", check=_SHARE
+    )
+    rotate: float = _flag(0.0, "turn crops by up to so many degrees either way", check=_ANGLE)
+    jitter: float = _flag(0.0, "vary brightness, contrast, saturation and hue, up to this strength", check=_SHARE)
 
     arch: str = _flag("fcn8s", "{choices}", scope=Scope.MODEL, check=_one_of(registry.HEADS), section="Model")
     weights: str = _flag(
@@ -275,7 +288,8 @@ class Config:
             value, check = getattr(self, field.name), flag_of(field).check
             if check is not None and not check.accepts(value):
                 raise UserError(f"--{field.name} must be {check.expected}, got {value!r}.")
-        # The same stages are the same text in every config.json.
+        # The same scales and stages are the same text in every config.json.
+        self._set(scales=str(crops.parse_scales(self.scales)))
         frozen = self.freeze.split(",")
         self._set(freeze=",".join(stage for stage in registry.STAGES if stage in frozen or "trunk" in frozen))
         for message in _conflicts(self):
@@ -333,6 +347,12 @@ def _conflicts(config: Config) -> Iterator[str]:
             f"--momentum={config.momentum:g} has no effect on --optimizer={config.optimizer}; add --optimizer=sgd, or "
             "leave it out."
         )
+    for name in ("scales", "class_crops", "rotate", "jitter"):
+        without = "--noaugment" if not config.augment else ""
+        if config.crop == "squash" and name in ("scales", "class_crops"):
+            without = without or "--crop=squash, which takes whole photos"
+        if without and getattr(config, name) != getattr(Config, name):
+            yield f"--{name}={getattr(config, name)} has no effect with {without}; leave one of the two out."
     if config.mode == "predict" and not config.input:
         yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."
     if config.mode == "prepare" and not config.output_dir:

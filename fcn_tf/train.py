@@ -11,7 +11,7 @@ import numpy as np
 
 from fcn_tf import __version__
 from fcn_tf.config import Config
-from fcn_tf.data import class_weights, datasets
+from fcn_tf.data import augment, class_weights, crops, datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
@@ -132,7 +132,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
             train,
             image_size=config.crop_size,
             seed=config.seed,
-            augment=pipeline.Augmentation() if config.augment else None,
+            augment=_augmentation(config),
             crop=config.crop,
             resize=config.resize,
         ),
@@ -211,6 +211,18 @@ def _memory(config, network, replicas, *, resumed, divisible):
     if not divisible:
         excluded.append("accumulate")
     return memory.report(network, plan, available, replicas=replicas, excluded=excluded)
+
+
+def _augmentation(config):
+    """How much training crops are varied; None for not at all."""
+    if not config.augment:
+        return None
+    return augment.Augmentation(
+        scales=crops.parse_scales(config.scales),
+        class_crops=config.class_crops,
+        rotate=config.rotate,
+        jitter=config.jitter,
+    )
 
 
 def _describe(config, spec):

@@ -102,6 +102,11 @@ def test_test_is_another_name_of_evaluate():
         ("learning_rate", float("inf")),
         ("dropout", 1.0),
         ("dropout", -0.1),
+        ("scales", "2-1"),
+        ("class_crops", 1.5),
+        ("rotate", -5.0),
+        ("rotate", 200.0),
+        ("jitter", -0.5),
         ("seed", -1),
         ("seed", 2**31),
         ("freeze", "conv6"),
@@ -133,6 +138,21 @@ def test_parts_divide_what_is_trained():
     assert Config(mode="evaluate", batch_size=1, accumulate=3).batch_size == 1, "of the run that is evaluated"
     with pytest.raises(UserError, match="--accumulate=4 does not divide --batch_size=6; use one of 1, 2, 3, 6."):
         Config(batch_size=6, accumulate=4)
+
+
+@pytest.mark.parametrize("flag", [{"scales": "1"}, {"class_crops": 0.5}, {"rotate": 10.0}, {"jitter": 0.3}])
+def test_augmentation_that_would_do_nothing_is_refused(flag):
+    (name,) = flag
+    assert Config(**flag).scales in ("0.5-2", "1")
+    with pytest.raises(UserError, match=f"--{name}=.* has no effect with --noaugment"):
+        Config(augment=False, **flag)
+    if name in ("scales", "class_crops"):
+        with pytest.raises(UserError, match=f"--{name}=.* has no effect with --crop=squash"):
+            Config(crop="squash", **flag)
+
+
+def test_the_same_scales_are_the_same_text():
+    assert Config(scales="0.50-2.0") == Config() == merge({"scales": "0.5-2.0"}, saved())
 
 
 def test_predict_needs_an_input():
@@ -198,6 +218,7 @@ def test_resume_refuses_every_other_change(name):
         "schedule": "poly",
         "momentum": 0.5,
         "image_size": "12",
+        "scales": "0.5,1",
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other

@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from fcn_tf.data import pipeline
+from fcn_tf.data import crops, pipeline
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
 from fcn_tf.data.datasets import shapes
 from fcn_tf.models import heads, matconvnet
@@ -95,7 +95,7 @@ def train(*, steps: int, batch_size: int, seed: int) -> keras.Model:
         image_size=shapes.SIDE,
         seed=seed,
         num_steps=steps,
-        augment=pipeline.Augmentation(min_scale=1.0, max_scale=1.5, jitter=0.3),
+        augment=pipeline.Augmentation(scales=crops.Scales(1.0, 1.5), jitter=0.3),
     )
     model.fit(batches, epochs=steps // _REPORT, steps_per_epoch=_REPORT, shuffle=False, verbose=2)
     return model

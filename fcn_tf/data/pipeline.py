@@ -1,4 +1,4 @@
-"""Examples -> batches in tf.data; the one place that resizes, crops and augments.
+"""Examples -> batches in tf.data.
 
 Nothing here has a state: which examples make up a training batch, and how each is augmented, follows from the
 seed and the number of the step alone. So a resumed run meets exactly the batches that it would have met, no
@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from fcn_tf import registry
 from fcn_tf.data import crops
+from fcn_tf.data.augment import Augmentation, transform
 from fcn_tf.data.base import Dataset
 from fcn_tf.errors import UserError
 
@@ -25,29 +26,6 @@ from fcn_tf.errors import UserError
 cv2.setNumThreads(0)
 
 _READERS = min(16, os.cpu_count() or 1)  # one a core keeps up with any network; more only hold more pictures
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How much training examples are varied.
-
-    Attributes:
-      flip: mirror every other example from left to right.
-      min_scale: the least factor a picture is scaled by before it is cropped.
-      max_scale: the greatest; the factor is drawn log-uniformly between them.
-      jitter: brightness, contrast and saturation each vary by up to this share; 0 leaves colours alone.
-    """
-
-    flip: bool = True
-    min_scale: float = 0.5
-    max_scale: float = 2.0
-    jitter: float = 0.0
-
-    def __post_init__(self):
-        if not 0 < self.min_scale <= self.max_scale:
-            raise UserError(f"Scales must be 0 < min <= max, got min {self.min_scale} and max {self.max_scale}.")
-        if not 0 <= self.jitter < 1:
-            raise UserError(f"Jitter must be in [0, 1), got {self.jitter}.")
 
 
 def training_batches(
@@ -111,7 +89,16 @@ def training_batches(
         epoch, index = place(int(item))
         image, label = dataset.read(dataset.examples[index])
         rng = np.random.default_rng([seed, epoch, index])
-        return transform(image, label, size=size, rng=rng, augment=augment, crop=crop, resize=resize)
+        return transform(
+            image,
+            label,
+            size=size,
+            rng=rng,
+            augment=augment,
+            crop=crop,
+            resize=resize,
+            ignore_label=dataset.spec.ignore_label,
+        )
 
     def load(item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = tf.numpy_function(example, [item], (tf.uint8, tf.int32), stateful=False)
@@ -232,85 +219,6 @@ def locate(position: int, num_examples: int, seed: int, *, stream: int | None = 
 def _order(num_examples: int, seed: int, epoch: int, stream: int) -> np.ndarray:
     # No example has the index of the stream, so its random numbers are shared with no augmentation.
     return np.random.default_rng([seed, epoch, stream]).permutation(num_examples)
-
-
-def transform(
-    image: np.ndarray,
-    label: np.ndarray,
-    *,
-    size: int | crops.Size,
-    rng: np.random.Generator,
-    augment: Augmentation | None = None,
-    crop: str = "scale",
-    resize: str = "area",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Crops, resizes and augments one example; see `training_batches` for the arguments.
-
-    Args:
-      image: uint8 (H, W, 3).
-      label: int32 (H, W).
-      size: (h, w) of the result, or the side of a square.
-      rng: decides everything random; as many numbers are drawn from it whatever they turn out to be.
-      augment: what to vary.
-      crop: "scale" or "squash".
-      resize: "area" or "nearest".
-
-    Returns:
-      uint8 (h, w, 3) and int32 (h, w), aligned.
-    """
-    size = crops.as_size(size)
-    flip, zoom, down, right = rng.random(4) if augment else (1.0, 0.0, 0.5, 0.5)
-    if crop == "scale":
-        scale = augment.min_scale * (augment.max_scale / augment.min_scale) ** zoom if augment else 0.0
-        height, width = _window(label.shape, size, scale)
-        top, left = int(down * (label.shape[0] - height + 1)), int(right * (label.shape[1] - width + 1))
-        # Cropped first, so that only the pixels that are used are resized.
-        image, label = image[top : top + height, left : left + width], label[top : top + height, left : left + width]
-    image = _nearest(image, size) if resize == "nearest" else _smooth(image, size)
-    label = _nearest(label, size)
-    if augment and augment.flip and flip < 0.5:
-        image, label = cv2.flip(image, 1), cv2.flip(label, 1)
-    if augment and augment.jitter:
-        image = _jitter(image, 1 + augment.jitter * rng.uniform(-1, 1, size=3))
-    return np.ascontiguousarray(image), np.ascontiguousarray(label)
-
-
-def _window(shape: tuple[int, ...], size: crops.Size, scale: float) -> crops.Size:
-    """The part of a picture (H, W) that becomes a crop of `size` at a scale: never more than the picture has."""
-    scale = max(scale, *(wanted / there for wanted, there in zip(size, shape, strict=True)))  # nothing is padded
-    height, width = (max(1, min(there, round(wanted / scale))) for wanted, there in zip(size, shape, strict=True))
-    return height, width
-
-
-def _smooth(image: np.ndarray, size: crops.Size) -> np.ndarray:
-    """Shrinks by area, then enlarges bilinearly: a wide picture may need one for each axis."""
-    height, width = image.shape[:2]
-    shrunk = min(height, size[0]), min(width, size[1])
-    if shrunk != (height, width):
-        image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA)
-    if shrunk != size:
-        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-    return image
-
-
-def _nearest(pixels: np.ndarray, size: crops.Size) -> np.ndarray:
-    """Takes the pixel under the centre of each new one (cv2.INTER_NEAREST takes the one under its corner)."""
-    height, width = pixels.shape[:2]
-    if (height, width) == size:
-        return pixels
-    rows, columns = (
-        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, (height, width), strict=True)
-    )
-    return pixels.take(rows, axis=0).take(columns, axis=1)
-
-
-def _jitter(image: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Scales brightness, contrast (about the mean) and saturation (about the grey of each pixel)."""
-    brightness, contrast, saturation = factors
-    pixels = image.astype(np.float32) * np.float32(brightness)
-    pixels = pixels.mean() + np.float32(contrast) * (pixels - pixels.mean())
-    grey = pixels.mean(axis=-1, keepdims=True)
-    return np.clip(np.rint(grey + np.float32(saturation) * (pixels - grey)), 0, 255).astype(np.uint8)
 
 
 def _equal_sizes(examples: Iterator[tuple], batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
