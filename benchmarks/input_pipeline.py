@@ -1,7 +1,8 @@
 """The input pipeline alone: reads, decodes, augments, crops and batches, and nothing trains.
 
 Photos (JPEG) and label maps (PNG) of 480x360 are generated, or `--data_dir` names a folder in CamVid's layout. The
-rate is set against the training rate that train_step.py wrote. `--images=8 --batches=4` takes seconds.
+rate is set against the training rate that train_step.py wrote. What each further variation of the crops costs is the
+processor time of cropping alone, without reading. `--images=8 --batches=4` takes seconds.
 """
 
 import argparse
@@ -14,12 +15,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import common, scenes
+from fcn_tf.data import augment, crops
+from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import camvid
 from fcn_tf.io import files, system
 
+_CROPPED = 64  # photos whose cropping alone is timed
 _WARM_UP = 4  # batches: threads start, and tf.data finds out how many to use
 
 
@@ -63,6 +69,7 @@ def measure(args: argparse.Namespace) -> dict:
                 next(iterator)
             rates.append(args.batches * args.batch_size / (time.perf_counter() - began))
         sizes = [os.path.getsize(example.image) for example in dataset.examples]
+        costs = _crop_milliseconds(dataset, args.image_size, rounds=args.rounds)
     rate = statistics.median(rates)
     training = _training_rate(args.training)
     missing = f"needs {os.path.basename(args.training)}; run train_step.py first"
@@ -76,12 +83,35 @@ def measure(args: argparse.Namespace) -> dict:
                 least=60.0,
                 note="" if training else missing,
             ),
+            *(common.row(f"a crop of {args.image_size}, {name}", cost, "ms") for name, cost in costs.items()),
         ],
         "images_per_second": rate,
         "rounds_images_per_second": rates,
         "training_images_per_second": training,
         "photo_bytes": statistics.mean(sizes),
+        "crop_milliseconds": costs,
     }
+
+
+def _crop_milliseconds(dataset: Dataset, image_size: int, *, rounds: int) -> dict[str, float]:
+    """{variation: processor time of cropping one photo}, the median of rounds that take turns."""
+    varied = {
+        "as by default": augment.Augmentation(),
+        "--scales=0.5,0.75,1,1.5": augment.Augmentation(scales=crops.parse_scales("0.5,0.75,1,1.5")),
+        "--class_crops=1": augment.Augmentation(class_crops=1.0),
+        "--rotate=10": augment.Augmentation(rotate=10.0),
+        "--jitter=0.5": augment.Augmentation(jitter=0.5),
+    }
+    read = [dataset.read(example) for example in dataset.examples[:_CROPPED]]
+    times: dict[str, list[float]] = {name: [] for name in varied}
+    for seed in range(rounds):
+        for name, chosen in varied.items():
+            began = time.process_time()
+            for image, label in read:
+                rng = np.random.default_rng(seed)
+                augment.transform(image, label, size=image_size, rng=rng, augment=chosen, ignore_label=11)
+            times[name].append(1e3 * (time.process_time() - began) / len(read))
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
 def _training_rate(path: str) -> float | None:
