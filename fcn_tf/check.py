@@ -15,6 +15,8 @@ from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import check_page, check_tables
 
+# Of the command that trains on what was checked.
+_DATA_FLAGS = ("num_classes", "mask_values", "mask_colors", "ignore_label", "holdout", "on_bad_example")
 _WEIGHTS = "vgg16"  # what the command for training names where no weights were given
 
 
@@ -100,7 +102,7 @@ def _command(config: Config, target: Run) -> str:
     """The command that trains on this data set."""
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     words = ["python", "main.py", "--mode=train", f"--dataset={config.dataset}", f"--data_dir={config.data_dir}"]
-    for name in ("num_classes", "mask_values", "mask_colors", "ignore_label", "on_bad_example", "weights", "seed"):
+    for name in (*_DATA_FLAGS, "weights", "seed"):
         value = _WEIGHTS if (name, config.weights) == ("weights", "tiny") else getattr(config, name)
         if value != defaults[name]:
             words.append(f"--{name}={value}")

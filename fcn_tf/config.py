@@ -101,6 +101,9 @@ _CLASSES = Check(lambda value: value == 0 or value >= 2, "2 or more (or 0: as ma
 _LABEL = Check(lambda text: text in ("auto", "none") or text.isdecimal(), "auto, none or a label id from 0")
 _RATE = Check(lambda value: value > 0 and math.isfinite(value), "a positive number such as 1e-4")
 _FRACTION = Check(lambda value: 0 <= value < 1, "in [0, 1)")
+_PREFIXES = Check(
+    lambda text: text == "" or all(map(str.strip, text.split(","))), "starts of file names with commas between"
+)
 _SHARE = Check(lambda value: 0 <= value <= 1, "in [0, 1]")
 _ANGLE = Check(lambda value: 0 <= value <= 180, "in [0, 180] degrees")
 _SCALES = Check(
@@ -159,6 +162,12 @@ class Config:
         "", "folder: the value masks hold for class 0, 1, ..., as in 0,255 or 0-20", scope=Scope.DATA
     )
     mask_colors: str = _flag("", "folder: the colour of class 0, 1, ..., as in 000000,ff0000", scope=Scope.DATA)
+    holdout: str = _flag(
+        "",
+        "validate on the training files whose names start so, as in 0001TP,0006R0, and train on the others",
+        scope=Scope.DATA,
+        check=_PREFIXES,
+    )
     on_bad_example: str = _flag(
         "fail",
         "{choices}; skip leaves out files that cannot be read, and names them",

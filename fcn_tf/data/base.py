@@ -64,6 +64,7 @@ class Options:
       mask_values: such as "0,255" or "0-20"; "" if not given.
       mask_colors: such as "000000,ff0000"; "" if not given.
       seed: decides the split where there is none.
+      holdout: prefixes of file names, with commas between: the training examples to validate on; "" if not given.
       on_bad_example: "fail" or "skip".
       cache: path of the file that keeps what scans of files found; "" for none.
     """
@@ -73,6 +74,7 @@ class Options:
     mask_values: str = ""
     mask_colors: str = ""
     seed: int = 0
+    holdout: str = ""
     on_bad_example: str = "fail"
     cache: str = ""
 
@@ -126,11 +128,12 @@ class ClassInference:
 
     Attributes:
       resolve: (data_dir, options) -> the options, completed by what the masks hold.
-      list_files: (data_dir, seed) -> the examples of each split; needs no classes.
+      list_files: (data_dir, seed) -> the examples of each split; needs no classes. With None for the seed no split is
+        made where there is none.
     """
 
     resolve: Callable[[str, Options], Options]
-    list_files: Callable[[str, int], Listing]
+    list_files: Callable[[str, int | None], Listing]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fcn_tf import registry
 from fcn_tf.data.base import Dataset, DatasetEntry, Options
+from fcn_tf.data.datasets import holdout
 from fcn_tf.data.masks.read import read_pair
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
@@ -37,16 +38,26 @@ def load(name: str, data_dir: str, split: str, **flags: Any) -> Dataset:
     Raises:
       UserError: if the data set, the split or its files are not as they should be.
     """
-    known, options = entry(name), _options(name, flags)
-    if known.classes:
-        dataset = known.load(data_dir, split, options=options)
+    options = _options(name, flags)
+    prefixes = holdout.parse(options.holdout)
+    if prefixes and split in ("train", "validation"):
+        whole = _load(name, data_dir, "train", options)
+        examples = holdout.part(whole.examples, prefixes)[split]
+        dataset = dataclasses.replace(whole, split=split, examples=examples, shards=1)  # they no longer lie in turn
     else:
-        dataset = known.load(data_dir, split)
-        if options.ignore_label != "auto":
-            dataset = _ignoring(dataset, options.ignore_label)
+        dataset = _load(name, data_dir, split, options)
     if options.on_bad_example == "skip" and screening.in_files(dataset):
         dataset = screening.skip_unusable(dataset, FileScanCache(options.cache))
     return dataset
+
+
+def _load(name: str, data_dir: str, split: str, options: Options) -> Dataset:
+    """A split as the data set has it."""
+    known = entry(name)
+    if known.classes:
+        return known.load(data_dir, split, options=options)
+    dataset = known.load(data_dir, split)
+    return dataset if options.ignore_label == "auto" else _ignoring(dataset, options.ignore_label)
 
 
 def resolve(name: str, data_dir: str, **flags: Any) -> dict[str, Any]:
@@ -79,6 +90,8 @@ def _options(name: str, flags: dict[str, Any]) -> Options:
         if getattr(options, flag) and not entry(name).classes:
             inferred = " or ".join(each for each in registry.DATASETS if entry(each).classes)
             raise UserError(f"--{flag} is for --dataset={inferred}; the classes of {name} are known. Leave it out.")
+    if options.holdout and not entry(name).in_files:
+        raise UserError(f"--holdout goes by the names of files; {name} are generated. Leave it out.")
     return options
 
 

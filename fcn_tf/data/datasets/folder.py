@@ -48,7 +48,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
         colors if len(colors) == rules.num_classes else rules.colors or palette.distinct_colors(rules.num_classes),
         rules.ignore_label,
     )
-    examples = layouts.split_examples(layout, split, options.seed)
+    examples = layouts.split_examples(layout, split, None if options.holdout else options.seed)
     if not examples:
         lacks = f"no examples in {data_dir}"
         raise MissingSplit(f"folder: {lacks} for --split={split}; found {_found(layout)}.", lacks=lacks)

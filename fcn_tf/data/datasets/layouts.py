@@ -190,17 +190,17 @@ def _unique(examples: list[Example], several: bool) -> list[Example]:
     return [dataclasses.replace(e, name=f"{os.path.basename(os.path.dirname(e.image))}_{e.name}") for e in examples]
 
 
-def split_examples(layout: Layout, split: str, seed: int) -> tuple[Example, ...]:
-    """The examples of a split, which is made by `seed` where the folders have no validation split."""
+def split_examples(layout: Layout, split: str, seed: int | None) -> tuple[Example, ...]:
+    """The examples of a split, which is made by `seed`, if there is one, where the folders have no validation split."""
     splits = dict(layout.splits)
-    if layout.seeded:
+    if layout.seeded and seed is not None:
         splits["train"], splits["validation"] = _hold_out(splits["train"], seed)
     if split == "all":
         return tuple(example for name in SPLITS for example in splits.get(name, ()))
     return splits.get(split, ())
 
 
-def list_files(data_dir: str, seed: int) -> Listing:
+def list_files(data_dir: str, seed: int | None) -> Listing:
     """The examples of each split, as `find` and `split_examples` make them.
 
     Raises:
@@ -208,7 +208,8 @@ def list_files(data_dir: str, seed: int) -> Listing:
     """
     layout = find(data_dir)
     splits = {split: split_examples(layout, split, seed) for split in SPLITS}
-    return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, layout.seeded)
+    seeded = layout.seeded and seed is not None
+    return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, seeded)
 
 
 def _hold_out(examples: tuple[Example, ...], seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fcn_tf.data import datasets
 from fcn_tf.data.base import ClassInference, Dataset, Example, Options
+from fcn_tf.data.datasets import holdout
 from fcn_tf.data.quality.findings import Finding, alternatives
 from fcn_tf.errors import MissingSplit, UserError
 
@@ -19,7 +20,7 @@ class Survey:
     Attributes:
       findings: what is wrong with that.
       splits: the examples of each split.
-      dataset: one of the splits, loaded; None if the classes are not clear.
+      dataset: a split that can be loaded; None if the classes are not clear.
       resolved: flags about classes, completed by what the masks hold; {} where the classes are known.
       reseed: the flag that makes another validation split, "" where the split is given.
     """
@@ -81,9 +82,13 @@ def _of_inferred(
     cache: str,
 ) -> Survey:
     """Of a data set whose masks say what its classes are; `flags` skip files without a partner, which are a finding."""
-    seed = Options(**flags).seed
-    listing = classes.list_files(data_dir, seed)
-    splits = {name: listing.splits[name] for name in wanted if name in listing.splits}
+    options = Options(**flags)
+    prefixes = holdout.parse(options.holdout)
+    listing = classes.list_files(data_dir, None if prefixes else options.seed)
+    listed = dict(listing.splits)
+    if prefixes and "train" in listed:
+        listed |= holdout.part(listed["train"], prefixes)
+    splits = {name: listed[name] for name in wanted if name in listed}
     if not splits:  # this raises the error that says what is there
         datasets.load(name, data_dir, split, **flags, cache=cache)
     found: list[Finding] = []
@@ -93,11 +98,11 @@ def _of_inferred(
         found.append(Finding("unpaired", "error", explanation, fix, listing.unpaired))
     if split == "all":
         found += [_missing(each, f"no examples in {data_dir}") for each in _PURPOSES if each not in splits]
-    reseed = f"--seed={seed + 1}" if listing.seeded else ""
+    reseed = f"--seed={options.seed + 1}" if listing.seeded else ""
     try:
         resolved = datasets.resolve(name, data_dir, **flags, cache=cache)
         # Unreadable files are findings of their own: nothing is left out but what has no partner.
-        dataset = datasets.entry(name).load(data_dir, next(iter(splits)), options=Options(**{**flags, **resolved}))
+        dataset = datasets.entry(name).load(data_dir, "all", options=Options(**{**flags, **resolved}))
     except UserError as error:
         found.append(Finding("classes", "error", str(error), alternatives(error.flags)))
         return Survey(found, splits, None, {}, reseed)
