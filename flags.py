@@ -9,6 +9,7 @@ from absl import flags
 from fcn_tf import config as configs
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
+from fcn_tf.io import trained
 from fcn_tf.io.run_dir import Run
 
 # A set of our own: what other packages define (--log_dir and forty more) is none of our users' business.
@@ -35,7 +36,8 @@ _OTHER_NAMES = {
     "data_dir": ("data", "data_path", "data_root", "dataset_dir", "root"),
     "logs_dir": ("log_dir", "logdir", "output", "out_dir", "work_dir", "save_dir", "checkpoint_dir", "run_dir"),
     "model_dir": ("weights_dir", "pretrained_dir"),
-    "weights": ("pretrained", "backbone", "checkpoint", "ckpt", "init_from"),
+    "weights": ("pretrained", "backbone", "checkpoint", "ckpt"),
+    "init_from": ("finetune_from", "fine_tune", "load_from", "transfer_from", "warm_start"),
     "arch": ("model", "model_name", "network", "architecture"),
     "class_weights": ("class_weight", "weighting"),
     "num_classes": ("classes", "nc", "n_classes", "num_labels"),
@@ -97,7 +99,10 @@ def config_from_flags(argv: list[str]) -> Config | None:
     if len(rest) > 1:
         raise UserError(_stray(rest[1], argv))
     given = {name: FLAGS[name].value for name in _FIELDS if FLAGS[name].present}
-    return configs.merge(given, _saved(given))
+    saved = _saved(given)
+    if saved is None and given.get("init_from"):
+        return configs.merge(given, None, inherited=_inherited(given["init_from"]))
+    return configs.merge(given, saved)
 
 
 def _saved(given):
@@ -114,6 +119,12 @@ def _saved(given):
     if not isinstance(saved, dict):
         raise UserError(f'{run.config} has no "flags"; restore it, or train into a new --logs_dir.')
     return saved
+
+
+def _inherited(init_from: str) -> dict[str, str]:
+    """What a run takes over from the one it starts from, so that their layers fit."""
+    saved = trained.config_of(init_from).get("flags")
+    return {name: saved[name] for name in configs.OF_WIDTHS if name in saved} if isinstance(saved, dict) else {}
 
 
 def _unknown(error: flags.UnrecognizedFlagError) -> str:

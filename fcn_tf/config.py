@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -204,6 +204,9 @@ class Config:
         "tiny", f"tiny (embedded) | {' | '.join(registry.WEIGHTS)} | none | path of a MatConvNet .mat file"
     )
     model_dir: str = _flag("data/models/", "where .mat files are, or are downloaded to")
+    init_from: str = _flag(
+        "", "start from what fits of a trained run's --logs_dir or a .keras file; --arch and --weights default to its"
+    )
     dropout: float = _flag(0.15, "dropout rate after conv6 and conv7", check=_FRACTION)
     precision: str = _flag(
         "float32",
@@ -334,6 +337,7 @@ def _names(scope: Scope) -> tuple[str, ...]:
 
 
 RESUMABLE = _names(Scope.RESUMABLE)
+OF_WIDTHS = ("arch", "weights", "model_dir")  # they decide which layers there are, and how wide they are
 
 
 def _conflicts(config: Config) -> Iterator[str]:
@@ -368,19 +372,20 @@ def _conflicts(config: Config) -> Iterator[str]:
         yield "--mode=prepare needs --output_dir: where the shards go, such as data/prepared."
 
 
-def merge(given: dict[str, Any], saved: dict[str, Any] | None) -> Config:
+def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, inherited: Mapping[str, Any] | None = None) -> Config:
     """Completes the flags given on the command line by those of the run they are about.
 
     Args:
       given: flag values by name, only those that were typed.
       saved: "flags" of the run's config.json, or None where there is no run.
+      inherited: what a new run takes over from the one it starts from, where it is not given.
 
     Raises:
       UserError: when a typed flag has no effect, a run would be continued with other settings than it was started
         with, or its model used with others than it has.
     """
     if saved is None:
-        return _effective(Config(**given), given)
+        return _effective(Config(**{**(inherited or {}), **given}), given)
     kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
     saved = {name: value for name, value in saved.items() if name in kinds}
     if type(saved.get("image_size")) is int:  # of a run that was made when crops were squares

@@ -17,7 +17,7 @@ from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
-from fcn_tf.io import system
+from fcn_tf.io import system, trained
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models import pretrained
 
@@ -45,6 +45,8 @@ def run(config: Config) -> int:
     pixel_counts = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
     weights_file = pretrained.find(config.weights, config.model_dir)
+    # What a checkpoint holds needs no other start.
+    origin = trained.find(config.init_from) if config.init_from and not target.has_checkpoint() else None
 
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
@@ -72,6 +74,7 @@ def run(config: Config) -> int:
             validation=validation,
             loss=loss,
             weights_file=weights_file,
+            origin=origin,
         )
 
 
@@ -87,7 +90,7 @@ def _best_checkpoint(target: Run) -> int:
     return best["step"]
 
 
-def _train(config, target, *, checkpoint, strategy, train, validation, loss, weights_file) -> int:
+def _train(config, target, *, checkpoint, strategy, train, validation, loss, weights_file, origin) -> int:
     """Puts the parts together and runs the loop; see `run`."""
     import keras
 
@@ -99,13 +102,12 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
 
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
+    build_network = functools.partial(
+        build.build_network, config.arch, dropout_rate=config.dropout, dtype=config.precision
+    )
     with strategy.scope():
-        network = build.build_network(
-            config.arch,
-            num_classes=spec.num_classes,
-            weights=None if config.weights == "none" else weights_file,
-            dropout_rate=config.dropout,
-            dtype=config.precision,
+        network = build_network(
+            num_classes=spec.num_classes, weights=None if config.weights == "none" else weights_file
         )
         network.freeze(config.freeze.split(",") if config.freeze else ())
         optimizer = optimizers.build(
@@ -116,6 +118,8 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
             momentum=config.momentum,
             scale_loss=config.precision == "float16",
         )
+    if origin is not None:
+        _start_from(origin, network, spec, build_network)
     rate = schedules.learning_rate(
         config.schedule, config.learning_rate, max_steps=config.max_steps, warmup_steps=config.warmup_steps
     )
@@ -174,6 +178,24 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
     return status
+
+
+def _start_from(origin, network, spec, build_network) -> None:
+    """Loads what fits of a trained model, and says what that is."""
+    from fcn_tf.inference import evaluator
+    from fcn_tf.training import warm_start
+
+    same = origin.class_names == spec.class_names
+    found = warm_start.load(
+        network.model,
+        evaluator.load_model(origin.source),
+        name=origin.path,
+        score_layers=()
+        if same
+        else warm_start.score_layers(lambda classes: build_network(num_classes=classes, weights=None).model),
+        why="other classes" if origin.class_names else "its classes are not known",
+    )
+    print("\n".join(found.lines(origin.path)))
 
 
 def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Mapping[int, int]]:
