@@ -1,44 +1,11 @@
-"""Fully convolutional networks: `python main.py --mode=train`, `--mode=visualize`, ... (see --help)."""
+"""Fully convolutional networks: `python main.py --mode=train`, `--mode=visualize`, ... (see --help).
 
-import os
-import signal
+The same as the command `fcn_tf`, which `pip install` makes, without installing it.
+"""
+
 import sys
 
-import flags
-from fcn_tf import registry
-from fcn_tf.errors import UserError
-from fcn_tf.io import files
-
-
-def main(argv: list[str]) -> int:
-    """Runs the mode that the command line asks for and returns the exit status."""
-    try:
-        config = flags.config_from_flags(argv)
-        if config is None:
-            sys.stdout.flush()
-            return 0
-        # Only now: a typing mistake should not wait for imports.
-        return registry.resolve(registry.MODES[config.mode])(config)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.status
-    except BrokenPipeError:  # whoever reads standard output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        if (reason := files.refusal(error)) is None:
-            raise  # a fault of ours
-        where = "" if error.filename is None else f"{error.filename}: "
-        print(
-            f"error: {where}{reason}; give files and folders that can be read and written (--logs_dir, "
-            "--data_dir, --output_dir), or make room.",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-
+from fcn_tf.command.main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv))

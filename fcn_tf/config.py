@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from fcn_tf import registry
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
+from fcn_tf.io import trained
+from fcn_tf.io.run_dir import Run
 
 ALIASES = {"test": "evaluate"}
 SPLITS = ("train", "validation", "test", "all")
@@ -370,6 +372,40 @@ def _conflicts(config: Config) -> Iterator[str]:
         yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."
     if config.mode == "prepare" and not config.output_dir:
         yield "--mode=prepare needs --output_dir: where the shards go, such as data/prepared."
+
+
+def complete(given: dict[str, Any]) -> Config:
+    """The settings that were given, completed by those of the run that they are about, where there is one.
+
+    Raises:
+      UserError: see `merge`, or if the run's config.json is damaged.
+    """
+    saved = _saved(given)
+    if saved is None and given.get("init_from"):
+        return merge(given, None, inherited=_inherited(given["init_from"]))
+    return merge(given, saved)
+
+
+def _saved(given: dict[str, Any]) -> dict[str, Any] | None:
+    """The flags of the run that --logs_dir names, where it exists.
+
+    A training that never reached a checkpoint left nothing to continue: it may start anew with corrected flags.
+    """
+    run = Run(given.get("logs_dir", Config.logs_dir))
+    if given.get("mode") in ("check", "prepare") and "dataset" in given:
+        return None  # other data than the run's, perhaps: it is looked at afresh
+    if not run.exists() or (given.get("mode", "train") == "train" and not run.has_checkpoint()):
+        return None
+    saved = run.read_config().get("flags")
+    if not isinstance(saved, dict):
+        raise UserError(f'{run.config} has no "flags"; restore it, or train into a new --logs_dir.')
+    return saved
+
+
+def _inherited(init_from: str) -> dict[str, str]:
+    """What a run takes over from the one it starts from, so that their layers fit."""
+    saved = trained.config_of(init_from).get("flags")
+    return {name: saved[name] for name in OF_WIDTHS if name in saved} if isinstance(saved, dict) else {}
 
 
 def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, inherited: Mapping[str, Any] | None = None) -> Config:

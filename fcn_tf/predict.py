@@ -7,15 +7,16 @@ numbers), and NAME_overlay.png, which shows them in colour over the image.
 import errno
 import sys
 
-import numpy as np
 import tqdm
 
 from fcn_tf.config import Config
-from fcn_tf.data import palette
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs
-from fcn_tf.io import files, images, system
+from fcn_tf.inference.runs import load_run
+from fcn_tf.inference.segmentation import Segmentation
+from fcn_tf.inference.segmenter import Segmenter
+from fcn_tf.io import files, images
 from fcn_tf.io.run_dir import Run
 
 _UNUSABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next image would fare no better
@@ -36,52 +37,26 @@ def run(config: Config) -> int:
       OSError: if nothing more can be written to that folder.
     """
     run_dir = Run(config.logs_dir)
-    settings = run_dir.read_config()
-    run_dir.require_model()
-    class_names, colors = settings["class_names"], [tuple(color) for color in settings["colors"]]
+    load_run(config.logs_dir)  # before the pictures are looked for
     output_dir = config.output_dir or run_dir.predict
     names = inputs.output_names(inputs.find_pictures(config.input))
     files.require_writable(output_dir, flag="--output_dir")
-    # Here, because it takes seconds and mistakes should show at once.
-    system.load_tensorflow()
-    import tensorflow as tf
+    segmenter = Segmenter.from_run(config.logs_dir, tta=config.tta, sliding_window=config.sliding_window, say=print)
 
-    from fcn_tf.inference import evaluator, memory, views
-
-    tile = config.sliding_window
-    options = views.InferenceOptions(tta=config.tta, tile=tile)
-    model = evaluator.load_model(run_dir)
-    predictor = evaluator.Predictor(model, options)
-    estimate = memory.PredictionMemory(model, scales=options.scales if options.tta else ())
-    # Of a GPU's memory only TensorFlow's allocator knows.
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-
-    def label(path: str) -> tuple[np.ndarray, np.ndarray]:
+    def label(path: str) -> Segmentation:
         picture = images.decode_image(read_file(path, fix="give another picture"), name=path)
-        height, width = picture.shape[:2]
-        available = (None, None) if on_gpu else (system.memory_left(), system.reservable())
-        estimate.require(height, width, tile=tile, available=available, name=path)
-        try:
-            return picture, predictor.labels(picture[None])[0]
-        except tf.errors.ResourceExhaustedError:
-            smaller = f"less than {tile}" if tile else "SIZE"
-            raise UserError(
-                f"{path}: there is not enough memory to label {width}x{height} pixels; "
-                f"label it in tiles with --sliding_window={smaller}."
-            ) from None
+        return segmenter.label(picture, name=path, confidence=False, probabilities=False)
 
     failed = 0
     for path, name in tqdm.tqdm(names.items(), unit="image", desc="predict", disable=None):
         try:
-            picture, labels = label(path)
+            found = label(path)
         except UserError as error:
             failed += 1
             tqdm.tqdm.write(f"skipped: {error}", file=sys.stderr)
             continue
-        overlay = palette.overlay_with_legend(picture, labels, class_names, colors)
         try:
-            files.write_bytes(files.join(output_dir, name + inputs.LABEL), images.encode_png(labels))
-            files.write_bytes(files.join(output_dir, name + inputs.OVERLAY), images.encode_png(overlay, level=1))
+            found.save(files.join(output_dir, name))
         except OSError as error:
             if error.errno in _UNUSABLE:
                 raise

@@ -57,6 +57,14 @@ SCHEDULES = {
     "poly": "fcn_tf.training.schedules:poly",
     "cosine": "fcn_tf.training.schedules:cosine",
 }
+OUTPUTS = {
+    "labels": "fcn_tf.inference.segmentation:LABELS",
+    "overlay": "fcn_tf.inference.segmentation:OVERLAY",
+    "confidence": "fcn_tf.inference.segmentation:CONFIDENCE",
+    "probabilities": "fcn_tf.inference.segmentation:PROBABILITIES",
+    "legend": "fcn_tf.inference.segmentation:LEGEND",
+    "areas": "fcn_tf.inference.segmentation:AREAS",
+}
 
 
 def resolve(entry: str) -> Any:

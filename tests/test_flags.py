@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-import flags
 import main
+from fcn_tf.command import flags
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from fcn_tf.io import files

@@ -3,6 +3,7 @@
 from fcn_tf import registry
 
 _NAMES = {
+    "Segmenter": "fcn_tf.inference.segmenter:Segmenter",
     "Evaluator": "fcn_tf.inference.evaluator:Evaluator",
     "Predictor": "fcn_tf.inference.evaluator:Predictor",
     "load_model": "fcn_tf.inference.evaluator:load_model",

@@ -11,7 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -71,20 +71,21 @@ class Evaluation:
         return self.images / self.seconds if self.seconds > 0 else 0.0
 
 
-def load_model(source: Run | str) -> keras.Model:
+def load_model(source: Run | str, *, say: Callable[[str], Any] = print) -> keras.Model:
     """Loads the best model of a run, or a model.keras from anywhere.
 
     Before a run's first validation that is the model of its newest checkpoint, and a line says so.
 
     Args:
       source: a run, or the path of a `.keras` file.
+      say: takes that line.
 
     Raises:
       UserError: if there is none, the file is damaged, or its weights are not finite.
     """
     path = source.require_model() if isinstance(source, Run) else source
     if isinstance(source, Run) and path != source.model:
-        print(f"no validated model yet: using checkpoint of step {path.rpartition('-')[2]}")
+        say(f"no validated model yet: using checkpoint of step {path.rpartition('-')[2]}")
         model = checkpoint.load_newest(source)
     else:
         model = _load_keras(path)
@@ -108,8 +109,22 @@ def _load_keras(path: str) -> keras.Model:
         ) from error
 
 
+class Prediction(NamedTuple):
+    """What a model says about each pixel of images of one size.
+
+    Attributes:
+      labels: class ids (B, H, W), in the narrowest of uint8, uint16 and int32 that holds them all.
+      confidence: float32 (B, H, W), the probability of the label, in [0, 1], or None.
+      probabilities: float16 (B, H, W, C), in [0, 1], or None.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+
+
 class Predictor:
-    """Labels images with a model; one trace serves every size of image.
+    """Labels images with a model; one trace serves every size of image, and any number of threads.
 
     Attributes:
       num_classes: how many classes the model tells apart.
@@ -120,12 +135,31 @@ class Predictor:
         self.num_classes = int(model.output_shape[-1])
         self._tile = options.tile
         dtype, scores = _label_dtype(self.num_classes), scorer(model, options)
+        signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
-        def label(images: tf.Tensor) -> tf.Tensor:
-            return tf.cast(tf.argmax(scores(images), axis=-1, output_type=tf.int32), dtype)
+        @tf.function(input_signature=signature)
+        def label(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"labels": tf.cast(tf.argmax(scores(images), axis=-1, output_type=tf.int32), dtype)}
 
-        self._label = label
+        @tf.function(input_signature=signature)
+        def label_surely(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            logits = scores(images)
+            labels = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), dtype)
+            # Without the probabilities of the other classes: those take as much memory as the logits.
+            confidence = tf.exp(tf.reduce_max(logits, axis=-1) - tf.reduce_logsumexp(logits, axis=-1))
+            return {"labels": labels, "confidence": confidence}
+
+        @tf.function(input_signature=signature)
+        def label_fully(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            logits = scores(images)
+            probabilities = tf.nn.softmax(logits)
+            return {
+                "labels": tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), dtype),
+                "confidence": tf.reduce_max(probabilities, axis=-1),
+                "probabilities": tf.cast(probabilities, tf.float16),
+            }
+
+        self._label, self._label_surely, self._label_fully = label, label_surely, label_fully
 
     def labels(self, images: np.ndarray) -> np.ndarray:
         """Labels every pixel.
@@ -134,14 +168,34 @@ class Predictor:
           images: uint8 (B, H, W, 3) RGB.
 
         Returns:
-          Class ids (B, H, W), in the narrowest of uint8, uint16 and int32 that holds them all.
+          Class ids (B, H, W), see `Prediction`.
         """
-        labels = np.empty(images.shape[:3], _label_dtype(self.num_classes).as_numpy_dtype)
-        for tile in tiles(images.shape[1], images.shape[2], self._tile):
-            top, left, height, width = tile.inside
-            predicted = self._label(tf.convert_to_tensor(images[:, *tile.seen], tf.uint8)).numpy()
-            labels[:, *tile.kept] = predicted[:, top : top + height, left : left + width]
-        return labels
+        return self.predict(images).labels
+
+    def predict(
+        self, images: np.ndarray, *, confidence: bool = False, probabilities: bool = False, tile: int | None = None
+    ) -> Prediction:
+        """Labels every pixel, and says how sure the model is.
+
+        Args:
+          images: uint8 (B, H, W, 3) RGB.
+          confidence: whether to give the probability of each label.
+          probabilities: whether to give the probabilities of all classes.
+          tile: instead of that of the options.
+        """
+        step = self._label_fully if probabilities else self._label_surely if confidence else self._label
+        size = images.shape[:3]
+        results = {"labels": np.empty(size, _label_dtype(self.num_classes).as_numpy_dtype)}
+        if confidence:
+            results["confidence"] = np.empty(size, np.float32)
+        if probabilities:
+            results["probabilities"] = np.empty((*size, self.num_classes), np.float16)
+        for part in tiles(size[1], size[2], self._tile if tile is None else tile):
+            top, left, height, width = part.inside
+            found = step(tf.convert_to_tensor(images[:, *part.seen], tf.uint8))
+            for name, result in results.items():
+                result[:, *part.kept] = found[name].numpy()[:, top : top + height, left : left + width]
+        return Prediction(**results)
 
 
 class Evaluator:

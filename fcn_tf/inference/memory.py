@@ -12,9 +12,12 @@ from fcn_tf.errors import UserError
 
 _SIDE = 256  # pixels, of the image whose activations are counted: a multiple of every stride
 _INPUT = 40  # bytes a pixel: as uint8, float32 and float32 without the mean, its label, and some to spare
-_OVERLAY, _LABELS = 20, 4  # bytes a pixel, measured, of the overlay that predict draws; of labels
-_STEP = 128  # pixels: only multiples of it are proposed as tile sizes
-_SAFE = 0.75  # of the memory, for a tile size that is proposed: less may be free for the next image
+_DRAWN, _LABELS = 12, 4  # bytes a pixel, measured, of an overlay and its PNG; of labels
+_STEP = 128  # pixels: only multiples of it are chosen as tile sizes
+_LARGEST_TILE = 2048  # pixels, of those that are chosen: larger ones are no faster
+_SAFE = 0.75  # of the memory, for a tile size that is chosen: less may be free for the next image
+
+Available = tuple[int | None, int | None]  # bytes that may be held, and that may be reserved; None where unknown
 
 
 class PredictionMemory:
@@ -47,16 +50,30 @@ class PredictionMemory:
         )
         self._kernel = 4 * max(math.prod(variable.shape) for variable in model.variables)
 
-    def need(self, height: int, width: int, *, tile: int) -> tuple[int, int]:
-        """What an image of this size takes in tiles of this side (0: the whole image): bytes held, bytes reserved."""
-        seen = min(height, tile or height) * min(width, tile or width)
-        held = max(seen * self._held_per_pixel + self._kernel, height * width * _OVERLAY) + height * width * _LABELS
+    def need(self, height: int, width: int, *, tile: int, kept: int = 0) -> tuple[int, int]:
+        """What an image of this size takes.
+
+        Args:
+          height: of the image.
+          width: of the image.
+          tile: side of the tiles it is labelled in; 0: it is labelled at once.
+          kept: bytes a pixel of the results beside the labels.
+
+        Returns:
+          Bytes held, bytes reserved.
+        """
+        seen, pixels = min(height, tile or height) * min(width, tile or width), height * width
+        results = pixels * (_LABELS + kept)
+        # Probabilities are float16 when kept; they come from float32 ones.
+        held = max(seen * (self._held_per_pixel + 3 * kept) + self._kernel, pixels * _DRAWN) + results
         return int(held), int(max(held, seen * self._reserved_per_pixel + self._kernel))
 
-    def require(
-        self, height: int, width: int, *, tile: int, available: tuple[int | None, int | None], name: str
-    ) -> None:
-        """Asks for the memory before it is taken.
+    def fits(self, height: int, width: int, *, tile: int, available: Available, kept: int = 0) -> bool:
+        """Whether there is the memory for an image; arguments as for `tile_for`."""
+        return _fits(self.need(height, width, tile=tile, kept=kept), available)
+
+    def tile_for(self, height: int, width: int, *, tile: int, available: Available, name: str, kept: int = 0) -> int:
+        """Asks for the memory before it is taken, and chooses tiles where the image does not fit into it at once.
 
         Args:
           height: of the image.
@@ -64,22 +81,30 @@ class PredictionMemory:
           tile: as for `need`.
           available: bytes that may be held, and that may be reserved; None where unknown.
           name: of the image, for the error.
+          kept: as for `need`.
+
+        Returns:
+          The side of the tiles: `tile`, or where that is 0 and the image too large for it, one that fits.
 
         Raises:
-          UserError: if there is less; it names the largest --sliding_window that fits.
+          UserError: if no tiles fit, or those asked for do not; then it names the largest --sliding_window that fits.
         """
-        need = self.need(height, width, tile=tile)
+        need = self.need(height, width, tile=tile, kept=kept)
         if _fits(need, available):
-            return
-        sides = range(max(height, width) // _STEP * _STEP, 0, -_STEP)
-        side = next((side for side in sides if _fits(self.need(height, width, tile=side), available, _SAFE)), None)
+            return tile
+        sides = range(min(_LARGEST_TILE, max(height, width) // _STEP * _STEP), 0, -_STEP)
+        fitting = (s for s in sides if _fits(self.need(height, width, tile=s, kept=kept), available, _SAFE))
+        side = next(fitting, 0)
+        if side and not tile:
+            return side
         fix = f"add --sliding_window={side}" if side else "make it smaller, or let the program have more memory"
-        how = f"in tiles of {tile}" if tile else "at once"
+        how = f"in tiles of {tile}" if tile else "even in small tiles"
+        least, share = (need, 1.0) if tile else (self.need(height, width, tile=_STEP, kept=kept), _SAFE)
         texts = ("takes about {:.1f} GB, {:.1f} GB are free", "reserves about {:.1f} GB, {:.1f} GB may be reserved")
         missing = [
             text.format(wanted / 1e9, there / 1e9)
-            for text, wanted, there in zip(texts, need, available, strict=True)
-            if there is not None and wanted > there
+            for text, wanted, there in zip(texts, least, available, strict=True)
+            if there is not None and wanted > share * there
         ]
         raise UserError(
             f"{name}: labelling {width}x{height} pixels {how} {missing[0]}; {fix}.",
@@ -87,5 +112,5 @@ class PredictionMemory:
         )
 
 
-def _fits(need: tuple[int, int], available: tuple[int | None, int | None], share: float = 1.0) -> bool:
+def _fits(need: tuple[int, int], available: Available, share: float = 1.0) -> bool:
     return all(there is None or wanted <= share * there for wanted, there in zip(need, available, strict=True))

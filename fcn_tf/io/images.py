@@ -46,11 +46,33 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
       UserError: if it cannot be decoded, or not within the memory that is free.
     """
     with _reading(data, name) as picture:
-        turn = TURNS.get(_orientation(picture))
-        if turn:
-            picture = picture.transpose(Image.Transpose[turn])
-        picture = _eight_bits(picture, name)
-        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        return _upright_rgb(picture, name)
+
+
+def convert_image(picture: Image.Image, *, name: str) -> np.ndarray:
+    """Turns a Pillow image into what `decode_image` makes of its file.
+
+    Args:
+      picture: of any mode; it is not changed.
+      name: what to call it in errors.
+
+    Returns:
+      uint8 (H, W, 3), RGB.
+
+    Raises:
+      UserError: if its file cannot be decoded, or holds floating point numbers.
+    """
+    with _explained(name):
+        picture.load()
+        return _upright_rgb(picture, name)
+
+
+def _upright_rgb(picture: Image.Image, name: str) -> np.ndarray:
+    turn = TURNS.get(_orientation(picture))
+    if turn:
+        picture = picture.transpose(Image.Transpose[turn])
+    picture = _eight_bits(picture, name)
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def probe_image(data: bytes, *, name: str) -> tuple[tuple[int, int], int, np.ndarray]:
@@ -152,7 +174,7 @@ def _reading(data: bytes, name: str, *, draft: bool = False, pixel_bytes: int = 
     """
     if not data:
         raise UserError(f"{name}: the file is empty; expected an image. Copy it again.")
-    try:
+    with _explained(name, data):
         picture = Image.open(io.BytesIO(data), formats=_FORMATS)
         with _room(picture, pixel_bytes, name):  # the file's header says the size, nothing else is read before
             if draft:
@@ -161,6 +183,13 @@ def _reading(data: bytes, name: str, *, draft: bool = False, pixel_bytes: int = 
                 picture.draft("L", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
             picture.load()
             yield picture
+
+
+@contextlib.contextmanager
+def _explained(name: str, data: bytes = b"") -> Iterator[None]:
+    """Makes a UserError of what Pillow raises."""
+    try:
+        yield
     except UserError:
         raise
     except MemoryError:

@@ -22,25 +22,41 @@ def test_estimate_by_hand():
     in_tiles = 64 * held + 4 * largest_kernel + 100 * labels, 64 * reserved + 4 * largest_kernel
     assert estimate.need(10, 10, tile=8) == in_tiles
     # What is drawn is as large as the picture, however small the tiles.
-    overlay = 10**6 * (memory._OVERLAY + labels)
+    overlay = 10**6 * (memory._DRAWN + labels)
     assert estimate.need(1000, 1000, tile=8) == (overlay, overlay)
     views = memory.PredictionMemory(network, scales=(0.5, 2))
     assert views.need(10, 10, tile=0)[0] == 100 * (4 * held + 3 * 2 * 4 + labels) + 4 * largest_kernel
 
 
-def test_what_cannot_be_labelled_at_once_gets_a_tile_size_that_would_do():
+def test_what_cannot_be_labelled_at_once_is_labelled_in_tiles_that_fit():
     estimate = memory.PredictionMemory(build.build_model("fcn8s", num_classes=3, weights=None))
     held, reserved = estimate.need(1000, 2000, tile=0)
     for available in ((None, None), (held, reserved), (held, None)):
-        estimate.require(1000, 2000, tile=0, available=available, name="x")
+        assert estimate.fits(1000, 2000, tile=0, available=available)
+        assert estimate.tile_for(1000, 2000, tile=0, available=available, name="x") == 0
+    for available in ((held - 1, reserved), (held, reserved - 1)):
+        assert not estimate.fits(1000, 2000, tile=0, available=available)
+        tile = estimate.tile_for(1000, 2000, tile=0, available=available, name="x")
+        assert 128 <= tile < 2000 and tile % 128 == 0
+        assert estimate.fits(1000, 2000, tile=tile, available=available)
+        assert estimate.tile_for(1000, 2000, tile=tile, available=available, name="x") == tile
+    held, reserved = estimate.need(1000, 2000, tile=1000)
     for available, what in (
-        ((held - 1, reserved), "takes about 0.4 GB, 0.4 GB are free"),
-        ((held, reserved - 1), "reserves about 1.5 GB, 1.5 GB may be reserved"),
+        ((held - 1, reserved), "takes about 0.2 GB, 0.2 GB are free"),
+        ((held, reserved - 1), "reserves about 0.8 GB, 0.8 GB may be reserved"),
     ):
-        with pytest.raises(UserError, match=f"^x: labelling 2000x1000 pixels at once {what}; add --slid") as caught:
-            estimate.require(1000, 2000, tile=0, available=available, name="x")
+        pattern = f"^x: labelling 2000x1000 pixels in tiles of 1000 {what}; add --slid"
+        with pytest.raises(UserError, match=pattern) as caught:
+            estimate.tile_for(1000, 2000, tile=1000, available=available, name="x")
         tile = int(caught.value.flags[0].partition("=")[2])
-        assert 128 <= tile < 2000
-        estimate.require(1000, 2000, tile=tile, available=available, name="x")
-    with pytest.raises(UserError, match="in tiles of 512 .*; make it smaller"):
-        estimate.require(1000, 2000, tile=512, available=(1, 1), name="x")
+        assert 128 <= tile < 1000 and estimate.fits(1000, 2000, tile=tile, available=available)
+    for tile, how in ((0, "even in small tiles"), (512, "in tiles of 512")):
+        with pytest.raises(UserError, match=f"{how} .*; make it smaller"):
+            estimate.tile_for(1000, 2000, tile=tile, available=(1, 1), name="x")
+
+
+def test_results_that_are_kept_take_memory():
+    estimate = memory.PredictionMemory(build.build_model("fcn8s", num_classes=3, weights=None))
+    (less, _), (more, _) = (estimate.need(1000, 1000, tile=256, kept=kept) for kept in (0, 100))
+    assert more >= less + 100 * 10**6
+    assert 0 < estimate.tile_for(20_000, 20_000, tile=0, available=(12 * 10**9, None), name="x") <= memory._LARGEST_TILE

@@ -1,0 +1,132 @@
+"""Every command-line flag, and how a typed command becomes a `Config`. The only home of absl.flags."""
+
+import dataclasses
+import os
+import textwrap
+
+from absl import flags
+
+from fcn_tf import config as configs
+from fcn_tf.config import Config
+from fcn_tf.errors import UserError
+
+# A set of our own: what other packages define (--log_dir and forty more) is none of our users' business.
+FLAGS = flags.FlagValues()
+
+_DEFINE = {
+    str: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+}
+_FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+for _name, _field in _FIELDS.items():
+    _DEFINE[type(_field.default)](_name, _field.default, configs.flag_of(_field).help, flag_values=FLAGS)
+flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=FLAGS)
+
+# What other programs call these flags.
+_OTHER_NAMES = {
+    "learning_rate": ("lr", "base_lr", "initial_lr"),
+    "max_steps": ("steps", "num_steps", "iterations", "max_iter", "max_iters", "num_iterations", "train_steps"),
+    "batch_size": ("batch", "bs", "train_batch_size"),
+    "image_size": ("img_size", "imgsz", "crop_size", "input_size", "resolution"),
+    "jitter": ("color_jitter", "colour_jitter"),
+    "rotate": ("rotation", "max_rotation", "degrees"),
+    "scales": ("scale_range", "random_scale", "min_scale", "max_scale"),
+    "data_dir": ("data", "data_path", "data_root", "dataset_dir", "root"),
+    "logs_dir": ("log_dir", "logdir", "output", "out_dir", "work_dir", "save_dir", "checkpoint_dir", "run_dir"),
+    "model_dir": ("weights_dir", "pretrained_dir"),
+    "weights": ("pretrained", "backbone", "checkpoint", "ckpt"),
+    "init_from": ("finetune_from", "fine_tune", "load_from", "transfer_from", "warm_start"),
+    "arch": ("model", "model_name", "network", "architecture"),
+    "class_weights": ("class_weight", "weighting"),
+    "num_classes": ("classes", "nc", "n_classes", "num_labels"),
+    "ignore_label": ("ignore_index", "void_label"),
+    "precision": ("dtype", "amp", "fp16", "mixed_precision"),
+    "seed": ("random_seed", "manual_seed"),
+    "eval_every": ("eval_interval", "val_interval", "validate_every"),
+    "save_every": ("save_interval", "checkpoint_every", "save_freq"),
+    "log_every": ("log_interval", "log_freq", "print_freq"),
+    "accumulate": ("accumulation_steps", "gradient_accumulation_steps", "grad_accum", "accum_iter"),
+    "recompute": ("gradient_checkpointing", "remat", "checkpoint_activations"),
+    "dropout": ("dropout_rate", "keep_prob"),
+    "max_steps, which counts steps: an epoch is the training images / --batch_size": (
+        "epochs", "epoch", "num_epochs", "max_epochs", "n_epochs",
+    ),
+}  # fmt: skip
+_MEANT = {other: f"use --{ours}" for ours, others in _OTHER_NAMES.items() for other in others}
+_MEANT |= dict.fromkeys(
+    ("gpu", "gpus", "gpu_id", "gpu_ids", "num_gpus", "device", "devices"),
+    "every GPU that CUDA_VISIBLE_DEVICES shows is used",
+)
+_MEANT |= dict.fromkeys(("workers", "num_workers"), "the input pipeline reads with every core")
+_MEANT |= dict.fromkeys(("resume", "continue"), "the same command with the same --logs_dir resumes")
+
+
+def config_from_flags(argv: list[str]) -> Config | None:
+    """Parses a command line.
+
+    Args:
+      argv: the program's name, then its arguments; `--flagfile=configs/NAME.cfg` reads more from a file.
+
+    Returns:
+      The settings, completed from the run's config.json, or None if help was asked for (and printed).
+
+    Raises:
+      UserError: on anything that is no flag, or a value that its flag does not take.
+    """
+    FLAGS.unparse_flags()
+    for name in FLAGS:
+        FLAGS[name].unparse()
+    try:
+        rest = FLAGS(argv)
+    except flags.CantOpenFlagFileError as error:
+        reason = str(error).removeprefix("ERROR:: ")
+        raise UserError(f"--flagfile: {reason}; name a file of flags such as configs/original.cfg.") from None
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(_unknown(error)) from None
+    except flags.Error as error:
+        message = str(error).strip().replace("\n", " ").replace(" ?", "?")
+        raise UserError(f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help.") from None
+    except OSError as error:
+        raise UserError(f"--flagfile: {error}; name a file of flags such as configs/original.cfg.") from None
+    if FLAGS.help:
+        print(_help(argv[0]))
+        return None
+    if len(rest) > 1:
+        raise UserError(_stray(rest[1], argv))
+    given = {name: FLAGS[name].value for name in _FIELDS if FLAGS[name].present}
+    return configs.complete(given)
+
+
+def _unknown(error: flags.UnrecognizedFlagError) -> str:
+    name = error.flagname
+    known = name.replace("-", "_").lower()
+    if known in FLAGS:
+        return f"Unknown command line flag {name!r}; use --{known}. See --help."
+    if known in _MEANT:
+        return f"Unknown command line flag {name!r}; {_MEANT[known]}. See --help."
+    message = str(error).strip().replace(" ?", "?")  # with absl's suggestion, if it has one
+    return f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help."
+
+
+def _stray(word: str, argv: list[str]) -> str:
+    """What a word that is neither a flag nor its value may have been meant for."""
+    before = argv[argv.index(word) - 1].lstrip("-") if word in argv[2:] else ""
+    if before in FLAGS and FLAGS[before].boolean:
+        return f"{word!r} after --{before}: write --{before} (or --{before}=true) or --no{before}. See --help."
+    return f"{word!r} is no flag; flags look like --mode=train. See --help."
+
+
+def _help(program: str) -> str:
+    name = os.path.basename(program)
+    command = f"python {name}" if name.endswith(".py") else name
+    lines = [f"usage: {command} --mode=MODE [--flag=value ...] [--flagfile=configs/NAME.cfg]"]
+    for name, field in _FIELDS.items():
+        flag = configs.flag_of(field)
+        if flag.section:
+            lines.extend(("", f"{flag.section}:"))
+        text = f"{flag.help} (default: {field.default!r})" if field.default != "" else flag.help
+        lines.extend(textwrap.wrap(text, 100, initial_indent=f"  --{name:<14} ", subsequent_indent=" " * 19))
+    return "\n".join(lines)

@@ -1,0 +1,48 @@
+"""The program behind `python main.py` and the command `fcn_tf`."""
+
+import os
+import signal
+import sys
+
+from fcn_tf import registry
+from fcn_tf.command import flags
+from fcn_tf.errors import UserError
+from fcn_tf.io import files
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the mode that a command line asks for.
+
+    Args:
+      argv: the program's name, then its arguments; None for those of this process.
+
+    Returns:
+      The exit status.
+    """
+    argv = sys.argv if argv is None else argv
+    try:
+        config = flags.config_from_flags(argv)
+        if config is None:
+            sys.stdout.flush()
+            return 0
+        # Only now: a typing mistake should not wait for imports.
+        return registry.resolve(registry.MODES[config.mode])(config)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:  # whoever reads standard output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if (reason := files.refusal(error)) is None:
+            raise  # a fault of ours
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(
+            f"error: {where}{reason}; give files and folders that can be read and written (--logs_dir, "
+            "--data_dir, --output_dir), or make room.",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT

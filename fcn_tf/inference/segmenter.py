@@ -1,0 +1,212 @@
+"""Labels pictures with a trained model, for `--mode=predict` and for Python. No TensorFlow until one is made."""
+
+import contextlib
+import itertools
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from fcn_tf.data import palette
+from fcn_tf.errors import UserError
+from fcn_tf.inference import pictures
+from fcn_tf.inference.pictures import Picture
+from fcn_tf.inference.runs import load_run
+from fcn_tf.inference.segmentation import Segmentation
+from fcn_tf.io import files, system
+from fcn_tf.io.run_dir import Run
+
+Pictures = list[Picture] | tuple[Picture, ...]
+_MODEL_FILE = ".keras"
+_BATCH = 8  # pictures of one size that go through the model at once, where the memory allows it
+_BATCH_PIXELS = 1 << 21
+_SMALL = 250_000_000  # bytes; pictures that take more are labelled one at a time, however many threads there are
+_SMALLEST_TILE = 128  # pixels
+
+
+class Segmenter:
+    """Labels pictures of any size with a trained model. May be used by several threads at once.
+
+    Args:
+      model: a Keras model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C).
+      class_names: by class id.
+      colors: (r, g, b) in [0, 255] by class id.
+      tta: average the probabilities over scales and flips (test-time augmentation).
+      sliding_window: side in pixels of the tiles that pictures are labelled in; 0: at once, and in tiles only where
+        the memory would not suffice.
+
+    Attributes:
+      class_names: by class id.
+      colors: (r, g, b) in [0, 255] by class id.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        class_names: Sequence[str],
+        colors: Sequence[Sequence[int]],
+        tta: bool = False,
+        sliding_window: int = 0,
+    ):
+        system.load_tensorflow()
+        import tensorflow as tf
+
+        from fcn_tf.inference import evaluator, memory, views
+
+        self.class_names = tuple(class_names)
+        self.colors = tuple((int(red), int(green), int(blue)) for red, green, blue in colors)
+        options = views.InferenceOptions(tta=tta, tile=sliding_window)
+        self._predictor = evaluator.Predictor(model, options)
+        if not len(self.class_names) == len(self.colors) == self._predictor.num_classes:
+            raise UserError(
+                f"the model tells {self._predictor.num_classes} classes apart, got {len(self.class_names)} class names "
+                f"and {len(self.colors)} colours; give as many of each."
+            )
+        self._memory = memory.PredictionMemory(model, scales=options.scales if tta else ())
+        # Of a GPU's memory only TensorFlow's allocator knows.
+        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self._tile = sliding_window
+        self._one_large_at_a_time = threading.Lock()
+
+    @classmethod
+    def from_run(
+        cls,
+        source: str | os.PathLike,
+        *,
+        tta: bool = False,
+        sliding_window: int = 0,
+        say: Callable[[str], Any] = warnings.warn,
+    ) -> "Segmenter":
+        """Loads the model of a run.
+
+        Args:
+          source: the folder of a run, as `--logs_dir`, what `load_run` returned, or a model.keras. Class names and
+            colours are read from config.json; the classes of a model.keras without one are named by number.
+          tta: see `Segmenter`.
+          sliding_window: see `Segmenter`.
+          say: gets a line where the run was not validated yet, so that the model of its newest checkpoint is used.
+
+        Raises:
+          UserError: if there is no model, or it cannot be used.
+        """
+        path = os.fspath(source)
+        from_file = path.endswith(_MODEL_FILE) and not files.is_dir(path)
+        folder = os.path.dirname(path) if from_file else path
+        run = load_run(folder) if not from_file or Run(folder).exists() else None
+        if from_file and not files.exists(path):
+            raise UserError(f"{path} does not exist; give a model.keras, or the folder of a run.")
+        system.load_tensorflow()  # here, because it takes seconds and mistakes should show at once
+        from fcn_tf.inference import evaluator
+
+        model = evaluator.load_model(path if from_file else Run(folder), say=say)
+        count = model.output_shape[-1]
+        return cls(
+            model,
+            class_names=run.class_names if run else [f"class {number}" for number in range(count)],
+            colors=run.colors if run else palette.distinct_colors(count),
+            tta=tta,
+            sliding_window=sliding_window,
+        )
+
+    @overload
+    def __call__(self, picture: Picture, *, confidence: bool = True, probabilities: bool = False) -> Segmentation: ...
+
+    @overload
+    def __call__(
+        self, picture: Pictures, *, confidence: bool = True, probabilities: bool = False
+    ) -> list[Segmentation]: ...
+
+    def __call__(
+        self, picture: Picture | Pictures, *, confidence: bool = True, probabilities: bool = False
+    ) -> Segmentation | list[Segmentation]:
+        """Labels every pixel of a picture, or of each of a list of pictures.
+
+        Args:
+          picture: an array (see `pictures.from_array` for the kinds), a Pillow image, the path of a file, or a list of
+            these. Neighbours in a list that have one size go through the model together.
+          confidence: whether to give the probability of each label.
+          probabilities: whether to give the probabilities of all classes.
+
+        Returns:
+          A Segmentation of the picture's own size, or a list of them.
+
+        Raises:
+          UserError: if a picture cannot be read, or not be labelled within the memory there is.
+        """
+        wanted = {"confidence": confidence, "probabilities": probabilities}
+        if isinstance(picture, list | tuple):
+            return list(self._label_all(picture, wanted))
+        return self.label(pictures.read(picture), name=_name(picture), **wanted)
+
+    def label(self, image: np.ndarray, *, name: str, confidence: bool, probabilities: bool) -> Segmentation:
+        """Labels a picture that was read before.
+
+        Args:
+          image: uint8 (H, W, 3) RGB.
+          name: what to call it in errors.
+          confidence: see `__call__`.
+          probabilities: see `__call__`.
+
+        Raises:
+          UserError: if the memory does not suffice.
+        """
+        return self._label_batch([image], name, {"confidence": confidence, "probabilities": probabilities})[0]
+
+    def _label_all(self, sources: Pictures, wanted: dict[str, bool]) -> Iterator[Segmentation]:
+        """Reads and labels one picture after the other, neighbours of one size together."""
+        named = ((_name(each) or f"picture {i} of the list", each) for i, each in enumerate(sources))
+        read = ((name, pictures.read(each, name=name)) for name, each in named)
+        for (height, width, _), group in itertools.groupby(read, key=lambda pair: pair[1].shape):
+            count = 1 if self._tile else max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
+            while batch := list(itertools.islice(group, count)):
+                yield from self._label_batch([image for _, image in batch], batch[0][0], wanted)
+
+    def _label_batch(self, images: list[np.ndarray], name: str, wanted: dict[str, bool]) -> list[Segmentation]:
+        """Labels pictures of one size: together if the memory allows it, or one after the other, or in tiles."""
+        height, width = len(images) * images[0].shape[0], images[0].shape[1]
+        kept = 4 * wanted["confidence"] + 2 * len(self.class_names) * wanted["probabilities"]
+        held, _ = self._memory.need(height, width, tile=self._tile, kept=kept)
+        with self._one_large_at_a_time if held > _SMALL and not self._on_gpu else contextlib.nullcontext():
+            available = (None, None) if self._on_gpu else (system.memory_left(), system.reservable())
+            if len(images) == 1 or self._memory.fits(height, width, tile=self._tile, kept=kept, available=available):
+                tile = self._memory.tile_for(
+                    height, width, tile=self._tile, kept=kept, available=available, name=name or "the picture"
+                )
+                return self._predict(images, name, tile, wanted)
+        return [each for image in images for each in self._label_batch([image], name, wanted)]
+
+    def _predict(self, images: list[np.ndarray], name: str, tile: int, wanted: dict[str, bool]) -> list[Segmentation]:
+        """Labels pictures of one size in tiles of this side, or smaller ones where memory runs out all the same."""
+        import tensorflow as tf
+
+        height, width = images[0].shape[:2]
+        batch = np.stack(images) if len(images) > 1 else images[0][None]  # a view: pictures may be large
+        while True:
+            try:
+                found = self._predictor.predict(batch, tile=tile, **wanted)
+                break
+            except tf.errors.ResourceExhaustedError:
+                smaller = (tile or max(height, width)) // 2
+                if self._tile or smaller < _SMALLEST_TILE:
+                    raise UserError(
+                        f"{name or 'the picture'}: there is not enough memory to label {width}x{height} pixels"
+                        + (f" in tiles of {tile}; give a smaller --sliding_window." if tile else "; make it smaller.")
+                    ) from None
+                tile = smaller
+        nothing = [None] * len(images)
+        confidence = nothing if found.confidence is None else list(found.confidence)
+        probabilities = nothing if found.probabilities is None else list(found.probabilities)
+        tile = tile if tile < max(height, width) else 0
+        return [
+            Segmentation(*each, tile=tile, class_names=self.class_names, colors=self.colors)
+            for each in zip(images, found.labels, confidence, probabilities, strict=True)
+        ]
+
+
+def _name(picture: Picture) -> str:
+    """What to call a picture in errors, or "" for one that has no file."""
+    return os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
