@@ -6,8 +6,8 @@ import functools
 import io
 
 from fcn_tf.data import palette
-from fcn_tf.data.base import ClassInference, Dataset, DatasetEntry, DatasetSpec, Options
-from fcn_tf.data.datasets import layouts
+from fcn_tf.data.base import ClassInference, Dataset, DatasetEntry, DatasetSpec, Listing, Options
+from fcn_tf.data.datasets import annotated, layouts
 from fcn_tf.data.masks import infer, notation
 from fcn_tf.data.masks.read import read_file, read_pair
 from fcn_tf.data.masks.rules import MaskRules
@@ -33,7 +33,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
         raise UserError(
             f"folder has no split {split!r}; expected one of {', '.join((*layouts.SPLITS, 'all'))} (--split)."
         )
-    layout = layouts.find(data_dir)
+    layout = annotated.find(data_dir)
     if layout.unpaired and options.on_bad_example == "fail":
         raise UserError(
             f"{data_dir}: {len(layout.unpaired)} files have no partner of the same name: {_some(layout.unpaired)}; add "
@@ -42,6 +42,8 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     options = resolve(data_dir, options, layout)
     rules = rules_of(options)
     names, colors = read_classes(data_dir)
+    if layout.annotated:
+        names = annotated.named(layout.annotated, names, classes_file(data_dir)).names
     spec = DatasetSpec(
         "folder",
         _class_names(names, rules.num_classes, data_dir),
@@ -64,6 +66,9 @@ def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = Non
     if (options.mask_values or options.mask_colors) and options.num_classes and options.ignore_label != "auto":
         return options
     names, colors = read_classes(data_dir)
+    layout = layout or annotated.find(data_dir)
+    if layout.annotated:
+        return _of_annotations(annotated.named(layout.annotated, names, classes_file(data_dir)), options, data_dir)
     declared = infer.DeclaredClasses(
         options.num_classes or len(names),
         notation.parse_values(options.mask_values) if options.mask_values else (),
@@ -71,7 +76,7 @@ def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = Non
         options.ignore_label,
         "" if options.num_classes else classes_file(data_dir),
     )
-    examples = [e for part in (layout or layouts.find(data_dir)).splits.values() for e in part]
+    examples = [e for part in layout.splits.values() for e in part]
     scanned = FileScanCache(options.cache).masks(examples).values()
     found = [mask.histogram for mask in scanned if mask.histogram is not None]
     rules = infer.infer_mask_rules(found, declared, name=data_dir)
@@ -82,6 +87,37 @@ def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = Non
         mask_colors="" if rules.values else notation.format_colors(rules.colors),
         ignore_label="none" if rules.ignore is None else str(rules.ignore),
     )
+
+
+def _of_annotations(classes: layouts.AnnotatedClasses, options: Options, data_dir: str) -> Options:
+    """The options completed by what annotation files say; flags may but ignore another class."""
+    found = dataclasses.replace(
+        options,
+        num_classes=len(classes.names),
+        mask_values=notation.format_values(classes.values),
+        mask_colors="",
+        ignore_label="none" if classes.ignore is None else str(classes.ignore),
+    )
+    for name in ("num_classes", "mask_values", "mask_colors"):
+        given = getattr(options, name)
+        if given not in (getattr(found, name), getattr(Options, name)):
+            raise UserError(
+                f"--{name}={given}, but the annotations in {data_dir} have {len(classes.names)} classes of their own "
+                f"({', '.join(classes.names[:5])}, ...); leave it out."
+            )
+    return found if options.ignore_label == "auto" else dataclasses.replace(found, ignore_label=options.ignore_label)
+
+
+def list_files(data_dir: str, seed: int | None) -> Listing:
+    """The examples of each split; those of a split that is not there are drawn by the seed, if there is one.
+
+    Raises:
+      UserError: as `annotated.find`.
+    """
+    layout = annotated.find(data_dir)
+    splits = {split: layouts.split_examples(layout, split, seed) for split in layouts.SPLITS}
+    seeded = layout.seeded and seed is not None
+    return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, seeded)
 
 
 def rules_of(options: Options) -> MaskRules:
@@ -162,4 +198,4 @@ def _some(paths: tuple[str, ...]) -> str:
     return ", ".join(paths[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-ENTRY = DatasetEntry(load, classes=ClassInference(resolve, layouts.list_files))
+ENTRY = DatasetEntry(load, classes=ClassInference(resolve, list_files))

@@ -6,6 +6,8 @@ A folder of masks is known by a word in its path (masks, labels, annotations, ..
     images/ masks/             images/train/ masks/train/     train/images/ train/masks/
     train/ trainannot/         NAME/ NAME_msk/                images_prepped_train/ annotations_prepped_train/
 
+or both lie in one folder, NAME.jpg with NAME_mask.png. images_prepped_test/ is what that tutorial validates on.
+
 Words for train, validation and test name the splits; where there is no validation split, a seeded one is made.
 """
 
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fcn_tf.data.base import Example, Listing
+from fcn_tf.data.base import Example
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
 
@@ -32,12 +34,29 @@ _SPLIT_WORDS = {
     "test": ("test", "testing"),
 }
 SPLITS = tuple(_SPLIT_WORDS)
+_NO_FOLDERS = (*images.IMAGE_PATTERNS, "*.json")  # asking about each of thousands of files would take long
 _DEPTH = 3  # of folders below --data_dir
 _HELD_OUT = 0.2  # share of the examples that a made split keeps for validation
 LAYOUTS = (
-    "images/ + masks/, images/train/ + masks/train/, train/images/ + train/masks/, train/ + trainannot/ or "
-    "NAME/ + NAME_msk/"
+    "images/ + masks/, images/train/ + masks/train/, train/images/ + train/masks/, train/ + trainannot/, "
+    "NAME/ + NAME_msk/, a.jpg + a_mask.png in one folder, or annotation files of LabelMe or COCO"
 )
+_SUFFIX = re.compile(rf"[_\-. ]({'|'.join(MASK_WORDS)})$", re.IGNORECASE)  # of the stem of a mask
+
+
+@dataclass(frozen=True)
+class AnnotatedClasses:
+    """The classes of masks that are drawn from annotation files.
+
+    Attributes:
+      names: of the classes.
+      values: what masks hold for each of them.
+      ignore: what they hold where nothing is labelled; None where everything is.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    ignore: int | None
 
 
 @dataclass(frozen=True)
@@ -47,10 +66,12 @@ class Layout:
     Attributes:
       splits: {"train" | "validation" | "test": examples}; where the folders name none, all are in "train".
       unpaired: photos and masks that have no partner.
+      annotated: the classes, where annotation files say which there are.
     """
 
     splits: dict[str, tuple[Example, ...]]
     unpaired: tuple[str, ...]
+    annotated: AnnotatedClasses | None = None
 
     @property
     def seeded(self) -> bool:
@@ -68,10 +89,10 @@ def find(data_dir: str) -> Layout:
         raise UserError(
             f"folder: there is no folder {data_dir}; name the one that holds the photos and masks (--data_dir)."
         )
-    content = dict(_folders(data_dir))
+    content = {folder: found for folder, names in walk(data_dir) if (found := pictures(names))}
     photos: dict[tuple[str, ...], list[str]] = {}
     labels: dict[tuple[str, ...], list[str]] = {}
-    for folder in content:
+    for folder in filter(None, content):
         words, is_mask = _words(folder)
         (labels if is_mask else photos).setdefault(words, []).append(folder)
     splits: dict[str, list[Example]] = {}
@@ -86,8 +107,16 @@ def find(data_dir: str) -> Layout:
         (photo_dir,), (label_dir,) = photos[words], labels[words]
         chosen.append((photo_dir, label_dir))
         pairs, alone = _pair(data_dir, photo_dir, content[photo_dir], label_dir, content[label_dir])
-        splits.setdefault(_split_of(words), []).extend(pairs)
+        splits.setdefault(split_of(words), []).extend(pairs)
         unpaired.extend(alone)
+    for folder in content if not any(splits.values()) else ():
+        masks = [name for name in content[folder] if _SUFFIX.search(os.path.splitext(name)[0])]
+        others = [name for name in content[folder] if name not in masks]
+        pairs, alone = _pair(data_dir, folder, others, folder, masks)
+        if pairs:
+            chosen.append((folder, folder))
+            splits.setdefault(split_of(_words(folder)[0]), []).extend(pairs)
+            unpaired.extend(alone)
     if not any(splits.values()):
         shown = ", ".join(content) or ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
         why = f"no file pairs in {chosen[0][0]} and {chosen[0][1]}" if chosen else f"found {shown}"
@@ -97,26 +126,28 @@ def find(data_dir: str) -> Layout:
         )
     several = len(chosen) > len(splits)  # then names may repeat
     return Layout(
-        {name: tuple(_unique(examples, several)) for name, examples in splits.items() if examples},
+        {name: tuple(unique(examples, several)) for name, examples in splits.items() if examples},
         tuple(unpaired),
     )
 
 
-def _folders(data_dir: str) -> Iterator[tuple[str, list[str]]]:
-    """(path relative to data_dir, names of the pictures in it) of every folder that holds some."""
+def walk(data_dir: str) -> Iterator[tuple[str, list[str]]]:
+    """(path relative to data_dir, names of what is in it) of this folder, "", and those below it."""
     todo = [("", 0)]
     while todo:
         folder, depth = todo.pop(0)
         names = files.list_dir(files.join(data_dir, folder))
-        pictures = [name for name in names if files.matches(name, images.IMAGE_PATTERNS)]
-        if pictures and folder:
-            yield folder, pictures
+        yield folder, names
         if depth < _DEPTH:
-            known = set(pictures)
             for name in names:
                 path = f"{folder}/{name}" if folder else name
-                if name not in known and files.is_dir(files.join(data_dir, path)):
+                if not files.matches(name, _NO_FOLDERS) and files.is_dir(files.join(data_dir, path)):
                     todo.append((path, depth + 1))
+
+
+def pictures(names: list[str]) -> list[str]:
+    """Those of the names that pictures have."""
+    return [name for name in names if files.matches(name, images.IMAGE_PATTERNS)]
 
 
 def _words(folder: str) -> tuple[tuple[str, ...], bool]:
@@ -139,7 +170,10 @@ def _split_words() -> tuple[str, ...]:
     return tuple(word for words in _SPLIT_WORDS.values() for word in words)
 
 
-def _split_of(words: tuple[str, ...]) -> str:
+def split_of(words: tuple[str, ...]) -> str:
+    """The split that one of the words names; "train" if none does."""
+    if {"prepped", "test"} <= set(words):
+        return "validation"  # the Keras tutorial has no other
     for split, known in _SPLIT_WORDS.items():
         if any(word in known for word in words):
             return split
@@ -155,10 +189,9 @@ def _pair(
         by_stem.setdefault(os.path.splitext(name)[0], []).append(name)
     if not any(os.path.splitext(name)[0] in by_stem for name in photos):
         # NAME.jpg with NAME_mask.png
-        suffix = re.compile(rf"[_\-. ]({'|'.join(MASK_WORDS)})$", re.IGNORECASE)
         bare: dict[str, list[str]] = {}
         for stem, names in by_stem.items():
-            bare.setdefault(suffix.sub("", stem), []).extend(names)
+            bare.setdefault(_SUFFIX.sub("", stem), []).extend(names)
         by_stem = bare
     pairs, alone, used = [], [], set()
     for name in photos:
@@ -183,7 +216,7 @@ def _pair(
     return pairs, alone
 
 
-def _unique(examples: list[Example], several: bool) -> list[Example]:
+def unique(examples: list[Example], several: bool) -> list[Example]:
     """The same examples with names that do not repeat where they come from several folders."""
     if not several:
         return examples
@@ -198,18 +231,6 @@ def split_examples(layout: Layout, split: str, seed: int | None) -> tuple[Exampl
     if split == "all":
         return tuple(example for name in SPLITS for example in splits.get(name, ()))
     return splits.get(split, ())
-
-
-def list_files(data_dir: str, seed: int | None) -> Listing:
-    """The examples of each split, as `find` and `split_examples` make them.
-
-    Raises:
-      UserError: as `find`.
-    """
-    layout = find(data_dir)
-    splits = {split: split_examples(layout, split, seed) for split in SPLITS}
-    seeded = layout.seeded and seed is not None
-    return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, seeded)
 
 
 def _hold_out(examples: tuple[Example, ...], seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fcn_tf.data.base import DatasetSpec, Example
-from fcn_tf.data.masks import histogram
+from fcn_tf.data.masks import annotations, histogram
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images, shards
@@ -12,16 +12,18 @@ _SHOWN = 3  # values in an error message; the rest is counted
 
 
 def read_file(path: str, *, fix: str = "restore it or remove its pair") -> bytes:
-    """The bytes of a file, or of a piece of a shard.
+    """The bytes of a file, of a piece of a shard, or of a mask that is drawn from annotations.
 
     Args:
-      path: of the file, or the address of the piece (see io/shards.py).
+      path: of the file, or the address of the piece (io/shards.py) or of the mask (annotations.py).
       fix: what the error tells the user to do about a file.
 
     Raises:
       UserError: naming the file, if it cannot be read; naming the shard, if it is damaged.
     """
     try:
+        if annotations.is_address(path):
+            return annotations.draw(path)
         return shards.read_piece(path) if shards.is_piece(path) else files.read_bytes(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {fix}.") from None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fcn_tf.data.masks import annotations
 from fcn_tf.io import files, images, shards
 
 _SHOWN = 5  # file names; the rest is counted
@@ -90,15 +91,18 @@ class Commands:
 
         Returns:
           One line; where files or the list are remote, which no shell command reaches, just where the list is. Pieces
-          of prepared shards are fixed where they came from.
+          of prepared shards are fixed where they came from, and masks that are drawn in their annotation files.
         """
-        pieces = any(map(shards.is_piece, paths))
-        if len(paths) <= _FEW and not pieces and not any(map(files.is_remote, paths)):
+        pieces, drawn = any(map(shards.is_piece, paths)), any(map(annotations.is_address, paths))
+        if len(paths) <= _FEW and not (pieces or drawn) and not any(map(files.is_remote, paths)):
             return shlex.join([*words, *paths])
         listed = files.join(self._folder, f"{name}.txt")
         if pieces:
             self.lists[listed] = "".join(f"{shards.name_of(path)}\n" for path in paths).encode()
             return f"# fix these where they came from, then prepare them again: {listed}"
+        if drawn:
+            self.lists[listed] = "".join(f"{path}\n" for path in paths).encode()
+            return f"# correct these in their annotation files: {listed}"
         self.lists[listed] = "".join(f"{shlex.quote(path)}\n" for path in paths).encode()
         if any(map(files.is_remote, [listed, *paths])):
             return f"# the files listed in {listed}"

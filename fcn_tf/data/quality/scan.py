@@ -17,7 +17,7 @@ import numpy as np
 import tqdm
 
 from fcn_tf.data.base import Example
-from fcn_tf.data.masks import histogram
+from fcn_tf.data.masks import annotations, histogram
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
@@ -92,10 +92,10 @@ class FileScanCache:
         found: dict[str, dict[str, Any]] = {}
         new = []
         with ThreadPoolExecutor() as pool:
-            whole = dict.fromkeys(map(shards.shard_path, paths))
+            whole = dict.fromkeys(source for path in paths for source in _sources(path))
             stamps = dict(zip(whole, pool.map(_stamp, whole), strict=True))
             for path in paths:
-                stamp = stamps[shards.shard_path(path)]
+                stamp = _together(stamps[source] for source in _sources(path))
                 known = self._known.get(f"{kind} {path}")
                 if stamp is not None and known is not None and known[0] == stamp:
                     found[path] = known[1]
@@ -117,6 +117,21 @@ class FileScanCache:
             with contextlib.suppress(OSError):  # what cannot be remembered is looked at again
                 files.write_bytes(self._cache, gzip.compress(json.dumps(content).encode(), compresslevel=1))
         return {path: found[path] for path in paths}
+
+
+def _sources(path: str) -> tuple[str, ...]:
+    """The files whose change changes what is read from `path`."""
+    if not annotations.is_address(path):
+        return (shards.shard_path(path),)
+    try:
+        return annotations.sources(path)
+    except (UserError, OSError):
+        return (path,)  # no such file: drawing it will say what is wrong
+
+
+def _together(stamps: Iterable[list[int] | None]) -> list[int] | None:
+    known = list(stamps)
+    return None if None in known else [number for stamp in known if stamp for number in stamp]
 
 
 def _stamp(path: str) -> list[int] | None:

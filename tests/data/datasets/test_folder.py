@@ -52,6 +52,33 @@ def test_layouts_with_splits(tmp_path, train, validation):
     assert [e.name for e in datasets.load("folder", str(tmp_path), "validation").examples] == ["d"]
 
 
+def test_the_layout_of_the_keras_tutorial(tmp_path):
+    fill(tmp_path, "images_prepped_train", "annotations_prepped_train", names=["a", "b", "c"])
+    fill(tmp_path, "images_prepped_test", "annotations_prepped_test", names=["d"])
+    sizes = {split: len(datasets.load("folder", str(tmp_path), split)) for split in ("train", "validation", "all")}
+    assert sizes == {"train": 3, "validation": 1, "all": 4}
+    with pytest.raises(UserError, match="no examples"):
+        datasets.load("folder", str(tmp_path), "test")
+
+
+@pytest.mark.parametrize("parts", [("",), ("photos",), ("train", "val")])
+def test_photos_and_masks_in_one_folder(tmp_path, parts):
+    for part in parts:
+        names = ["a", "b", "c"] if part != "val" else ["d"]
+        fill(tmp_path, part, part, names=names, suffix="_mask")
+    (tmp_path / "classes.txt").write_text("sea\nland\n")
+    train = datasets.load("folder", str(tmp_path), "train")
+    if parts == ("train", "val"):
+        assert [e.name for e in train.examples] == ["a", "b", "c"]
+        assert [e.name for e in datasets.load("folder", str(tmp_path), "validation").examples] == ["d"]
+    else:
+        assert len(train) == 2 and len(datasets.load("folder", str(tmp_path), "all")) == 3
+    np.testing.assert_array_equal(train.read(train.examples[0])[1], [[0, 1], [1, 0]])
+    write(tmp_path / parts[0] / "lonely.jpg", np.zeros((2, 2, 3)))
+    with pytest.raises(UserError, match=r"lonely\.jpg"):
+        datasets.load("folder", str(tmp_path), "train")
+
+
 def test_name_and_name_msk(tmp_path):
     fill(tmp_path, "bag_data", "bag_data_msk")
     dataset = datasets.load("folder", str(tmp_path), "all", num_classes=2)
