@@ -238,6 +238,11 @@ class Config:
     warmup_steps: int = _flag(0, "steps over which the learning rate rises linearly", check=_NOT_NEGATIVE)
     weight_decay: float = _flag(0.0, "of adamw and sgd, decoupled from the gradient; not of biases", check=_FRACTION)
     momentum: float = _flag(0.9, "of sgd", check=_FRACTION)
+    ema: float = _flag(
+        0.0,
+        "decay of the exponential moving average of the weights, as 0.999, which is validated and saved; 0: off",
+        check=_FRACTION,
+    )
     accumulate: int = _flag(
         1, "gradient accumulation over so many parts of a batch; less memory", scope=Scope.RESUMABLE, check=_COUNT
     )

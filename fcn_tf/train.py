@@ -143,6 +143,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
         seed=config.seed,
         loss=loss,
         rate=rate,
+        ema=config.ema,
         accumulate=config.accumulate,
         recompute=config.recompute,
         profile=config.profile,
@@ -226,7 +227,13 @@ def _memory(config, network, replicas, *, resumed, divisible):
 
     from fcn_tf.training import memory
 
-    plan = memory.Plan(config.batch_size // replicas, config.crop_size, config.accumulate, config.recompute)
+    plan = memory.Plan(
+        config.batch_size // replicas,
+        config.crop_size,
+        accumulate=config.accumulate,
+        recompute=config.recompute,
+        averaged=config.ema > 0,
+    )
     # Of a GPU's memory only TensorFlow's allocator knows.
     available = None if tf.config.list_physical_devices("GPU") else system.memory_for_us()
     excluded = ["batch_size", "image_size"] if resumed else []  # a run continues as it was started

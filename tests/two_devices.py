@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.data import pipeline
+from fcn_tf.inference.checkpoint import AVERAGE
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import build
 from fcn_tf.training import loop as trainer
@@ -114,6 +115,31 @@ def training(strategy, folder, name, *, steps=STEPS, **options):
     return [curve[step] for step in sorted(curve)], run.read_history(), [w.numpy() for w in network.weights]
 
 
+def average_of(folder, name):
+    """{path: array} of the moving averages, and of the weights they are of, in a run's last checkpoint."""
+    reader = tf.train.load_checkpoint(Run(os.path.join(folder, name)).newest_checkpoint())
+    layout = json.loads(reader.get_tensor("layout/.ATTRIBUTES/VARIABLE_VALUE").decode())
+    saved = {path: reader.get_tensor(f"v{i:04d}/.ATTRIBUTES/VARIABLE_VALUE") for i, (path, _) in enumerate(layout)}
+    averages = {path.removeprefix(AVERAGE): array for path, array in saved.items() if path.startswith(AVERAGE)}
+    return list(averages.values()), [saved[path] for path in averages]
+
+
+def average_results(one, two, folder):
+    """A training with a moving average: how one device and two replicas differ, also after a resume on two."""
+    rows = [training(each, folder, f"average-{i}", ema=0.9)[1] for i, each in enumerate((one, two))]
+    shutil.copytree(f"{folder}/average-0", f"{folder}/average", ignore=lambda *_: {"train", "ckpt-6.index"})
+    training(two, folder, "average", ema=0.9)
+    (alone, weights), (both, _), (resumed, _) = (
+        average_of(folder, name) for name in ("average-0", "average-1", "average")
+    )
+    return {
+        "change": weights_difference(alone, weights),
+        "difference": weights_difference(alone, both),
+        "resumed_difference": weights_difference(alone, resumed),
+        "scores": [each[-1]["val_mean_iou"] for each in rows],
+    }
+
+
 def _norms(folder, name):
     """Of the gradients, step by step: VGG's, then those of new layers."""
     curves = tiny_training.events(Run(os.path.join(folder, name)).train_events)
@@ -163,6 +189,7 @@ def main(folder):
         "lean_losses": lean_losses,
         "lean_difference": weights_difference(lean_weights, weights),
         "bfloat16_losses": rounded,
+        "average": average_results(one, two, folder),
         "masks_differ": dropout_masks_differ(two, folder),
         "overflow_difference": overflow_difference(two),
         "norms": [_norms(folder, name) for name in ("one", "two")],

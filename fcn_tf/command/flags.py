@@ -48,6 +48,7 @@ _OTHER_NAMES = {
     "eval_every": ("eval_interval", "val_interval", "validate_every"),
     "save_every": ("save_interval", "checkpoint_every", "save_freq"),
     "log_every": ("log_interval", "log_freq", "print_freq"),
+    "ema": ("ema_decay", "model_ema", "ema_momentum", "use_ema"),
     "accumulate": ("accumulation_steps", "gradient_accumulation_steps", "grad_accum", "accum_iter"),
     "recompute": ("gradient_checkpointing", "remat", "checkpoint_activations"),
     "dropout": ("dropout_rate", "keep_prob"),

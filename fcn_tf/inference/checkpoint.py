@@ -9,6 +9,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import build
 
+AVERAGE = "average/"  # before the path of a weight: its moving average, which is what a run is for
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -30,7 +31,7 @@ def load_newest(run: Run) -> keras.Model:
         layout = json.loads(reader.get_tensor(f"layout{_VALUE}").decode())
         saved = {variable: (f"v{i:04d}{_VALUE}", shape) for i, (variable, shape) in enumerate(layout)}
         for variable in model.variables:
-            key, shape = saved.get(variable.path, ("", None))
+            key, shape = saved.get(f"{AVERAGE}{variable.path}") or saved.get(variable.path, ("", None))
             if shape != list(variable.shape):
                 raise UserError(
                     f"{path} holds another network: {variable.path} is {shape or 'absent'} there, expected "

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
+from fcn_tf.inference.checkpoint import AVERAGE
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models.variables import not_finite
@@ -30,15 +31,25 @@ class Checkpoints:
     Args:
       folder: where they lie.
       variables: Keras variables: the model's, then the optimiser's.
+      averages: moving averages of some of them, of the same paths.
       writer: False on every worker but the chief, which then only restores.
     """
 
-    def __init__(self, folder: str, variables: Sequence[keras.Variable], *, writer: bool = True):
+    def __init__(
+        self,
+        folder: str,
+        variables: Sequence[keras.Variable],
+        *,
+        averages: Sequence[keras.Variable] = (),
+        writer: bool = True,
+    ):
         self._folder = folder
-        self._variables = variables
+        self._variables = [*variables, *averages]
+        paths = [variable.path for variable in variables] + [f"{AVERAGE}{average.path}" for average in averages]
+        self._expected = _layout(paths, self._variables)
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self._layout = tf.Variable(_layout(variables), dtype=tf.string, trainable=False, name="layout")
-        state = {f"v{i:04d}": variable.value for i, variable in enumerate(variables)}
+        self._layout = tf.Variable(self._expected, dtype=tf.string, trainable=False, name="layout")
+        state = {f"v{i:04d}": variable.value for i, variable in enumerate(self._variables)}
         self._checkpoint = tf.train.Checkpoint(step=self._step, layout=self._layout, **state)
         self._checkpoint.save_counter.assign_add(0)  # makes it: TensorFlow expects one when it restores
         self._writer = writer
@@ -147,9 +158,9 @@ class Checkpoints:
             # Not tf.train.load_checkpoint, which asks whether this is a folder: ram:// says so of any name's beginning.
             saved = tf.compat.v1.train.NewCheckpointReader(path)
             layout = saved.get_tensor("layout/.ATTRIBUTES/VARIABLE_VALUE").decode()
-            if layout != _layout(self._variables):
+            if layout != self._expected:
                 raise UserError(
-                    f"{path} holds another network: {_difference(layout, _layout(self._variables))}; "
+                    f"{path} holds another network: {_difference(layout, self._expected)}; "
                     "continue with the flags it was trained with, or give another --logs_dir."
                 )
             self._checkpoint.restore(path).assert_consumed()
@@ -241,8 +252,8 @@ def _list_again(folder: str) -> None:
         files.remove(path)
 
 
-def _layout(variables):
-    return json.dumps([[variable.path, list(variable.shape)] for variable in variables])
+def _layout(paths: Sequence[str], variables: Sequence[keras.Variable]) -> str:
+    return json.dumps([[path, list(variable.shape)] for path, variable in zip(paths, variables, strict=True)])
 
 
 def _difference(saved, current):

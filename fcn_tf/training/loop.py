@@ -20,6 +20,7 @@ from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models.build import Network
 from fcn_tf.training import distribution, losses
+from fcn_tf.training.averaging import AverageWeights
 from fcn_tf.training.checkpoints import Checkpoints, SaveCheckpoints
 from fcn_tf.training.hooks import Hook, TrainingIntervals, TrainingState
 from fcn_tf.training.interrupts import StopOnSignal
@@ -47,6 +48,7 @@ class Trainer:
       seed: of the dropout masks.
       loss: to be minimised; None for the plain cross-entropy.
       rate: the learning rate as a function of the steps taken before; None to leave it as it is.
+      ema: decay of the moving average of the weights, which is then what is validated and kept; 0 for none.
       accumulate, recompute: see `TrainingStep`.
       profile: whether to trace a few steps of each `fit`.
       debug: whether to write histograms at every validation.
@@ -66,6 +68,7 @@ class Trainer:
         seed: int,
         loss: losses.PixelLoss | None = None,
         rate: Callable[[int], float] | None = None,
+        ema: float = 0.0,
         accumulate: int = 1,
         recompute: bool = False,
         profile: bool = False,
@@ -80,10 +83,16 @@ class Trainer:
         self._sum_over_replicas = distribution.summing(strategy)
         with strategy.scope():
             optimizer.build(model.trainable_variables)
-            variables = [*model.variables, *optimizer.variables]
+            average = AverageWeights(model, ema, strategy=strategy) if ema else None
         # Outside the scope: its own variables are this worker's, and a string cannot be mirrored.
-        self._checkpoints = Checkpoints(run.checkpoints, variables, writer=chief)
-        self._validation = Validation(model, validation)
+        self._checkpoints = Checkpoints(
+            run.checkpoints,
+            [*model.variables, *optimizer.variables],
+            averages=average.variables if average else (),
+            writer=chief,
+        )
+        best = average.model if average else model  # what is validated and kept
+        self._validation = Validation(best, validation)
         self._step = TrainingStep(
             network,
             optimizer,
@@ -101,10 +110,11 @@ class Trainer:
         hooks: list[tuple[bool, Hook]] = [
             (profile and chief, Profile(run.train_events)),  # next to the step, so that a trace holds nothing else
             *((True, FollowSchedule(optimizer, each)) for each in (rate,) if each),
+            *((True, each) for each in (average,) if each),
             (True, self._signals),
             (debug, Histograms(summaries, model, loss, strategy=strategy, accumulate=accumulate)),
             (True, TensorBoard(summaries, self._graph)),
-            (chief, KeepBestModel(model, run)),  # before the history, whose best row it compares with
+            (chief, KeepBestModel(best, run)),  # before the history, whose best row it compares with
             (chief, WriteHistory(run)),
             (True, ShowProgress(len(validation))),  # what it prints is written
             (True, self._saving),  # after the history, which says which checkpoint is the best

@@ -33,12 +33,14 @@ class Plan:
       image_size: of the crop: (height, width), or the side of a square.
       accumulate: in how many parts the batch is computed.
       recompute: whether the trunk's activations are rematerialised (models/remat.py).
+      averaged: whether a moving average of the weights is kept.
     """
 
     batch_size: int
     image_size: int | crops.Size
     accumulate: int = 1
     recompute: bool = False
+    averaged: bool = False
 
 
 def activation_bytes(network: Network, image_size: int | crops.Size, *, recompute: bool = False) -> int:
@@ -78,7 +80,8 @@ def peak_bytes(network: Network, plan: Plan) -> int:
     """What the process holds at the worst moment of a step, on one device.
 
     Besides activations: four bytes each for every parameter, and for those that learn a gradient and Adam's two
-    moments, and where parts are added up, the sum beside the gradient of a part; and copies of the largest variable.
+    moments, where there is one their average, and where parts are added up, the sum beside the gradient of a part; and
+    copies of the largest variable.
     """
     return _peak(network, plan, activation_bytes(network, plan.image_size, recompute=plan.recompute))
 
@@ -90,7 +93,7 @@ def _peak(network, plan, activations):
         for variables in (network.model.variables, network.model.trainable_variables)
     )
     largest = max((math.prod(variable.shape) for variable in network.model.trainable_variables), default=0)
-    state = 4 * (every + (4 if plan.accumulate > 1 else 3) * trained + _COPIES * largest)
+    state = 4 * (every + (3 + (plan.accumulate > 1) + plan.averaged) * trained + _COPIES * largest)
     part = plan.batch_size // plan.accumulate
     return _PROCESS + state + part * activations
 

@@ -79,9 +79,7 @@ def score_layers(build: Callable[[int], keras.Model]) -> frozenset[str]:
     Args:
       build: makes the network for so many classes; it may be narrower than the one that is asked about.
     """
-    shapes = [
-        {layer.name: _shapes(layer) for layer in build(classes).layers if layer.weights} for classes in (2, 3)
-    ]
+    shapes = [{layer.name: _shapes(layer) for layer in build(classes).layers if layer.weights} for classes in (2, 3)]
     return frozenset(name for name, each in shapes[0].items() if shapes[1].get(name) != each)
 
 
