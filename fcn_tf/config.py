@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -61,6 +62,11 @@ class Flag(NamedTuple):
     section: str
 
 
+def flag_name(field: dataclasses.Field) -> str:
+    """A flag's name: the field's, less the underscore that follows a word of Python's."""
+    return field.name.rstrip("_")
+
+
 def flag_of(field: dataclasses.Field) -> Flag:
     """What a field of `Config` says about its flag."""
     return field.metadata["flag"]
@@ -117,6 +123,9 @@ _LOSS = Check(
     lambda text: _different(text.split("+"), registry.LOSSES),
     f"one of {', '.join(registry.LOSSES)}, or a sum of different ones such as cross_entropy+dice",
     tuple(registry.LOSSES),
+)
+_POINT = Check(
+    lambda text: text == "" or re.fullmatch(r"\d+,\d+", text) is not None, "x,y: a column and a row, such as 120,80"
 )
 _FREEZE = Check(
     lambda text: text == "" or {*text.split(",")} <= {*registry.STAGES, "trunk"},
@@ -273,9 +282,18 @@ class Config:
 
     input: str = _flag(
         "",
-        "predict: an image, a folder or a quoted pattern",
+        "predict: an image, a folder or a quoted pattern; explain: an image",
         scope=Scope.COMMAND,
         section="Evaluation and prediction",
+    )
+    class_: str = _flag("", "explain: the class, by name or id", scope=Scope.COMMAND)
+    point: str = _flag(
+        "", "explain: x,y of a pixel; alone: the class predicted there", scope=Scope.COMMAND, check=_POINT
+    )
+    layers: str = _flag(
+        "",
+        "explain: names of layers with commas between; default: where the last three stages end",
+        scope=Scope.COMMAND,
     )
     output_dir: str = _flag(
         "", "predict: where results go, LOGS_DIR/predict by default; prepare: the shards", scope=Scope.COMMAND
@@ -375,6 +393,8 @@ def _conflicts(config: Config) -> Iterator[str]:
             yield f"--{name}={getattr(config, name)} has no effect with {without}; leave one of the two out."
     if config.mode == "predict" and not config.input:
         yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."
+    if config.mode == "explain" and not config.input:
+        yield "--mode=explain needs --input: one picture."
     if config.mode == "prepare" and not config.output_dir:
         yield "--mode=prepare needs --output_dir: where the shards go, such as data/prepared."
 
@@ -447,7 +467,7 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, inherited: Map
                     f"{config.logs_dir} holds a run with --{name}={saved[name]}, got --{name}={value}: a run continues "
                     f"as it was started; give another --logs_dir, or --{name}={saved[name]} to continue this one."
                 )
-    if config.mode in ("evaluate", "visualize", "predict"):
+    if config.mode in ("evaluate", "visualize", "predict", "explain"):
         for name in _names(Scope.MODEL):
             if saved.get(name) not in (None, getattr(config, name)):
                 raise UserError(
@@ -474,7 +494,7 @@ _LOCATIONS = (
         "holds a data set in files",
         "dataset",
         lambda config: registry.resolve(registry.DATASETS[config.dataset]).in_files,
-        [mode for mode in registry.MODES if mode != "predict"],
+        [mode for mode in registry.MODES if mode not in ("predict", "explain")],
         "--dataset=ade20k (FCN.tensorflow's data) or --dataset=folder (your own images and masks)",
     ),
     _Location(

@@ -13,6 +13,7 @@ MODES = {
     "visualize": "fcn_tf.visualize:run",
     "evaluate": "fcn_tf.evaluate:run",
     "predict": "fcn_tf.predict:run",
+    "explain": "fcn_tf.explain:run",
     "check": "fcn_tf.check:run",
     "prepare": "fcn_tf.prepare:run",
 }

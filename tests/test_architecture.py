@@ -236,7 +236,7 @@ def test_tables_agree():
 
 
 def test_every_setting_is_a_flag():
-    assert {field.name for field in dataclasses.fields(config.Config)} == set(flags.FLAGS) - {"help", "h"}
+    assert {config.flag_name(field) for field in dataclasses.fields(config.Config)} == set(flags.FLAGS) - {"help", "h"}
 
 
 LAUNCH = """

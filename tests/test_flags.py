@@ -11,7 +11,7 @@ import pytest
 
 import main
 from fcn_tf.command import flags
-from fcn_tf.config import Config
+from fcn_tf.config import Config, flag_name
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
@@ -41,7 +41,8 @@ def test_every_setting_can_be_typed():
     chosen |= {name: f"some/{name}" for name in ("data_dir", "logs_dir", "model_dir", "weights", "input", "output_dir")}
     rest = {field.name: field.default for field in dataclasses.fields(Config) if field.name not in chosen}
     values = chosen | rest
-    assert parse(*(f"--{name}={value}" for name, value in values.items())) == Config(**values)
+    names = {field.name: flag_name(field) for field in dataclasses.fields(Config)}
+    assert parse(*(f"--{names[name]}={value}" for name, value in values.items())) == Config(**values)
 
 
 def test_the_ways_to_write_a_flag():
@@ -61,7 +62,7 @@ def test_help_lists_every_flag_with_its_default_and_parses_nothing(spelling, cap
     assert parse(spelling) is None
     text = capsys.readouterr().out
     for field in dataclasses.fields(Config):
-        assert f"--{field.name} " in text
+        assert f"--{flag_name(field)} " in text
     assert "1e-04" in text or "0.0001" in text
     assert max(map(len, text.splitlines())) <= 100
 

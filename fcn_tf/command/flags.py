@@ -19,7 +19,7 @@ _DEFINE = {
     float: flags.DEFINE_float,
     bool: flags.DEFINE_bool,
 }
-_FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+_FIELDS = {configs.flag_name(field): field for field in dataclasses.fields(Config)}
 
 for _name, _field in _FIELDS.items():
     _DEFINE[type(_field.default)](_name, _field.default, configs.flag_of(_field).help, flag_values=FLAGS)
@@ -97,7 +97,7 @@ def config_from_flags(argv: list[str]) -> Config | None:
         return None
     if len(rest) > 1:
         raise UserError(_stray(rest[1], argv))
-    given = {name: FLAGS[name].value for name in _FIELDS if FLAGS[name].present}
+    given = {field.name: FLAGS[name].value for name, field in _FIELDS.items() if FLAGS[name].present}
     return configs.complete(given)
 
 

@@ -97,6 +97,11 @@ class Run:
         return files.join(self.logs_dir, "predict")
 
     @property
+    def explain(self) -> str:
+        """Folder of the explanation of a picture."""
+        return files.join(self.logs_dir, "explain")
+
+    @property
     def check(self) -> str:
         """Folder of what --mode=check found."""
         return files.join(self.logs_dir, "check")

@@ -1,0 +1,134 @@
+"""`--mode=explain`: why the model labels a picture as it does: Grad-CAM, and the receptive fields behind a pixel."""
+
+import difflib
+import os
+from collections.abc import Sequence
+
+from fcn_tf.config import Config
+from fcn_tf.data.masks.read import read_file
+from fcn_tf.errors import UserError
+from fcn_tf.io import files, images, system
+from fcn_tf.io.run_dir import Run
+from fcn_tf.reports import explanation_page
+
+
+def run(config: Config) -> int:
+    """Writes explain/index.html and its pictures under --logs_dir.
+
+    Args:
+      config: uses input, class_, point, layers and logs_dir.
+
+    Returns:
+      The exit status, 0.
+
+    Raises:
+      UserError: without a trained model, a picture, or a class or a point to explain; where the memory is too small.
+    """
+    run_dir = Run(config.logs_dir)
+    settings = run_dir.read_config()
+    path = run_dir.require_model()
+    class_names, colors = settings["class_names"], [tuple(color) for color in settings["colors"]]
+    class_id = _class_id(config.class_, class_names) if config.class_ else None
+    if class_id is None and not config.point:
+        raise UserError(
+            "--mode=explain needs --class=NAME or --point=x,y: what to explain, a class or the label of a pixel; the "
+            f"classes are {_some(class_names)}."
+        )
+    picture = images.decode_image(read_file(config.input, fix="give one picture with --input"), name=config.input)
+    point = _row_and_column(config.point, picture.shape[:2], config.input) if config.point else None
+    files.require_writable(run_dir.explain, flag="--logs_dir")
+
+    # Here, because it takes seconds and mistakes should show at once.
+    system.load_tensorflow()
+    import tensorflow as tf
+
+    from fcn_tf.inference import evaluator, explanations
+    from fcn_tf.models.receptive_field import ReceptiveFields
+
+    model = evaluator.load_model(run_dir)
+    fields = ReceptiveFields(model)
+    height, width = picture.shape[:2]
+    need, left = explanations.memory_needed(fields, height, width), system.memory_left()
+    # Of a GPU's memory only TensorFlow's allocator knows.
+    if left is not None and need > left and not tf.config.list_physical_devices("GPU"):
+        raise UserError(
+            f"{config.input}: explaining {width}x{height} pixels takes about {need / 1e9:.1f} GB, {left / 1e9:.1f} GB "
+            "are free; give a smaller picture or a part of it."
+        )
+    layers = _layers(config.layers, fields.layers) or explanations.stage_ends(fields, model)
+    found = explanations.explain(model, picture, layers=layers, class_id=class_id, point=point, fields=fields)
+    name = class_names[found.class_id]
+    if point is None and found.labels[found.point] != found.class_id:
+        print(f"{name} is predicted nowhere in {config.input}; explaining the pixel where it is most probable")
+    shown = [
+        explanation_page.ShownField(each.layer, each.box, each.measured, each.effective_side, each.gradient)
+        for each in (*found.fields, found.output)
+    ]
+    index = explanation_page.write(
+        run_dir.explain,
+        picture,
+        name=os.path.basename(config.input),
+        model=path,
+        class_id=found.class_id,
+        class_names=class_names,
+        colors=colors,
+        point=found.point,
+        labels=found.labels,
+        region=found.region,
+        probabilities=found.probabilities,
+        cams=found.cams,
+        fields=shown,
+        layers=[
+            explanation_page.LayerRow(
+                layer, *fields.map_size(layer, height, width), fields.stride(layer), fields.side(layer)
+            )
+            for layer in fields.windowed
+        ],
+    )
+    row, column = found.point
+    print(f"{name} at column {column}, row {row}: probability {found.probabilities[found.class_id]:.3f}")
+    for each in (*found.fields, found.output):
+        measured = each.measured
+        print(
+            f"{each.layer}: receptive field {each.box.width}x{each.box.height} pixels, "
+            f"{measured.width}x{measured.height} measured"
+        )
+    print(f"open {index}")
+    return 0
+
+
+def _class_id(typed: str, class_names: Sequence[str]) -> int:
+    """The class of this name, in whatever case, or of this id."""
+    by_name = {name.casefold(): number for number, name in reversed(list(enumerate(class_names)))}
+    if typed.casefold() in by_name:
+        return by_name[typed.casefold()]
+    if typed.isdecimal() and int(typed) < len(class_names):
+        return int(typed)
+    meant = [class_names[by_name[name]] for name in difflib.get_close_matches(typed.casefold(), by_name, 1)]
+    hint = f"did you mean {meant[0]}?" if meant else f"give one of {_some(class_names)}, or an id."
+    raise UserError(f"--class={typed} is none of the run's {len(class_names)} classes (ids from 0); {hint}")
+
+
+def _layers(typed: str, known: Sequence[str]) -> list[str]:
+    """The layers of these names, with commas between."""
+    names = [name.strip() for name in typed.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            meant = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {meant[0]}?" if meant else f"it has {', '.join(known)}."
+            raise UserError(f"--layers={typed}: the model has no layer {name}; {hint}")
+    return list(dict.fromkeys(names))
+
+
+def _row_and_column(point: str, size: tuple[int, int], name: str) -> tuple[int, int]:
+    column, row = map(int, point.split(","))
+    if row >= size[0] or column >= size[1]:
+        raise UserError(
+            f"--point={point} lies outside {name}; expected x,y from 0,0 to {size[1] - 1},{size[0] - 1}: column, row."
+        )
+    return row, column
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

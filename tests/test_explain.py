@@ -1,0 +1,105 @@
+"""--mode=explain: its pages, its pictures, and what can be mistyped."""
+
+import re
+
+import numpy as np
+import pytest
+
+import main
+from fcn_tf import explain
+from fcn_tf.errors import UserError
+from fcn_tf.inference import explanations
+from fcn_tf.io import images
+from tests import tiny_run
+
+SEEN = [[0, 0, 2, 2], [0, 2, 2, 2], [2, 2, 2, 1]]
+
+
+@pytest.fixture
+def logs(tmp_path):
+    tiny_run.write_run(tmp_path / "logs")
+    (tmp_path / "a b.png").write_bytes(images.encode_png(tiny_run.paint(SEEN)))
+    return tmp_path / "logs"
+
+
+def start(logs, **changes):
+    values = {"input": str(logs.parent / "a b.png"), **changes}
+    return explain.run(tiny_run.config("explain", logs, **values))
+
+
+def picture(path):
+    return images.decode_image(path.read_bytes(), name=str(path))
+
+
+def test_the_page_and_its_pictures(logs, capsys):
+    assert start(logs, class_="red") == 0
+    folder = logs / "explain"
+    page = (folder / "index.html").read_text()
+    linked = set(re.findall(r'src="([^"]+)"', page))
+    drawn = {"photo.png", "prediction.png", "region.png", "gradcam_pick.png", "field_pick.png", "scale.png"}
+    assert linked == drawn and {path.name for path in folder.iterdir()} == drawn | {"panel.png", "index.html"}
+    assert "red in a b.png" in page and "3 pixels explained (25.0 % of the picture)" in page
+    cam = picture(folder / "gradcam_pick.png").astype(int)
+    warm = cam[..., 0] > cam[..., 2] + 50  # the scale goes from blue to red
+    np.testing.assert_array_equal(warm, np.array(SEEN) == 0)
+    assert "pick: receptive field 1x1 pixels, 1x1 measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("typed", ["GREEN", "1"])
+def test_a_class_by_name_or_id(logs, typed, capsys):
+    assert start(logs, class_=typed) == 0
+    assert "green at column 3, row 2: probability 0.576" in capsys.readouterr().out
+
+
+def test_a_point_is_a_column_and_a_row(logs, capsys):
+    assert start(logs, point="0,1") == 0
+    assert "red at column 0, row 1" in capsys.readouterr().out
+
+
+def test_a_class_that_is_nowhere_is_said_so(logs, capsys):
+    (logs.parent / "a b.png").write_bytes(images.encode_png(tiny_run.paint([[0, 2]])))
+    assert start(logs, class_="green") == 0
+    assert "green is predicted nowhere" in capsys.readouterr().out
+
+
+def test_another_explanation_leaves_nothing_of_the_first(logs):
+    (logs / "explain").mkdir()
+    (logs / "explain/field_pool9.png").touch()
+    assert start(logs, class_="red", layers="pick") == 0
+    assert not (logs / "explain/field_pool9.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_": "gren"}, "--class=gren is none of the run's 3 classes .* did you mean green"),
+        ({"class_": "car"}, "give one of red, green, blue, or an id"),
+        ({"class_": "3"}, "--class=3 is none"),
+        ({}, "needs --class=NAME or --point=x,y"),
+        ({"point": "4,0"}, "--point=4,0 lies outside .* from 0,0 to 3,2"),
+        ({"class_": "red", "layers": "pikc"}, "has no layer pikc; did you mean pick"),
+        ({"class_": "red", "layers": "xx"}, "has no layer xx; it has pick"),
+        ({"class_": "red", "input": "none.png"}, "none.png: cannot be read .* one picture with --input"),
+    ],
+)
+def test_mistakes(logs, changes, message):
+    with pytest.raises(UserError, match=message):
+        start(logs, **changes)
+
+
+@pytest.mark.parametrize("point", ["5", "a,b", "-1,2", "1,2,3"])
+def test_a_point_that_is_none(point, capsys):
+    assert main.main(["main.py", "--mode=explain", "--input=x", f"--point={point}", "--logs_dir=none"]) == 2
+    assert "--point must be x,y" in capsys.readouterr().err
+
+
+def test_no_input(capsys):
+    assert main.main(["main.py", "--mode=explain", "--class=red", "--logs_dir=none"]) == 2
+    assert "--mode=explain needs --input" in capsys.readouterr().err
+
+
+def test_a_picture_too_large_for_the_memory_is_refused_before(logs, monkeypatch):
+    monkeypatch.setattr(explain.system, "memory_left", lambda: 100)
+    monkeypatch.setattr(explanations, "explain", None)  # calling it would fail
+    with pytest.raises(UserError, match="explaining 4x3 pixels takes about .* GB are free; give a smaller picture"):
+        start(logs, class_="red")
