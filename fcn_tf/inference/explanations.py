@@ -29,13 +29,13 @@ class Field:
       layer: its name.
       box: the theoretical receptive field.
       gradient: float32 (H, W), |gradient| of each pixel of the picture, the largest 1; 0 where nothing counts.
-      centre: row and column of the pixel that the unit looks at; may lie beyond the picture.
+      centre: row and column that the unit looks at, between two pixels where the box has an even side.
     """
 
     layer: str
     box: Box
     gradient: np.ndarray
-    centre: tuple[int, int]
+    centre: tuple[float, float]
 
     @property
     def effective_side(self) -> float:
@@ -47,9 +47,12 @@ class Field:
         """The smallest square around the centre that holds 95.45 % of the gradient; may reach beyond the picture."""
         (row, column), (rows, columns) = self.centre, np.indices(self.gradient.shape)
         distance = np.maximum(abs(rows - row), abs(columns - column))
-        held = np.cumsum(np.bincount(distance.ravel(), weights=self.gradient.ravel()))
-        radius = int(np.searchsorted(held, _MOST * held[-1]))
-        return Box(row - radius, column - radius, row + radius, column + radius)
+        steps = np.rint(2 * distance).astype(int)  # of half a pixel
+        held = np.cumsum(np.bincount(steps.ravel(), weights=self.gradient.ravel()))
+        radius = np.searchsorted(held, _MOST * held[-1]) / 2
+        return Box(
+            math.ceil(row - radius), math.ceil(column - radius), math.floor(row + radius), math.floor(column + radius)
+        )
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def explain(
         cams=cams,
         output=Field(last, fields.box(last, *point, height=height, width=width), _magnitude(output), point),
         fields=[
-            Field(name, box, _magnitude(gradient), ((box.top + box.bottom) // 2, (box.left + box.right) // 2))
+            Field(name, box, _magnitude(gradient), ((box.top + box.bottom) / 2, (box.left + box.right) / 2))
             for name, box, gradient in zip(layers, boxes, seen, strict=True)
         ],
     )

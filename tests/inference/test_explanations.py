@@ -64,6 +64,17 @@ def test_the_measured_field_is_the_gradient_to_the_input():
     assert grey.box == grey.measured == Box(3, 4, 3, 4) and grey.effective_side == 1
 
 
+def test_a_measured_field_of_an_even_side_lies_between_pixels():
+    gradient = np.zeros((8, 8), np.float32)
+    gradient[2:4, 5:7] = 1
+    field = explanations.Field("pool", Box(0, 3, 5, 8), gradient, (2.5, 5.5))
+    assert field.measured == Box(2, 5, 3, 6) and field.effective_side == 2
+    gradient[0, 5] = 0.1  # 2.4 % of the whole
+    assert field.measured == Box(2, 5, 3, 6)
+    gradient[0, 5] = 0.3  # 7 %
+    assert field.measured == Box(0, 3, 5, 8)
+
+
 def test_what_speaks_against_a_class_is_no_evidence_for_it():
     picture = np.full((5, 5, 3), 10, np.uint8)
     for_it, against = (
