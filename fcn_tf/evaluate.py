@@ -11,8 +11,8 @@ import numpy as np
 import tqdm
 
 from fcn_tf.config import Config
-from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
+from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
@@ -38,7 +38,15 @@ def run(config: Config) -> int:
     run_dir = Run(config.logs_dir)
     if not config.predictions:
         run_dir.require_model()  # before the data set is read
-    dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags(), cache=run_dir.facts)
+    dataset = run_examples.load(
+        run_dir,
+        config.dataset,
+        config.data_dir,
+        config.split,
+        trained=not config.predictions,
+        **config.data_flags(),
+        cache=run_dir.facts,
+    )
     spec = dataset.spec
     # Read before the pass: it takes long, and mistakes should show at once.
     others = per_image.read_pixel_counts(Run(config.compare), dataset) if config.compare else None

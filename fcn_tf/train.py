@@ -13,6 +13,7 @@ from fcn_tf import __version__
 from fcn_tf.config import Config
 from fcn_tf.data import augment, class_weights, crops, datasets
 from fcn_tf.data.base import Dataset
+from fcn_tf.data.datasets.run_examples import RunExamples
 from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
@@ -36,10 +37,20 @@ def run(config: Config) -> int:
     resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
     if resolved:
         config = dataclasses.replace(config, **resolved)
+    # Without a checkpoint nothing is continued, so another seed may split anew.
+    examples = RunExamples(target, config.dataset, config.data_dir, started=target.has_checkpoint())
     train, validation = (
-        datasets.load(config.dataset, config.data_dir, split, **config.data_flags(), cache=target.facts)
+        datasets.load(
+            config.dataset,
+            config.data_dir,
+            split,
+            **config.data_flags(),
+            cache=target.facts,
+            split_rule=examples.split_rule,
+        )
         for split in ("train", "validation")
     )
+    examples.compare(train, validation)
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
     pixel_counts = _check_masks(train, validation, target.facts)
@@ -72,6 +83,7 @@ def run(config: Config) -> int:
             strategy=strategy,
             train=train,
             validation=validation,
+            examples=examples,
             loss=loss,
             weights_file=weights_file,
             origin=origin,
@@ -90,7 +102,7 @@ def _best_checkpoint(target: Run) -> int:
     return best["step"]
 
 
-def _train(config, target, *, checkpoint, strategy, train, validation, loss, weights_file, origin) -> int:
+def _train(config, target, *, checkpoint, strategy, train, validation, examples, loss, weights_file, origin) -> int:
     """Puts the parts together and runs the loop; see `run`."""
     import keras
 
@@ -165,7 +177,8 @@ def _train(config, target, *, checkpoint, strategy, train, validation, loss, wei
         if dropped:
             names = ", ".join(f"ckpt-{step}" for step in dropped)
             print(f"dropped what came after the best validation: {names}, {rows} row(s) of {target.history}")
-        target.write_config(_describe(config, spec))
+        kept = examples.write(train, validation)
+        target.write_config(_describe(config, spec) | ({"examples": kept} if kept else {}))
     trained = sum(math.prod(variable.shape) for variable in network.model.trainable_variables)
     print(
         f"{config.arch}, {network.model.count_params():,} parameters, {trained:,} of them trained; "

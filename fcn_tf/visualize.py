@@ -3,7 +3,7 @@
 import numpy as np
 
 from fcn_tf.config import Config
-from fcn_tf.data import datasets
+from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
@@ -25,7 +25,9 @@ def run(config: Config) -> int:
     """
     run_dir = Run(config.logs_dir)
     model = run_dir.require_model()
-    dataset = datasets.load(config.dataset, config.data_dir, config.split, **config.data_flags(), cache=run_dir.facts)
+    dataset = run_examples.load(
+        run_dir, config.dataset, config.data_dir, config.split, **config.data_flags(), cache=run_dir.facts
+    )
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
     files.require_writable(run_dir.visualize, flag="--logs_dir")

@@ -103,7 +103,7 @@ def test_what_is_skipped_is_no_error(data):
     status, found, report = run(data, on_bad_example="skip")
     assert status == 0 and {found[kind]["severity"] for kind in ("unreadable", "unpaired")} == {"warning"}
     assert "--on_bad_example=skip" in report["command"]
-    (data / "masks/p1.png").write_bytes(b"<html>")  # all that validation has: skipping does not help
+    (data / "masks/p2.png").write_bytes(b"<html>")  # all that validation has: skipping does not help
     status, found, _ = run(data, on_bad_example="skip")
     assert status == 1 and found["unreadable"]["severity"] == "error"
 

@@ -57,7 +57,7 @@ def test_records_hold_the_bytes_of_the_files_and_other_tools_can_read_them(folde
             names.append(example.name)
     assert sorted(names) == sorted(f"p{number}" for number in range(10))
     said = capsys.readouterr().out
-    assert "train: 8 examples in 8 shards" in said and f"--dataset=records --data_dir={out}" in said
+    assert "train: 9 examples in 9 shards" in said and f"--dataset=records --data_dir={out}" in said
 
 
 def test_the_manifest_counts_and_its_index_is_plain_json(folder, tmp_path):
@@ -73,7 +73,7 @@ def test_the_manifest_counts_and_its_index_is_plain_json(folder, tmp_path):
         ]
     )
     train = content["splits"]["train"]
-    assert train["examples"] == sum(shard["examples"] for shard in train["shards"]) == 8
+    assert train["examples"] == sum(shard["examples"] for shard in train["shards"]) == 9
     for shard in train["shards"]:
         assert files.size(files.join(out, shard["file"])) == shard["bytes"]
     lines = gzip.decompress(files.read_bytes(files.join(out, train["index"]["file"]))).splitlines()
@@ -96,7 +96,7 @@ def test_shards_differ_by_one_example_at_most(tmp_path):
     out = prepared.make("folder", data, tmp_path / "out")
     shards = manifest(out)["splits"]["train"]["shards"]
     counts = [len(part) for part in examples_in(out, "train")]
-    assert len(shards) == 16 and counts == [shard["examples"] for shard in shards] == [2] * 4 + [1] * 12
+    assert len(shards) == 16 and counts == [shard["examples"] for shard in shards] == [2] * 6 + [1] * 10
 
 
 def test_a_finished_set_is_not_overwritten(folder, tmp_path):

@@ -1,6 +1,6 @@
 """What a data set is: its classes (`DatasetSpec`), items (`Example`), a way to read one (`Dataset`), its entry."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,7 @@ class Options:
       holdout: prefixes of file names, with commas between: the training examples to validate on; "" if not given.
       on_bad_example: "fail" or "skip".
       cache: path of the file that keeps what scans of files found; "" for none.
+      split_rule: how it is split there, see data/validation_split.py; None for the rule that needs but `seed`.
     """
 
     num_classes: int = 0
@@ -77,6 +78,7 @@ class Options:
     holdout: str = ""
     on_bad_example: str = "fail"
     cache: str = ""
+    split_rule: Callable[[Sequence[str]], frozenset[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,11 @@ class ClassInference:
 
     Attributes:
       resolve: (data_dir, options) -> the options, completed by what the masks hold.
-      list_files: (data_dir, seed) -> the examples of each split; needs no classes. With None for the seed no split is
-        made where there is none.
+      list_files: (data_dir, options) -> the examples of each split; needs no classes.
     """
 
     resolve: Callable[[str, Options], Options]
-    list_files: Callable[[str, int | None], Listing]
+    list_files: Callable[[str, Options], Listing]
 
 
 @dataclass(frozen=True)

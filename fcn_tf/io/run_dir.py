@@ -107,6 +107,11 @@ class Run:
         return files.join(self.logs_dir, "check")
 
     @property
+    def examples(self) -> str:
+        """Which examples the run is trained and validated on."""
+        return files.join(self.logs_dir, "examples.json")
+
+    @property
     def facts(self) -> str:
         """What was found in the files of the data set, by their size and time."""
         return files.join(self.logs_dir, "facts.json.gz")

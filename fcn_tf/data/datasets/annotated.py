@@ -91,7 +91,7 @@ def _of_labelme(data_dir: str, content: _Folders, found: Mapping[str, LabelMe | 
         splits.setdefault(_split_of(photo), []).append(Example(stem, files.join(data_dir, photo), label))
     alone += [files.join(data_dir, photo) for photo in sorted(photos - used)]
     classes = AnnotatedClasses(("background", *labels), tuple(range(len(labels) + 1)), annotations.IGNORED)
-    return _layout(splits, alone, classes)
+    return _layout(data_dir, splits, alone, classes)
 
 
 def _of_coco(data_dir: str, content: _Folders, found: Mapping[str, Coco]) -> Layout:
@@ -124,8 +124,8 @@ def _of_coco(data_dir: str, content: _Folders, found: Mapping[str, Coco]) -> Lay
     values = [number + 1 for number in categories]
     names = list(categories.values())
     if next(iter(found.values())).panoptic:
-        return _layout(splits, alone, AnnotatedClasses(tuple(names), tuple(values), 0))
-    return _layout(splits, alone, AnnotatedClasses(("background", *names), (0, *values), None))
+        return _layout(data_dir, splits, alone, AnnotatedClasses(tuple(names), tuple(values), 0))
+    return _layout(data_dir, splits, alone, AnnotatedClasses(("background", *names), (0, *values), None))
 
 
 def _photo_folder(content: _Folders, coco: Coco, path: str) -> str:
@@ -141,12 +141,12 @@ def _photo_folder(content: _Folders, coco: Coco, path: str) -> str:
     return max(inside, key=fits)
 
 
-def _layout(splits: dict[str, list[Example]], alone: list[str], classes: AnnotatedClasses) -> Layout:
+def _layout(data_dir: str, splits: dict[str, list[Example]], alone: list[str], classes: AnnotatedClasses) -> Layout:
     made = {}
     for split, examples in splits.items():
         repeated = len({example.name for example in examples}) < len(examples)
         made[split] = tuple(layouts.unique(sorted(examples, key=lambda example: example.image), repeated))
-    return Layout(made, tuple(alone), classes)
+    return Layout(data_dir, made, tuple(alone), classes)
 
 
 def _split_of(path: str) -> str:

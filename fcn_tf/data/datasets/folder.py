@@ -50,7 +50,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
         colors if len(colors) == rules.num_classes else rules.colors or palette.distinct_colors(rules.num_classes),
         rules.ignore_label,
     )
-    examples = layouts.split_examples(layout, split, None if options.holdout else options.seed)
+    examples = layouts.split_examples(layout, split, options)
     if not examples:
         lacks = f"no examples in {data_dir}"
         raise MissingSplit(f"folder: {lacks} for --split={split}; found {_found(layout)}.", lacks=lacks)
@@ -108,15 +108,15 @@ def _of_annotations(classes: layouts.AnnotatedClasses, options: Options, data_di
     return found if options.ignore_label == "auto" else dataclasses.replace(found, ignore_label=options.ignore_label)
 
 
-def list_files(data_dir: str, seed: int | None) -> Listing:
-    """The examples of each split; those of a split that is not there are drawn by the seed, if there is one.
+def list_files(data_dir: str, options: Options) -> Listing:
+    """The examples of each split, as `layouts.split_examples` makes them.
 
     Raises:
       UserError: as `annotated.find`.
     """
     layout = annotated.find(data_dir)
-    splits = {split: layouts.split_examples(layout, split, seed) for split in layouts.SPLITS}
-    seeded = layout.seeded and seed is not None
+    splits = {split: layouts.split_examples(layout, split, options) for split in layouts.SPLITS}
+    seeded = layout.seeded and not options.holdout
     return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, seeded)
 
 

@@ -8,7 +8,7 @@ A folder of masks is known by a word in its path (masks, labels, annotations, ..
 
 or both lie in one folder, NAME.jpg with NAME_mask.png. images_prepped_test/ is what that tutorial validates on.
 
-Words for train, validation and test name the splits; where there is no validation split, a seeded one is made.
+Words for train, validation and test name the splits; where none is validation, `data/validation_split.py` makes one.
 """
 
 import dataclasses
@@ -17,9 +17,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from fcn_tf.data.base import Example
+from fcn_tf.data import validation_split
+from fcn_tf.data.base import Example, Options
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
 
@@ -36,7 +35,6 @@ _SPLIT_WORDS = {
 SPLITS = tuple(_SPLIT_WORDS)
 _NO_FOLDERS = (*images.IMAGE_PATTERNS, "*.json")  # asking about each of thousands of files would take long
 _DEPTH = 3  # of folders below --data_dir
-_HELD_OUT = 0.2  # share of the examples that a made split keeps for validation
 LAYOUTS = (
     "images/ + masks/, images/train/ + masks/train/, train/images/ + train/masks/, train/ + trainannot/, "
     "NAME/ + NAME_msk/, a.jpg + a_mask.png in one folder, or annotation files of LabelMe or COCO"
@@ -64,11 +62,13 @@ class Layout:
     """What lies where.
 
     Attributes:
+      data_dir: the folder.
       splits: {"train" | "validation" | "test": examples}; where the folders name none, all are in "train".
       unpaired: photos and masks that have no partner.
       annotated: the classes, where annotation files say which there are.
     """
 
+    data_dir: str
     splits: dict[str, tuple[Example, ...]]
     unpaired: tuple[str, ...]
     annotated: AnnotatedClasses | None = None
@@ -126,6 +126,7 @@ def find(data_dir: str) -> Layout:
         )
     several = len(chosen) > len(splits)  # then names may repeat
     return Layout(
+        data_dir,
         {name: tuple(unique(examples, several)) for name, examples in splits.items() if examples},
         tuple(unpaired),
     )
@@ -223,23 +224,15 @@ def unique(examples: list[Example], several: bool) -> list[Example]:
     return [dataclasses.replace(e, name=f"{os.path.basename(os.path.dirname(e.image))}_{e.name}") for e in examples]
 
 
-def split_examples(layout: Layout, split: str, seed: int | None) -> tuple[Example, ...]:
-    """The examples of a split, which is made by `seed`, if there is one, where the folders have no validation split."""
+def split_examples(layout: Layout, split: str, options: Options) -> tuple[Example, ...]:
+    """The examples of a split, which is made as the options say where the folders have no validation split."""
     splits = dict(layout.splits)
-    if layout.seeded and seed is not None:
-        splits["train"], splits["validation"] = _hold_out(splits["train"], seed)
+    if layout.seeded and not options.holdout:
+        rule = options.split_rule or validation_split.by_name(options.seed)
+        examples = [(example, validation_split.key(example, layout.data_dir)) for example in splits["train"]]
+        held = rule([key for _, key in examples])
+        splits["train"] = tuple(example for example, key in examples if key not in held)
+        splits["validation"] = tuple(example for example, key in examples if key in held)
     if split == "all":
         return tuple(example for name in SPLITS for example in splits.get(name, ()))
     return splits.get(split, ())
-
-
-def _hold_out(examples: tuple[Example, ...], seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """A seeded split: at least one example for validation where there are two."""
-    if len(examples) < 2:
-        return examples, ()
-    count = max(1, round(_HELD_OUT * len(examples)))
-    held = set(np.random.default_rng([seed, len(examples)]).permutation(len(examples))[:count].tolist())
-    return (
-        tuple(example for place, example in enumerate(examples) if place not in held),
-        tuple(example for place, example in enumerate(examples) if place in held),
-    )

@@ -84,7 +84,7 @@ def _of_inferred(
     """Of a data set whose masks say what its classes are; `flags` skip files without a partner, which are a finding."""
     options = Options(**flags)
     prefixes = holdout.parse(options.holdout)
-    listing = classes.list_files(data_dir, None if prefixes else options.seed)
+    listing = classes.list_files(data_dir, options)
     listed = dict(listing.splits)
     if prefixes and "train" in listed:
         listed |= holdout.part(listed["train"], prefixes)

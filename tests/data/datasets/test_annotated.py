@@ -77,11 +77,12 @@ def _first(dataset):
 def test_labelme_beside_its_photos(tmp_path):
     dataset = datasets.load("folder", write_labelme(tmp_path), "all")
     assert dataset.spec.class_names == ("background", "car", "person") and dataset.spec.ignore_label == 255
-    assert [example.name for example in dataset.examples[:1]] == ["p1"] or len(dataset) == 5
+    assert len(dataset) == 5
     by_name = {example.name: dataset.read(example)[1] for example in dataset.examples}
     np.testing.assert_array_equal(by_name["p0"][0], [2] * 16 + [0] * 16)
     np.testing.assert_array_equal(by_name["p1"][0], [1] * 16 + [0] * 16)
-    assert [len(datasets.load("folder", str(tmp_path), split)) for split in ("train", "validation")] == [4, 1]
+    parts = [datasets.load("folder", str(tmp_path), split).examples for split in ("train", "validation")]
+    assert all(parts) and len({example.name for part in parts for example in part}) == 5
     assert len(datasets.load("folder", str(tmp_path), "validation", holdout="p1,p2")) == 2
 
 

@@ -1,0 +1,197 @@
+"""Which examples a run is trained and validated on, kept in its examples.json: what came, went, or must not mix."""
+
+import contextlib
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fcn_tf.data import datasets, validation_split
+from fcn_tf.data.base import Dataset, Example, Options
+from fcn_tf.data.quality import screening
+from fcn_tf.errors import UserError
+from fcn_tf.io import files, shards
+from fcn_tf.io.run_dir import Run
+
+_SHOWN = 3  # names in a message; the rest is counted
+_NOUNS = {"train": "training", "validation": "validation"}
+
+Sizes = Mapping[str, int | None]  # {key of an example: bytes of its photo, None where that is not known}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The content of examples.json, as of the last start.
+
+    Attributes:
+      train, validation: the examples of either side.
+      trained_before: those of earlier starts that are no longer trained on.
+    """
+
+    train: Sizes = field(default_factory=dict)
+    validation: Sizes = field(default_factory=dict)
+    trained_before: Sizes = field(default_factory=dict)
+
+
+class RunExamples:
+    """What a run knows about the examples of a data set.
+
+    Args:
+      run: where it lies.
+      name: of the data set that is about to be read, as given to --dataset.
+      data_dir: where that is; another folder than the run's may hold other photos of the same names.
+      started: False for a training that starts anew, whatever the folder holds.
+
+    Raises:
+      UserError: if config.json or examples.json is damaged.
+    """
+
+    def __init__(self, run: Run, name: str, data_dir: str, *, started: bool = True):
+        config = run.read_config() if started and run.exists() else {}
+        flags = config.get("flags") or {}
+        self._run, self._name, self._data_dir = run, name, data_dir
+        self._seed: int = flags.get("seed", 0)
+        self._same_set = flags.get("dataset") == name
+        self._same_folder = self._same_set and _absolute(flags.get("data_dir", "")) == _absolute(data_dir)
+        self._by_count = self._same_set and "examples" not in config
+        self._kept = _read(run) if "examples" in config else _Kept()
+
+    @property
+    def split_rule(self) -> validation_split.Rule | None:
+        """How the run splits a data set that has no validation split; None where the run is about another one."""
+        if not self._same_set:
+            return None
+        if self._by_count:
+            return validation_split.by_count(self._seed)
+        sides = {"train": {**self._kept.trained_before, **self._kept.train}, "validation": self._kept.validation}
+        return validation_split.by_name(self._seed, {key: side for side, keys in sides.items() for key in keys})
+
+    def compare(self, *loaded: Dataset) -> None:
+        """Says in one line what came and what went since the run was last started.
+
+        Args:
+          *loaded: splits of the data set.
+
+        Raises:
+          UserError: if an example that is to be validated or tested on is a photo that the run was trained on.
+        """
+        if not all(map(screening.in_files, loaded)):
+            return
+        for dataset in loaded:
+            trained = list(self._trained(dataset.examples))
+            if trained and dataset.split == "all":
+                print(f"note: {len(trained)} of these {len(dataset)} images are ones that the run was trained on")
+            elif trained and dataset.split != "train":
+                raise UserError(
+                    f"{len(trained)} of {len(dataset)} {dataset.split} examples are photos that the run in "
+                    f"{self._run.logs_dir} was trained on ({_some(trained)}): scores would look better than they are; "
+                    "put them back into the training split or remove them, or train into another --logs_dir."
+                )
+        if self._by_count and self._seeded():
+            print(
+                "note: this run of an earlier version kept no list of its examples; they are split by their number, "
+                "as then, which is right if none was added or removed since"
+            )
+        if self._same_folder and self._kept != _Kept():
+            changes = [text for dataset in loaded for text in self._changes(dataset)]
+            if changes:
+                print(f"note: the examples changed since the run was last started: {', '.join(changes)}")
+
+    def write(self, train: Dataset, validation: Dataset) -> dict[str, int]:
+        """Writes examples.json; returns how many of each, for config.json; {} where examples are generated."""
+        if not screening.in_files(train):
+            return {}
+        sides = {dataset.split: self._sizes(dataset.examples) for dataset in (train, validation)}
+        before = {**self._kept.trained_before, **self._kept.train}
+        kept = _Kept(**sides, trained_before={key: size for key, size in before.items() if key not in sides["train"]})
+        files.makedirs(self._run.logs_dir)
+        files.write_bytes(self._run.examples, (json.dumps(asdict(kept), indent=1) + "\n").encode())
+        return {split: len(keys) for split, keys in sides.items()}
+
+    def _trained(self, examples: Iterable[Example]) -> Iterator[str]:
+        """The keys of those that the run was trained on: by key, or moved since, by the file's name and size."""
+        trained = {**self._kept.trained_before, **self._kept.train}
+        moved = set(_files_of(trained)) - set(_files_of(self._kept.validation))
+        names = {name for name, _ in moved}
+        for example in examples:
+            key = validation_split.key(example, self._data_dir)
+            if self._same_folder and (key in trained or key in self._kept.validation):
+                if key in trained:
+                    yield key
+            elif os.path.basename(key) in names and (os.path.basename(key), _size(example)) in moved:
+                yield key
+
+    def _changes(self, dataset: Dataset) -> Iterator[str]:
+        sides = {"train": self._kept.train, "validation": self._kept.validation}
+        keys = {validation_split.key(example, self._data_dir) for example in dataset.examples}
+        for side, kept in sides.items():
+            # What is new in all splits together may be a test photo.
+            added = keys - kept.keys() if side == dataset.split else set()
+            removed = kept.keys() - keys if dataset.split in (side, "all") else set()
+            for what, which in (("added", added), ("removed", removed)):
+                if which:
+                    yield f"{len(which)} {_NOUNS[side]} example{'s' * (len(which) > 1)} {what} ({_some(sorted(which))})"
+
+    def _seeded(self) -> bool:
+        classes = datasets.entry(self._name).classes
+        return classes is not None and classes.list_files(self._data_dir, Options(seed=self._seed)).seeded
+
+    def _sizes(self, examples: tuple[Example, ...]) -> dict[str, int | None]:
+        with ThreadPoolExecutor() as pool:  # remote files take a while to answer
+            keys = [validation_split.key(example, self._data_dir) for example in examples]
+            return dict(zip(keys, pool.map(_size, examples), strict=True))
+
+
+def load(run: Run, name: str, data_dir: str, split: str, *, trained: bool = True, **flags: Any) -> Dataset:
+    """Loads a split of a data set to use the model of a run on it, split as in its training.
+
+    Args:
+      run: of the model.
+      name: a key of `registry.DATASETS`.
+      data_dir: where the data set is.
+      split: "train", "validation", "test" or "all".
+      trained: False if no model of the run is about to be used.
+      **flags: fields of `Options`.
+
+    Raises:
+      UserError: as `datasets.load` and `RunExamples.compare`.
+    """
+    examples = RunExamples(run, name, data_dir)
+    dataset = datasets.load(name, data_dir, split, **flags, split_rule=examples.split_rule)
+    if trained:
+        examples.compare(dataset)
+    return dataset
+
+
+def _read(run: Run) -> _Kept:
+    if not files.exists(run.examples):
+        return _Kept()  # what changed cannot be told; the sides follow from the seed
+    try:
+        content = json.loads(files.read_bytes(run.examples))
+        return _Kept(**{side: {str(key): size for key, size in keys.items()} for side, keys in content.items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{run.examples} is damaged ({error}); restore it, or remove it to go on without comparing the examples."
+        ) from None
+
+
+def _size(example: Example) -> int | None:
+    with contextlib.suppress(OSError):  # reading it will say so
+        return shards.size(example.image)
+    return None
+
+
+def _files_of(sizes: Sizes) -> Iterator[tuple[str, int]]:
+    """(name, bytes) of the files: what stays when a photo is moved to another folder."""
+    return ((os.path.basename(key), size) for key, size in sizes.items() if size is not None)
+
+
+def _absolute(path: str) -> str:
+    return path if files.is_remote(path) else os.path.realpath(path)
+
+
+def _some(names: Collection[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(list(names)[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
