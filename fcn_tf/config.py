@@ -1,6 +1,7 @@
 """The settings of a run: one frozen dataclass, one field a flag, which checks itself. No TensorFlow."""
 
 import dataclasses
+import difflib
 import enum
 import math
 import re
@@ -130,6 +131,7 @@ _POINT = Check(
 _FREEZE = Check(
     lambda text: text == "" or {*text.split(",")} <= {*registry.STAGES, "trunk"},
     f"some of {', '.join(registry.STAGES)} with commas between, or trunk",
+    (*registry.STAGES, "trunk"),
 )
 
 
@@ -324,7 +326,9 @@ class Config:
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), flag_of(field).check
             if check is not None and not check.accepts(value):
-                raise UserError(f"--{field.name} must be {check.expected}, got {value!r}.")
+                raise UserError(
+                    f"--{field.name} must be {check.expected}, got {value!r}{_suggestion(value, check.choices)}"
+                )
         # The same scales and stages are the same text in every config.json.
         self._set(scales=str(crops.parse_scales(self.scales)))
         frozen = self.freeze.split(",")
@@ -355,6 +359,16 @@ def _size_text(size: str | int | crops.Size) -> str:
     if not isinstance(size, str):
         return crops.format_size(size)
     return crops.format_size(crops.parse_size(size)) if _reads(crops.parse_size, size) else size
+
+
+def _suggestion(value: Any, choices: Collection[str]) -> str:
+    """The end of an error about a value: which choice it, or a part of it, is nearly or begins."""
+    for part in re.split(r"[+,]", str(value).strip().lower()):
+        begun = [each for each in choices if len(part) > 1 and each.startswith(part)]
+        near = begun or difflib.get_close_matches(part, choices, n=1)
+        if near and part not in choices:
+            return f"; did you mean {near[0]}?"
+    return "."
 
 
 def _names(scope: Scope) -> tuple[str, ...]:

@@ -36,6 +36,29 @@ def test_zero_is_told_where_it_is_a_default():
         Config(log_every=0)
 
 
+@pytest.mark.parametrize(
+    ("flag", "typed", "meant"),
+    [
+        ("mode", "visualise", "visualize"),
+        ("mode", "Eval", "evaluate"),
+        ("split", "val", "validation"),
+        ("dataset", "ade", "ade20k"),
+        ("schedule", "cosin", "cosine"),
+        ("loss", "cross_entropy+dise", "dice"),
+        ("freeze", "conv1,trunc", "trunk"),
+    ],
+)
+def test_a_value_near_a_choice_is_told(flag, typed, meant):
+    values: dict[str, Any] = {flag: typed}
+    with pytest.raises(UserError, match=rf"^--{flag} must be .*, got '.*'; did you mean {meant}\?$"):
+        Config(**values)
+
+
+def test_a_value_near_nothing_is_not_guessed_at():
+    with pytest.raises(UserError, match=r"got 'sing'\.$"):
+        Config(mode="sing")
+
+
 def test_ade20k_trains_as_upstream_did():
     config = Config(dataset="ade20k")
     assert (config.batch_size, config.image_size, config.max_steps, config.learning_rate) == (2, "224", 100_000, 1e-4)

@@ -4,6 +4,7 @@ The bytes go to `path + ".part"`, which survives a crash and is continued from b
 appears by one atomic rename after size and checksum are right, so a partial file is never taken for the file.
 """
 
+import contextlib
 import hashlib
 import http.client
 import io
@@ -105,13 +106,20 @@ def fetch(
     by_hand = f"Download {remote.url} by other means and put it at {path}."
     if files.is_remote(path):
         raise UserError(f"{path}: no such file, and downloads only go to local folders. {by_hand}")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.made(os.path.dirname(path)))
+            with open(path + ".part", "ab"):
+                pass
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}. Choose another folder.") from None
+        _complete(remote, path, by_hand, progress=progress, attempts=attempts, backoff=backoff)
+    return path
+
+
+def _complete(remote: Remote, path: str, by_hand: str, *, progress: bool, attempts: int, backoff: float) -> None:
+    """Downloads to `path + ".part"`, which is there, checks it and moves it to `path`; see `fetch`."""
     part = path + ".part"
-    try:
-        files.makedirs(os.path.dirname(path) or ".")
-        with open(part, "ab"):
-            pass
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}. Choose another folder.") from None
     try:
         with tqdm(desc=remote.filename, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress) as bar:
             _download(remote, part, by_hand, bar, attempts=attempts, backoff=backoff)
@@ -122,7 +130,6 @@ def fetch(
     finally:
         if os.path.exists(part) and not os.path.getsize(part):
             os.unlink(part)
-    return path
 
 
 def _download(remote: Remote, part: str, by_hand: str, bar: tqdm, *, attempts: int, backoff: float) -> None:

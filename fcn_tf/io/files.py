@@ -165,6 +165,23 @@ def makedirs(path: str) -> None:
         os.makedirs(path, exist_ok=True)
 
 
+@contextlib.contextmanager
+def made(path: str) -> Iterator[None]:
+    """Makes the local folder `path` and its parents; removes those it made if they are empty in the end."""
+    new = []
+    while path and not os.path.exists(path):
+        new.append(path)
+        path = os.path.dirname(path)
+    try:
+        if new:
+            os.makedirs(new[0], exist_ok=True)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in new:
+                os.rmdir(folder)  # fails unless it is empty, and then its parents are not
+
+
 def open_regular(path: str, *, buffering: int = -1) -> BinaryIO:
     """Opens a local file for reading; never waits for what is none.
 

@@ -64,7 +64,5 @@ def test_the_key_is_the_path_in_the_data_set():
     assert validation_split.key(Example("a", "my/data/images/a.jpg"), "my/data/") == "images/a"
     piece = "out/train-00000-of-00001.tfrecord#images/a.jpg@0+9~00000000"
     assert validation_split.key(Example("a", piece), "out") == "images/a"
-    assert validation_split.key(Example("a", "d/Ba\u0308r.jpg"), "d") == validation_split.key(
-        Example("a", "d/B\u00e4r.jpg"), "d"
-    )
+    assert validation_split.key(Example("a", "d/Ba\u0308r.jpg"), "d") == "B\u00e4r"  # decomposed
     assert validation_split.key(Example("scene7"), "") == ""

@@ -204,7 +204,7 @@ def test_part_that_is_too_long_starts_over(host, path, size):
 def test_wrong_checksum_leaves_nothing(host, path, remote):
     message = error_of(host.remote(**remote), path)
     assert "expected 000000" in message and host.url in message
-    assert list(path.parent.iterdir()) == []
+    assert not path.parent.exists()
 
 
 def test_stale_part_is_caught_by_the_checksum_and_the_next_run_succeeds(host, path):
@@ -218,7 +218,7 @@ def test_stale_part_is_caught_by_the_checksum_and_the_next_run_succeeds(host, pa
 def test_another_size_is_refused_before_it_is_downloaded(host, path):
     message = error_of(host.remote(size=5), path)
     assert "1,000,000 bytes where 5 are expected" in message
-    assert host.sent <= len(DATA) and list(path.parent.iterdir()) == []
+    assert host.sent <= len(DATA) and not path.parent.exists()
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/octet-stream"])
@@ -226,7 +226,7 @@ def test_web_page_instead_of_the_file(host, path, content_type):
     host.data, host.content_type = PAGE, content_type
     message = error_of(host.remote(size=None), path)
     assert "web page (HTML)" in message and str(path) in message
-    assert list(path.parent.iterdir()) == []
+    assert not path.parent.exists()
 
 
 def test_not_found(host, path):
@@ -234,7 +234,7 @@ def test_not_found(host, path):
     message = error_of(host.remote(), path)
     assert "HTTP 404" in message and host.url in message and f"put it at {path}" in message
     assert host.ranges == [None]
-    assert list(path.parent.iterdir()) == []
+    assert not path.parent.exists()
 
 
 def test_busy_host_is_asked_again(host, path):
@@ -284,6 +284,17 @@ def test_folder_that_cannot_be_made(host, tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         get(host.remote(), tmp_path / "models" / "net.mat")
     assert host.ranges == []
+
+
+def test_a_failure_leaves_no_folder_that_was_not_there(host, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder in ("data/models", "mine/models"):
+        host.statuses = [404]
+        error_of(host.remote(), tmp_path / folder / "net.mat")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+    host.cuts = [300_000]
+    error_of(host.remote(), tmp_path / "data/net.mat", attempts=1)
+    assert (tmp_path / "data/net.mat.part").stat().st_size == 300_000  # to be resumed
 
 
 def test_folder_in_the_place_of_the_file(host, tmp_path):

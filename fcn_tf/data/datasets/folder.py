@@ -36,8 +36,8 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     layout = annotated.find(data_dir)
     if layout.unpaired and options.on_bad_example == "fail":
         raise UserError(
-            f"{data_dir}: {len(layout.unpaired)} files have no partner of the same name: {_some(layout.unpaired)}; add "
-            "or remove them, or leave them out with --on_bad_example=skip."
+            f"{data_dir}: {_count(layout.unpaired)} no partner of the same name: {_some(layout.unpaired)}; add what is "
+            "missing, or leave such files out with --on_bad_example=skip."
         )
     options = resolve(data_dir, options, layout)
     rules = rules_of(options)
@@ -191,6 +191,10 @@ def _class_names(names: tuple[str, ...], count: int, data_dir: str) -> tuple[str
 
 def _found(layout: layouts.Layout) -> str:
     return ", ".join(f"{len(examples)} in {name}" for name, examples in layout.splits.items())
+
+
+def _count(paths: tuple[str, ...]) -> str:
+    return "1 file has" if len(paths) == 1 else f"{len(paths)} files have"
 
 
 def _some(paths: tuple[str, ...]) -> str:

@@ -68,8 +68,9 @@ def pair(images_dir: str, labels_dir: str) -> tuple[Example, ...]:
         alone = [own[stem] for stem in own if stem not in others]
         if alone:
             raise UserError(
-                f"{folder}: {len(alone)} of {len(own)} files have no {kind} of the same name in "
-                f"{labels_dir if kind == 'label map' else images_dir}: {_some(alone)}; add or remove them."
+                f"{folder}: {len(alone)} of {len(own)} files {'has' if len(alone) == 1 else 'have'} no {kind} of the "
+                f"same name in {labels_dir if kind == 'label map' else images_dir}: {_some(alone)}; add what is "
+                "missing, or remove what has no partner."
             )
     return tuple(
         Example(stem, files.join(images_dir, photo), files.join(labels_dir, labels[stem]))

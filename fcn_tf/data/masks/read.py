@@ -4,6 +4,7 @@ import numpy as np
 
 from fcn_tf.data.base import DatasetSpec, Example
 from fcn_tf.data.masks import annotations, histogram
+from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images, shards
@@ -46,22 +47,27 @@ def read_pair(spec: DatasetSpec, rules: MaskRules | None, example: Example) -> t
     """
     if example.label is None:
         raise UserError(f"{example.image}: there is no mask for it; training and evaluation need one.")
-    image = images.decode_image(read_file(example.image), name=example.image)
-    data = read_file(example.label)
-    if rules is None:
-        label = images.decode_label(data, name=example.label)
-    else:
-        label, stored = histogram.decode(data, name=example.label)
-    if image.shape[:2] != label.shape:
-        raise UserError(
-            f"{example.label}: the mask is {_size(label)}, but its photo {example.image} is {_size(image)}; expected "
-            "equal sizes. Make it again at the photo's size, without blending; --mode=check tells the cause (an EXIF "
-            "turn?)."
-        )
-    if rules is not None:
+    try:
+        image, label, stored = _decode(example.image, example.label, as_ids=rules is None)
+    except UserError as error:
+        raise UserError(f"{error} Or leave such files out: --on_bad_example=skip.") from None
+    if rules is not None and stored is not None:
         return image, rules.apply(label, stored, name=example.label)
     check_range(label, spec, name=example.label)
     return image, label
+
+
+def _decode(photo: str, mask: str, *, as_ids: bool) -> tuple[np.ndarray, np.ndarray, Histogram | None]:
+    """The photo, what the mask stores, and the counts of that unless it stores class ids."""
+    image = images.decode_image(read_file(photo), name=photo)
+    data = read_file(mask)
+    label, stored = (images.decode_label(data, name=mask), None) if as_ids else histogram.decode(data, name=mask)
+    if image.shape[:2] != label.shape:
+        raise UserError(
+            f"{mask}: the mask is {_size(label)}, but its photo {photo} is {_size(image)}; expected equal sizes. Make "
+            "it again at the photo's size, without blending; --mode=check tells the cause (an EXIF turn?)."
+        )
+    return image, label, stored
 
 
 def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:
