@@ -109,6 +109,8 @@ _COUNT_OR_DEFAULT = Check(lambda value: value >= 1, "1 or more (or 0: the data s
 _CLASSES = Check(lambda value: value == 0 or value >= 2, "2 or more (or 0: as many as the masks show)")
 _LABEL = Check(lambda text: text in ("auto", "none") or text.isdecimal(), "auto, none or a label id from 0")
 _RATE = Check(lambda value: value > 0 and math.isfinite(value), "a positive number such as 1e-4")
+_FINITE = Check(lambda value: value >= 0 and math.isfinite(value), "0 or a positive number")
+_FACTOR = Check(lambda value: value > 0 and math.isfinite(value), "a positive number such as 2")
 _FRACTION = Check(lambda value: 0 <= value < 1, "in [0, 1)")
 _PREFIXES = Check(
     lambda text: text == "" or all(map(str.strip, text.split(","))), "starts of file names with commas between"
@@ -249,6 +251,15 @@ class Config:
     warmup_steps: int = _flag(0, "steps over which the learning rate rises linearly", check=_NOT_NEGATIVE)
     weight_decay: float = _flag(0.0, "of adamw and sgd, decoupled from the gradient; not of biases", check=_FRACTION)
     momentum: float = _flag(0.9, "of sgd", check=_FRACTION)
+    nesterov: bool = _flag(False, "Nesterov momentum, of sgd")
+    clip_norm: float = _flag(
+        0.0, "largest global norm of the gradients, which are scaled down to it; 0: off", check=_FINITE
+    )
+    trunk_rate: float = _flag(
+        0.0, "factor on the learning rate of the pretrained trunk; 0: the arch's own", check=_FINITE
+    )
+    head_rate: float = _flag(0.0, "factor on the learning rate of all other layers; 0: the arch's own", check=_FINITE)
+    bias_rate: float = _flag(1.0, "further factor on the learning rate of biases; 2 in Caffe", check=_FACTOR)
     ema: float = _flag(
         0.0,
         "decay of the exponential moving average of the weights, as 0.999, which is validated and saved; 0: off",
@@ -405,6 +416,11 @@ def _conflicts(config: Config) -> Iterator[str]:
             without = without or "--crop=squash, which takes whole photos"
         if without and getattr(config, name) != getattr(Config, name):
             yield f"--{name}={getattr(config, name)} has no effect with {without}; leave one of the two out."
+    if config.nesterov and (config.optimizer != "sgd" or not config.momentum):
+        yield (
+            f"--nesterov has no effect on --optimizer={config.optimizer} with --momentum={config.momentum:g}; use "
+            "--optimizer=sgd with a --momentum, or leave it out."
+        )
     if config.mode == "predict" and not config.input:
         yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."
     if config.mode == "explain" and not config.input:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from fcn_tf import __version__
+from fcn_tf import __version__, registry
 from fcn_tf.config import Config
 from fcn_tf.data import augment, class_weights, crops, datasets
 from fcn_tf.data.base import Dataset
@@ -122,12 +122,16 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
             num_classes=spec.num_classes, weights=None if config.weights == "none" else weights_file
         )
         network.freeze(config.freeze.split(",") if config.freeze else ())
+        network = _with_rates(network, config)
         optimizer = optimizers.build(
             config.optimizer,
             config.learning_rate,
             factors=network.learning_rate_factors(),
+            bias_rate=config.bias_rate,
             weight_decay=config.weight_decay,
             momentum=config.momentum,
+            nesterov=config.nesterov,
+            clip_norm=config.clip_norm,
             scale_loss=config.precision == "float16",
         )
     if origin is not None:
@@ -185,6 +189,10 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
         f"{spec.name}: {len(train)} training and {len(validation)} validation examples, "
         f"{spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
     )
+    print(
+        f"learning rate {config.learning_rate:g}, times {network.trunk_rate:g} in the trunk and {network.head_rate:g} "
+        "in other layers"
+    )
     if spec.name != "shapes" and config.weights in ("tiny", "none"):
         print(f"note: --weights={config.weights} is for trying out; use --weights=vgg16 or vgg19 for good scores")
     print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))
@@ -192,6 +200,14 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
     if status == 0:
         print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
     return status
+
+
+def _with_rates(network, config):
+    """The network with the learning-rate factors of --trunk_rate and --head_rate, or of its arch."""
+    # An untrained trunk learns at the base rate; one that starts from a trained model is a pretrained one.
+    pretrained_rate = registry.resolve(registry.HEADS[config.arch]).trunk_rate
+    trunk_rate = config.trunk_rate or (pretrained_rate if config.init_from else network.trunk_rate)
+    return dataclasses.replace(network, trunk_rate=trunk_rate, head_rate=config.head_rate or network.head_rate)
 
 
 def _start_from(origin, network, spec, build_network) -> None:

@@ -135,6 +135,12 @@ def test_test_is_another_name_of_evaluate():
         ("freeze", "conv6"),
         ("freeze", "conv1,conv1_2"),
         ("freeze", "conv1,"),
+        ("ema", 1.0),
+        ("clip_norm", -1.0),
+        ("clip_norm", float("inf")),
+        ("head_rate", -1.0),
+        ("trunk_rate", float("nan")),
+        ("bias_rate", 0.0),
         ("ignore_label", "some"),
         ("ignore_label", "-1"),
     ],
@@ -176,6 +182,13 @@ def test_augmentation_that_would_do_nothing_is_refused(flag):
 
 def test_the_same_scales_are_the_same_text():
     assert Config(scales="0.50-2.0") == Config() == merge({"scales": "0.5-2.0"}, saved())
+
+
+@pytest.mark.parametrize("flags", [{}, {"optimizer": "adamw"}, {"optimizer": "sgd", "momentum": 0.0}])
+def test_nesterov_needs_momentum(flags):
+    with pytest.raises(UserError, match="^--nesterov has no effect on --optimizer=.*; use --optimizer=sgd with"):
+        Config(nesterov=True, **flags)
+    assert Config(nesterov=True, optimizer="sgd").nesterov
 
 
 def test_predict_needs_an_input():
@@ -242,10 +255,11 @@ def test_resume_refuses_every_other_change(name):
         "momentum": 0.5,
         "image_size": "12",
         "scales": "0.5,1",
+        "nesterov": True,
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other
-    run = saved(optimizer="sgd") if name == "momentum" else saved()
+    run = saved(optimizer="sgd") if name in ("momentum", "nesterov") else saved()
     with pytest.raises(UserError) as caught:
         merge({name: other}, run)
     message = str(caught.value)

@@ -25,7 +25,8 @@ STEPS = 6
 OPTIMIZERS = {
     "fused Adam": lambda: optimizers.build_adam(0.01),
     "scaled": lambda: optimizers.build_adam(0.01, scale_loss=True),
-    "SGD": lambda: keras.optimizers.SGD(0.1),
+    "SGD": lambda: optimizers.build("sgd", 10.0, nesterov=True, clip_norm=0.01),
+    "scaled SGD": lambda: optimizers.build("sgd", 10.0, clip_norm=0.01, scale_loss=True),
     "AdamW": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.1, epsilon=1e-3),
 }
 

@@ -20,6 +20,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import evaluator
 from fcn_tf.io import files, run_dir
 from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run
+from fcn_tf.models import build
 from fcn_tf.training import profiling, validation
 from fcn_tf.training.checkpoints import Checkpoints
 from tests import disks, processes, tiny_training
@@ -80,6 +81,21 @@ def test_memory_rate_and_freezing_are_told(folder, capsys):
     assert re.search(r"^step 11/16: loss [\d.]+, [\d.]+ images/s, 00:\d\d left$", printed, re.M)
     assert re.search(r"^traced from step 10 on: .*xprof", printed, re.M)
     assert run_of(folder).read_config()["flags"]["freeze"] == "conv1,conv2"
+
+
+def test_rates_of_trunk_and_head_are_the_archs_unless_given(folder):
+    weights = os.path.join(folder, "narrow.mat")
+    pretrained, untrained = (build.build_network("fcn8s", num_classes=3, weights=each) for each in (weights, None))
+
+    def rates(network, **flags):
+        network = train._with_rates(network, tiny_training.config(folder, **flags))
+        factors = network.learning_rate_factors()
+        return factors["conv1_1/kernel"], factors["conv8/kernel"]
+
+    assert rates(pretrained) == (0.3, 10.0)
+    assert rates(pretrained, trunk_rate=0.1) == (0.1, 10.0) and rates(pretrained, head_rate=2.0) == (0.3, 2.0)
+    assert rates(untrained) == (1.0, 10.0)
+    assert rates(untrained, init_from="of which the trunk is") == (0.3, 10.0)
 
 
 def test_what_tracing_takes_is_not_training(folder, monkeypatch):

@@ -50,6 +50,7 @@ def test_a_step_by_hand(small):
     one = activation_bytes(small, 8)
     assert peak_bytes(small, Plan(6, 8)) == process + 16 * PARAMETERS + 16 * KERNEL + 6 * one
     assert peak_bytes(small, Plan(6, 8, accumulate=3)) == process + 20 * PARAMETERS + 16 * KERNEL + 2 * one
+    assert peak_bytes(small, Plan(6, 8, averaged=True)) == process + 20 * PARAMETERS + 16 * KERNEL + 6 * one
     small.model.get_layer("conv1_1").trainable = False
     # Four bytes of each number are left; the largest kernel that learns is conv8's; nobody asks for relu1_1 again.
     one -= RELU

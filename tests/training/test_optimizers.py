@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.training.optimizers import FusedAdam, build_adam
+from fcn_tf.training.optimizers import FusedAdam, FusedSGD, build, build_adam, clip_scale
 from tests import processes
 
 
@@ -52,6 +52,60 @@ def test_factors_are_learning_rates_of_their_own():
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"nesterov": True}, {"momentum": 0.0}], ids=str)
+def test_fused_sgd_is_sgd(options):
+    options = {"momentum": 0.9, "weight_decay": 0.1} | options
+    got = after([FusedSGD(0.001, factors={"of another model": 7.0}, **options)])
+    want = after([keras.optimizers.SGD(0.001, **options)])
+    for mine, theirs in zip(got, want, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+        assert np.abs(theirs - 0.5).max() > 1e-6
+
+
+def test_factors_of_sgd_are_learning_rates_of_their_own():
+    got = after([FusedSGD(0.001, momentum=0.9, factors={"a": 3.0})])
+    want = after([keras.optimizers.SGD(rate, momentum=0.9) for rate in (0.003, 0.001)])
+    for mine, theirs in zip(got, want, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+
+
+def test_the_scale_of_clipping_by_hand():
+    assert float(clip_scale([tf.constant([3.0, 0.0]), tf.constant([[4.0]])], 1.0)) == pytest.approx(1 / 5)
+    assert float(clip_scale([tf.constant([3.0]), tf.constant([4.0])], 6.0)) == 1.0
+    assert float(clip_scale([tf.zeros(3)], 1.0)) == 1.0
+    for wrong in (np.inf, np.nan, 1e38):  # the square of the last one is infinite
+        assert np.isnan(clip_scale([tf.constant([1.0, wrong])], 1.0))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("scale_loss", [False, True])
+def test_gradients_are_clipped_by_their_global_norm(name, scale_loss):
+    """As by hand, also where losses are scaled; of the ten steps some are clipped, some are not."""
+    options = {"weight_decay": 0.0 if name == "adam" else 0.1}
+    clipped, plain = build(name, 0.01, clip_norm=150.0, scale_loss=scale_loss, **options), build(name, 0.01, **options)
+    ours, theirs, norms = variables(), variables(), []
+    clipped.build(ours)
+    for step in range(10):
+        scale = clipped.scale_loss(1.0) if scale_loss else 1.0
+        clipped.apply([gradient * scale for gradient in gradients(step)], ours)
+        by_hand, norm = tf.clip_by_global_norm(gradients(step), 150.0)
+        plain.apply(by_hand, theirs)
+        norms.append(float(norm))
+    assert min(norms) < 150 < max(norms)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_biases_learn_at_a_rate_of_their_own(name):
+    layer = keras.layers.Dense(2, kernel_initializer="zeros", name="layer")
+    layer.build((None, 2))
+    factors = {"layer/kernel": 3.0, "layer/bias": 3.0}
+    build(name, 0.01, factors=factors, bias_rate=2.0).apply([tf.ones((2, 2)), tf.ones(2)], layer.trainable_variables)
+    np.testing.assert_allclose(layer.kernel.numpy(), np.full((2, 2), -0.03), rtol=1e-4)
+    np.testing.assert_allclose(layer.bias.numpy(), [-0.06, -0.06], rtol=1e-4)
+
+
 def test_it_goes_through_a_graph_and_through_its_config():
     optimizer = keras.optimizers.deserialize(
         keras.optimizers.serialize(FusedAdam(0.01, epsilon=1e-4, factors={"a": 2.0}))
@@ -92,7 +146,7 @@ def test_losses_are_scaled_and_steps_with_infinite_gradients_left_out():
     assert float(optimizer.scale_loss(1.0)) == scale / 2
 
 
-@pytest.mark.parametrize("name", ["fused Adam", "scaled", "SGD", "AdamW"])
+@pytest.mark.parametrize("name", ["fused Adam", "scaled", "SGD", "scaled SGD", "AdamW"])
 def test_two_replicas_step_as_one_device_with_any_optimiser(name):
     difference, change = processes.two_devices()["optimizers"][name]
     assert change > 1e-3 and difference < 1e-3 * change

@@ -67,7 +67,7 @@ def test_another_optimiser_and_schedule_are_one_entry_each(folder, monkeypatch):
     with open(f"{folder}/mine.py", "w") as file:
         file.write(
             "import keras\n\n"
-            "def lion(learning_rate, *, factors, weight_decay, momentum):\n"
+            "def lion(learning_rate, *, factors, **_):\n"
             "    return keras.optimizers.Lion(learning_rate, name='lion')\n\n"
             "def linear(done):\n"
             "    return 1.0 - done\n"
