@@ -16,7 +16,7 @@ from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import check_page, check_tables
 
 # Of the command that trains on what was checked.
-_DATA_FLAGS = ("num_classes", "mask_values", "mask_colors", "ignore_label", "holdout", "on_bad_example")
+_DATA_FLAGS = ("num_classes", "mask_values", "mask_colors", "ignore_label", "holdout", "palette", "on_bad_example")
 _WEIGHTS = "vgg16"  # what the command for training names where no weights were given
 
 

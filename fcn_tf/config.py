@@ -183,6 +183,12 @@ class Config:
         scope=Scope.DATA,
         check=_PREFIXES,
     )
+    palette: str = _flag(
+        "auto",
+        "{choices}: colours of the classes; auto: the data set's; hls: evenly spaced hues",
+        scope=Scope.DATA,
+        check=_one_of(("auto", *registry.PALETTES)),
+    )
     on_bad_example: str = _flag(
         "fail",
         "{choices}; skip leaves out files that cannot be read, and names them",

@@ -47,6 +47,7 @@ def run(config: Config) -> int:
         **config.data_flags(),
         cache=run_dir.facts,
     )
+    dataset = datasets.as_in_run(dataset, run_dir.read_config() if run_dir.exists() else None, config.palette)
     spec = dataset.spec
     # Read before the pass: it takes long, and mistakes should show at once.
     others = per_image.read_pixel_counts(Run(config.compare), dataset) if config.compare else None

@@ -26,7 +26,7 @@ def run(config: Config) -> int:
     """Labels every image that --input names.
 
     Args:
-      config: uses input, output_dir, logs_dir, tta and sliding_window.
+      config: uses input, output_dir, logs_dir, palette, tta and sliding_window.
 
     Returns:
       The exit status: 0, or 2 if an image could not be read, not be labelled in the memory there is, or its results

@@ -38,6 +38,12 @@ WEIGHTS = {  # those that are downloaded
     "vgg19": "fcn_tf.io.downloads:VGG19",
     "vgg16": "fcn_tf.io.downloads:VGG16",
 }
+PALETTES = {
+    "hls": "fcn_tf.data.palette:hls_colors",
+    "voc": "fcn_tf.data.datasets.voc:palette_colors",
+    "ade20k": "fcn_tf.data.datasets.ade20k:palette_colors",
+    "camvid": "fcn_tf.data.datasets.camvid:palette_colors",
+}
 CROPS = ("scale", "squash")
 RESIZES = ("area", "nearest")
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of every trunk: each ends at half the resolution

@@ -39,15 +39,10 @@ def run(config: Config) -> int:
         config = dataclasses.replace(config, **resolved)
     # Without a checkpoint nothing is continued, so another seed may split anew.
     examples = RunExamples(target, config.dataset, config.data_dir, started=target.has_checkpoint())
+    flags = {**config.data_flags(), "cache": target.facts, "split_rule": examples.split_rule}
+    settings = target.read_config() if target.has_checkpoint() else None
     train, validation = (
-        datasets.load(
-            config.dataset,
-            config.data_dir,
-            split,
-            **config.data_flags(),
-            cache=target.facts,
-            split_rule=examples.split_rule,
-        )
+        datasets.as_in_run(datasets.load(config.dataset, config.data_dir, split, **flags), settings, config.palette)
         for split in ("train", "validation")
     )
     examples.compare(train, validation)

@@ -28,6 +28,7 @@ def run(config: Config) -> int:
     dataset = run_examples.load(
         run_dir, config.dataset, config.data_dir, config.split, **config.data_flags(), cache=run_dir.facts
     )
+    dataset = datasets.as_in_run(dataset, run_dir.read_config(), config.palette)
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
     files.require_writable(run_dir.visualize, flag="--logs_dir")

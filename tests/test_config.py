@@ -108,6 +108,7 @@ def test_test_is_another_name_of_evaluate():
         ("precision", "float64"),
         ("crop", "round"),
         ("resize", "cubic"),
+        ("palette", "rainbow"),
         ("sliding_window", -1),
         ("sliding_window", 31),
         ("image_size", -1),
@@ -256,6 +257,7 @@ def test_resume_refuses_every_other_change(name):
         "image_size": "12",
         "scales": "0.5,1",
         "nesterov": True,
+        "palette": "hls",
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other

@@ -65,6 +65,7 @@ class Options:
       mask_colors: such as "000000,ff0000"; "" if not given.
       seed: decides the split where there is none.
       holdout: prefixes of file names, with commas between: the training examples to validate on; "" if not given.
+      palette: a key of `registry.PALETTES`, or "auto".
       on_bad_example: "fail" or "skip".
       cache: path of the file that keeps what scans of files found; "" for none.
       split_rule: how it is split there, see data/validation_split.py; None for the rule that needs but `seed`.
@@ -76,6 +77,7 @@ class Options:
     mask_colors: str = ""
     seed: int = 0
     holdout: str = ""
+    palette: str = "auto"
     on_bad_example: str = "fail"
     cache: str = ""
     split_rule: Callable[[Sequence[str]], frozenset[str]] | None = None

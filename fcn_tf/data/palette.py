@@ -16,24 +16,83 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fcn_tf.io import files
 
-IGNORED = (224, 224, 224)  # light grey: no class of any supported data set has it
+Color = tuple[int, int, int]
+
+IGNORED = (224, 224, 224)  # light grey
+_ALIKE = 6.0  # distance in CIE L*a*b* below which colours look the same side by side
+_GRID = 18  # levels of each channel that `told_apart` chooses from
 _GOLDEN_RATIO = 0.618033988749895
 _ROW, _MARGIN, _SWATCH, _FONT_SIZE = 22, 8, 16, 13  # pixels
 
 
-def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+def distinct_colors(count: int) -> tuple[Color, ...]:
     """Colours for `count` classes, neighbours far apart in hue; the same ones every time.
 
     Hues step by the golden ratio, which keeps new ones far from old ones; brightness takes three levels.
     """
     colors = []
     for i in range(count):
-        red, green, blue = colorsys.hsv_to_rgb((0.58 + i * _GOLDEN_RATIO) % 1, 0.75, (0.95, 0.7, 0.5)[i % 3])
-        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+        colors.append(_rounded(colorsys.hsv_to_rgb((0.58 + i * _GOLDEN_RATIO) % 1, 0.75, (0.95, 0.7, 0.5)[i % 3])))
     return tuple(colors)
 
 
-def colorize(labels: np.ndarray, colors: Sequence[tuple[int, int, int]], ignore_label: int | None = None) -> np.ndarray:
+def hls_colors(count: int) -> tuple[Color, ...]:
+    """Evenly spaced hues for `count` classes, of one lightness and saturation: those of seaborn's hls palette."""
+    hues = ((0.01 + place / count) % 1 for place in range(count))
+    return tuple(_rounded(colorsys.hls_to_rgb(hue, 0.6, 0.65)) for hue in hues)
+
+
+def extended(colors: Sequence[Color], count: int) -> tuple[Color, ...]:
+    """The first `count` of the colours, and distinct ones where there are not so many."""
+    return (*colors[:count], *distinct_colors(count)[len(colors) :])
+
+
+@functools.lru_cache(maxsize=64)
+def told_apart(colors: tuple[Color, ...]) -> tuple[Color, ...]:
+    """The same colours, but that no two of them look the same, nor one as what is ignored.
+
+    A class keeps its colour unless one before it has nearly the same; then it gets the most similar one that nobody
+    has. The same colours give the same result every time.
+    """
+    known = [_lab([IGNORED])[0]]
+    moved = []
+    for place, color in enumerate(_lab(colors)):
+        if _apart(color[None], known)[0] < _ALIKE:
+            moved.append(place)
+        else:
+            known.append(color)
+    result = list(colors)
+    if moved:
+        steps = np.linspace(0, 255, _GRID).round().astype(np.uint8)
+        free = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+        free_lab = _lab(free)
+        nearest = _apart(free_lab, known)  # to a colour that is taken
+        for place in moved:
+            off = np.linalg.norm(free_lab - _lab(colors[place : place + 1]), axis=-1)
+            # Where colours run out, the one that is told from the others best.
+            best = np.where(nearest >= _ALIKE, off, np.inf).argmin() if (nearest >= _ALIKE).any() else nearest.argmax()
+            red, green, blue = free[best].tolist()
+            result[place] = (red, green, blue)
+            nearest = np.minimum(nearest, np.linalg.norm(free_lab - free_lab[best], axis=-1))
+    return tuple(result)
+
+
+def _lab(colors: Sequence[Color] | np.ndarray) -> np.ndarray:
+    """RGB in [0, 255] (N, 3) -> CIE L*a*b* float32 (N, 3), in which distances are as seen."""
+    return cv2.cvtColor(np.asarray(colors, np.float32).reshape(1, -1, 3) / 255, cv2.COLOR_RGB2Lab)[0]
+
+
+def _apart(colors: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+    """The distance of each colour (N, 3) to the nearest of the others."""
+    return np.linalg.norm(colors[:, None] - np.asarray(others)[None], axis=-1).min(axis=1)
+
+
+def _rounded(shares: tuple[float, float, float]) -> Color:
+    red, green, blue = (round(255 * share) for share in shares)
+    return red, green, blue
+
+
+def colorize(labels: np.ndarray, colors: Sequence[Color], ignore_label: int | None = None) -> np.ndarray:
     """Paints every pixel in the colour of its class.
 
     Args:
@@ -52,9 +111,7 @@ def colorize(labels: np.ndarray, colors: Sequence[tuple[int, int, int]], ignore_
     return table[np.where(ignored, len(colors), ids)]
 
 
-def overlay(
-    image: np.ndarray, labels: np.ndarray, colors: Sequence[tuple[int, int, int]], *, opacity: float = 0.5
-) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, colors: Sequence[Color], *, opacity: float = 0.5) -> np.ndarray:
     """A photo under its classes' colours.
 
     Args:
@@ -92,7 +149,7 @@ def errors_image(
     return picture
 
 
-def legend(names: Sequence[str], colors: Sequence[tuple[int, int, int]], *, width: int = 640) -> np.ndarray:
+def legend(names: Sequence[str], colors: Sequence[Color], *, width: int = 640) -> np.ndarray:
     """A table of colours and class names, in as many columns as fit.
 
     Args:
@@ -129,7 +186,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def overlay_with_legend(
-    image: np.ndarray, labels: np.ndarray, class_names: Sequence[str], colors: Sequence[tuple[int, int, int]]
+    image: np.ndarray, labels: np.ndarray, class_names: Sequence[str], colors: Sequence[Color]
 ) -> np.ndarray:
     """A photo under its labels in colour, and below it a legend of the classes in it, most pixels first.
 

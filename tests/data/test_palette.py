@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from fcn_tf.data import palette
+from fcn_tf import registry
+from fcn_tf.data import datasets, palette
+from fcn_tf.data.datasets import ade20k, camvid, shapes, voc
 
 _COLORS = ((255, 0, 0), (0, 0, 255))
 
@@ -73,3 +75,56 @@ def test_overlay_with_legend_names_the_classes_in_the_picture_alone():
     below = picture[40:]
     red, green, blue = (np.nonzero((below == color).all(-1))[1] for color in colors)
     assert len(red) and len(blue) and not len(green) and red.max() < blue.min()  # most pixels first
+
+
+def _apart(colors):
+    """The least distance in CIE L*a*b* between two of the colours."""
+    lab = palette._lab(colors)
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
+    return apart[~np.eye(len(colors), dtype=bool)].min()
+
+
+def test_colours_that_look_the_same_are_told_apart_and_others_stay():
+    red, nearly, blue = (255, 0, 0), (253, 0, 2), (0, 0, 255)
+    told = palette.told_apart((red, blue, red, nearly))
+    assert told[:2] == (red, blue) and _apart(told) >= 6
+    assert np.abs(np.subtract(told[2:], red)).max() < 64, "still reds"
+    assert palette.told_apart((red, blue)) == (red, blue)
+    assert palette.told_apart(((226, 226, 226), red))[0] != (226, 226, 226), "as what is ignored"
+
+
+@pytest.mark.parametrize("name", registry.PALETTES)
+@pytest.mark.parametrize("count", [1, 2, 11, 21, 151, 300])
+def test_palettes_have_a_colour_for_each_class(name, count):
+    colors = registry.resolve(registry.PALETTES[name])(count)
+    assert len(colors) == count and all(0 <= channel <= 255 for color in colors for channel in color)
+    told = palette.told_apart(colors)
+    assert count == 1 or _apart((*told, palette.IGNORED)) >= 6
+
+
+def test_colours_of_palettes_by_hand():
+    assert registry.resolve(registry.PALETTES["voc"])(3) == ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+    assert registry.resolve(registry.PALETTES["camvid"])(12)[:2] == ((128, 128, 128), (128, 0, 0))
+    assert palette.hls_colors(3) == ((219, 95, 87), (87, 219, 95), (95, 87, 219))  # as seaborn has them
+
+
+def test_published_colours_stay_where_they_can_be_told():
+    for spec in (voc.SPEC, camvid.SPEC, shapes.SPEC):
+        assert palette.told_apart(spec.colors) == spec.colors
+    told = palette.told_apart(ade20k.SPEC.colors)
+    assert told[7] == ade20k.SPEC.colors[7] and told[49] != told[7]
+    off = np.linalg.norm(palette._lab(told) - palette._lab(ade20k.SPEC.colors), axis=-1)
+    assert (off == 0).sum() > 60 and off.max() < 40
+
+
+def test_a_data_set_is_loaded_in_a_palette_and_a_run_keeps_its_colours():
+    spec = datasets.load("shapes", "", "train", palette="hls").spec
+    assert spec.colors == palette.hls_colors(6) and spec.class_names == shapes.SPEC.class_names
+    dataset = datasets.load("shapes", "", "train")
+    colors = [[number, 0, 0] for number in range(6)]
+    settings = {"class_names": list(spec.class_names), "colors": colors, "flags": {"palette": "auto"}}
+    assert datasets.as_in_run(dataset, settings, "auto").spec.colors[5] == (5, 0, 0)
+    assert datasets.as_in_run(dataset, {**settings, "flags": {}}, "auto").spec.colors[5] == (5, 0, 0)
+    assert datasets.as_in_run(dataset, settings, "hls") is dataset
+    assert datasets.as_in_run(dataset, {**settings, "class_names": ["a"]}, "auto") is dataset
+    assert datasets.as_in_run(dataset, None, "auto") is dataset

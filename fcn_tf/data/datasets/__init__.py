@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from fcn_tf import registry
+from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetEntry, Options
 from fcn_tf.data.datasets import holdout
 from fcn_tf.data.masks.read import read_pair
@@ -46,9 +48,41 @@ def load(name: str, data_dir: str, split: str, **flags: Any) -> Dataset:
         dataset = dataclasses.replace(whole, split=split, examples=examples, shards=1)  # they no longer lie in turn
     else:
         dataset = _load(name, data_dir, split, options)
+    dataset = in_colors(dataset, options.palette)
     if options.on_bad_example == "skip" and screening.in_files(dataset):
         dataset = screening.skip_unusable(dataset, FileScanCache(options.cache))
     return dataset
+
+
+def in_colors(dataset: Dataset, wanted: str) -> Dataset:
+    """The same data set in the colours of a palette, no two of which look the same.
+
+    Args:
+      dataset: any.
+      wanted: a key of `registry.PALETTES`, or "auto" for its own colours.
+    """
+    spec = dataset.spec
+    own = spec.colors if wanted == "auto" else registry.resolve(registry.PALETTES[wanted])(spec.num_classes)
+    return _recolored(dataset, palette.told_apart(own))
+
+
+def as_in_run(dataset: Dataset, settings: Mapping[str, Any] | None, wanted: str) -> Dataset:
+    """The same data set in the colours that a run has given its classes.
+
+    Args:
+      dataset: any.
+      settings: the run's config.json; None without a run.
+      wanted: the palette; where it is not the run's, the colours stay as they are.
+    """
+    if not settings or settings.get("class_names") != list(dataset.spec.class_names):
+        return dataset
+    if settings.get("flags", {}).get("palette", "auto") != wanted:
+        return dataset
+    return _recolored(dataset, tuple((red, green, blue) for red, green, blue in settings["colors"]))
+
+
+def _recolored(dataset: Dataset, colors: tuple[palette.Color, ...]) -> Dataset:
+    return dataclasses.replace(dataset, spec=dataclasses.replace(dataset.spec, colors=colors))
 
 
 def _load(name: str, data_dir: str, split: str, options: Options) -> Dataset:

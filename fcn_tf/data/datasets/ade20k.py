@@ -9,6 +9,7 @@ import zipfile
 
 from tqdm import tqdm
 
+from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec
 from fcn_tf.data.datasets import pairs
 from fcn_tf.errors import MissingSplit, UserError
@@ -56,6 +57,11 @@ _FOLDERS = {
     "train": ("images/training", "annotations/training"),
     "validation": ("images/validation", "annotations/validation"),
 }
+
+
+def palette_colors(count: int) -> tuple[palette.Color, ...]:
+    """The colours of the ids 0, 1, ... for --palette=ade20k."""
+    return palette.extended(SPEC.colors, count)
 
 
 def load(data_dir: str, split: str) -> Dataset:

@@ -1,5 +1,6 @@
 """CamVid (Brostow et al. 2009): driving scenes in the 11 classes of SegNet (Badrinarayanan et al. 2015)."""
 
+from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec
 from fcn_tf.data.datasets import pairs
 
@@ -29,6 +30,11 @@ _FOLDERS = {
     "validation": ("val", "valannot"),
     "test": ("test", "testannot"),
 }
+
+
+def palette_colors(count: int) -> tuple[palette.Color, ...]:
+    """The colours of the ids 0, 1, ... for --palette=camvid."""
+    return palette.extended(SPEC.colors, count)
 
 
 def load(data_dir: str, split: str) -> Dataset:

@@ -102,7 +102,8 @@ def _of_inferred(
     try:
         resolved = datasets.resolve(name, data_dir, **flags, cache=cache)
         # Unreadable files are findings of their own: nothing is left out but what has no partner.
-        dataset = datasets.entry(name).load(data_dir, "all", options=Options(**{**flags, **resolved}))
+        options = Options(**{**flags, **resolved})
+        dataset = datasets.in_colors(datasets.entry(name).load(data_dir, "all", options=options), options.palette)
     except UserError as error:
         found.append(Finding("classes", "error", str(error), alternatives(error.flags)))
         return Survey(found, splits, None, {}, reseed)

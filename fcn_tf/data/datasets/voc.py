@@ -30,10 +30,15 @@ def _palette_color(number: int) -> tuple[int, int, int]:
     return color[0], color[1], color[2]
 
 
+def palette_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+    """VOC's colours of the ids 0, 1, ... for --palette=voc."""
+    return tuple(map(_palette_color, range(count)))
+
+
 SPEC = DatasetSpec(
     name="voc",
     class_names=tuple(_NAMES),
-    colors=tuple(_palette_color(number) for number in range(len(_NAMES))),
+    colors=palette_colors(len(_NAMES)),
     ignore_label=IGNORED,
 )
 RULES = MaskRules(tuple(range(len(_NAMES))), SPEC.colors, IGNORED, _BORDER)
