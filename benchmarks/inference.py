@@ -150,7 +150,8 @@ class Predict:
 
     def __init__(self, *, logs_dir: str, data_dir: str):
         photos = os.path.join(data_dir, "val", "*.jpg")
-        self._config = Config(mode="predict", logs_dir=logs_dir, input=photos, output_dir=os.path.join(logs_dir, "out"))
+        out = os.path.join(logs_dir, "out")
+        self._config = Config(mode="predict", logs_dir=logs_dir, input=photos, output_dir=out, overwrite=True)
 
     def turn(self) -> float:
         """Seconds an image: from one overlay to the next, so that loading and tracing are left out."""

@@ -129,6 +129,10 @@ _LOSS = Check(
 )
 _POINT = Check(
     lambda text: text == "" or re.fullmatch(r"\d+,\d+", text) is not None, "x,y: a column and a row, such as 120,80"
+_OUTPUTS = Check(
+    lambda text: text == "" or _different(text.split(","), registry.OUTPUTS),
+    f"some of {', '.join(registry.OUTPUTS)}, with commas between",
+    tuple(registry.OUTPUTS),
 )
 _FREEZE = Check(
     lambda text: text == "" or {*text.split(",")} <= {*registry.STAGES, "trunk"},
@@ -302,6 +306,7 @@ class Config:
     input: str = _flag(
         "",
         "predict: an image, a folder or a quoted pattern; explain: an image",
+        "predict: an image, a video, a folder with all in it, a quoted pattern, or - for paths on standard input",
         scope=Scope.COMMAND,
         section="Evaluation and prediction",
     )
@@ -317,6 +322,14 @@ class Config:
     output_dir: str = _flag(
         "", "predict: where results go, LOGS_DIR/predict by default; prepare: the shards", scope=Scope.COMMAND
     )
+    outputs: str = _flag(
+        "",
+        "predict: some of {choices}, with commas between; default: "
+        "labels,overlay,legend,areas, of videos without labels",
+        scope=Scope.COMMAND,
+        check=_OUTPUTS,
+    )
+    overwrite: bool = _flag(False, "predict: do again what was done before", scope=Scope.COMMAND)
     predictions: str = _flag("", "evaluate: score this folder of label PNGs instead of a model", scope=Scope.COMMAND)
     tta: bool = _flag(
         False, "test-time augmentation: average the predictions over scales and flips", scope=Scope.COMMAND
@@ -431,6 +444,7 @@ def _conflicts(config: Config) -> Iterator[str]:
         yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."
     if config.mode == "explain" and not config.input:
         yield "--mode=explain needs --input: one picture."
+        yield "--mode=predict needs --input: an image, a video, a folder or a quoted pattern such as 'photos/*.jpg'."
     if config.mode == "prepare" and not config.output_dir:
         yield "--mode=prepare needs --output_dir: where the shards go, such as data/prepared."
 

@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 
 from fcn_tf.config import Config
+from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError

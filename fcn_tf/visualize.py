@@ -3,6 +3,7 @@
 import numpy as np
 
 from fcn_tf.config import Config
+from fcn_tf.data import datasets
 from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, system

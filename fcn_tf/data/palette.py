@@ -183,27 +183,3 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     assert spec is not None and spec.submodule_search_locations
     path = os.path.join(spec.submodule_search_locations[0], "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
     return ImageFont.truetype(io.BytesIO(files.read_bytes(path)), size)
-
-
-def overlay_with_legend(
-    image: np.ndarray, labels: np.ndarray, class_names: Sequence[str], colors: Sequence[Color]
-) -> np.ndarray:
-    """A photo under its labels in colour, and below it a legend of the classes in it, most pixels first.
-
-    Args:
-      image: uint8 (H, W, 3) RGB.
-      labels: class ids (H, W).
-      class_names: one a class.
-      colors: one a class.
-
-    Returns:
-      uint8 (H', W', 3), at least as large as the photo, which is in its upper left corner.
-    """
-    pixels = np.bincount(labels.ravel(), minlength=len(class_names))
-    present = [i for i in np.argsort(-pixels, kind="stable") if pixels[i]]
-    top = overlay(image, labels, colors)
-    bottom = legend([class_names[i] for i in present], [colors[i] for i in present], width=top.shape[1])
-    canvas = np.full((len(top) + len(bottom), bottom.shape[1], 3), 255, np.uint8)
-    canvas[: len(top), : top.shape[1]] = top
-    canvas[len(top) :] = bottom
-    return canvas

@@ -1,62 +1,178 @@
-"""The images that --input names, and the names of their results. No TensorFlow."""
+"""The pictures and videos that --input names, and the names of their results. No TensorFlow."""
 
+import collections
 import hashlib
 import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, images
+from fcn_tf.inference.segmentation import folder_outputs, picture_outputs
+from fcn_tf.io import files, images, videos
 
-LABEL, OVERLAY = "_label.png", "_overlay.png"
-_LONGEST_STEM = 255 - len(OVERLAY)  # bytes: what file systems take, and room for the longer ending
+STDIN = "-"
+JOURNAL = "predict.json"
+EXPECTED = "a picture, a video, a folder, a quoted pattern such as 'photos/*.jpg', or - for paths on standard input"
+_LONGEST_STEM = 255 - max(len(output.ending) for output in picture_outputs().values())  # bytes: file systems' limit
 
 
-def find_pictures(source: str) -> list[str]:
-    """The images named by a file, a folder or a glob, sorted.
+@dataclass(frozen=True)
+class Input:
+    """A picture or a video.
+
+    Attributes:
+      path: of the file.
+      shown: its path below the folder that was given, for tables.
+      name: of its results, without their endings: `shown` without the extension, shortened where it is too long.
+      video: whether it is one.
+    """
+
+    path: str
+    shown: str
+    name: str
+    video: bool
+
+    @property
+    def renamed(self) -> bool:
+        """Whether its results are called otherwise than it is."""
+        return self.name not in (self.shown, os.path.splitext(self.shown)[0])
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What --input names.
+
+    Attributes:
+      found: the pictures and videos, sorted by path.
+      passed_over: the paths of other files in the folder.
+    """
+
+    found: tuple[Input, ...]
+    passed_over: tuple[str, ...]
+
+    def describe_passed_over(self) -> str:
+        """How many files of which kinds were passed over, and a few of them; "" if none."""
+        if not self.passed_over:
+            return ""
+        kinds = collections.Counter(
+            os.path.splitext(path)[1].lower() or "without extension" for path in self.passed_over
+        )
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        more = ", ..." if len(self.passed_over) > 3 else ""
+        named = ", ".join(self.passed_over[:3])
+        return f"passed over {len(self.passed_over)} files that are no pictures to it ({counts}): {named}{more}"
+
+
+def find(source: str, *, output_dir: str) -> Inputs:
+    """Lists what a file, a folder, a pattern or standard input names.
+
+    Folders are read with all folders in them. Results of an earlier run into the same folder are no input.
+
+    Args:
+      source: --input.
+      output_dir: where results will go, perhaps below `source`.
 
     Raises:
-      UserError: if there are none.
+      UserError: if there is nothing.
     """
-    if not source:
-        raise UserError("--mode=predict needs --input: a picture, a folder or a glob such as 'photos/*.jpg'.")
-    if files.is_dir(source):
-        found = [files.join(source, name) for name in files.list_dir(source)]
-        # Results of an earlier run into the same folder are no input.
-        found = [path for path in found if not path.endswith((LABEL, OVERLAY))]
-        found = [path for path in found if files.matches(os.path.basename(path), images.IMAGE_PATTERNS)]
+    paths: list[str] = []
+    passed_over: list[str] = []
+    if source == STDIN:
+        paths = [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+        root = _common_folder(paths)
+    elif files.is_dir(source):
+        root = source
+        for path in _walk(source, output_dir):
+            if not _is_result(path, output_dir):
+                known = files.matches(os.path.basename(path), images.IMAGE_PATTERNS + videos.VIDEO_PATTERNS)
+                (paths if known else passed_over).append(path)
     else:
-        found = [path for path in files.glob(source) if not files.is_dir(path)]
-    if not found:
-        raise UserError(f"--input={source} names no picture; expected a file, a folder of pictures or a glob.")
-    return found
+        paths = [path for path in files.glob(source) if not files.is_dir(path)]
+        root = _common_folder(paths)
+    if not paths:
+        extensions = {os.path.splitext(path)[1].lower() for path in passed_over}
+        found = f", only {', '.join(sorted(extensions)[:5])}" if any(extensions) else ""
+        raise UserError(f"--input={source} names no picture{found}; expected {EXPECTED}.")
+    paths = list(dict.fromkeys(paths))
+    shown = {path: path[len(root) :].lstrip("/\\") for path in paths}
+    names = output_names(list(shown.values()))
+    is_video = {path: files.matches(os.path.basename(path), videos.VIDEO_PATTERNS) for path in paths}
+    return Inputs(
+        tuple(Input(path, shown[path], names[shown[path]], is_video[path]) for path in paths), tuple(passed_over)
+    )
 
 
 def output_names(paths: list[str]) -> dict[str, str]:
-    """A unique name for the results of each path: its stem, numbered where others have the same.
+    """A unique name for the results of each path: without its extension, which is kept where only that differs.
 
-    Names that differ in case alone count as the same, since on some disks they are. A stem that is too long for a file
-    name is cut and ends in a hash of all of it, the same in every call.
+    So a.jpg and a.png become "a.jpg" and "a.png", whatever else there is in other folders. Names that differ in case
+    alone count as the same, since on some disks they are, and are numbered. A name that is too long for a file's is cut
+    and ends in a hash of all of it. Folders stay.
     """
+    stems = collections.Counter(os.path.splitext(path)[0].lower() for path in paths)
     taken: set[str] = set()
     names = {}
     for path in paths:
-        name, number = _fit(stem(path)), 1
+        stem = os.path.splitext(path)[0]
+        wanted = path if stems[stem.lower()] > 1 else stem
+        name, number = _fit(wanted), 1
         while name.lower() in taken:
             number += 1
-            name = _fit(stem(path), f"_{number}")
+            name = _fit(wanted, f"_{number}")
         taken.add(name.lower())
         names[path] = name
     return names
 
 
-def stem(path: str) -> str:
-    """The file's name without its extension."""
-    return os.path.splitext(os.path.basename(path))[0]
+def _walk(folder: str, output_dir: str) -> Iterator[str]:
+    """The files in a folder and those below it, sorted; not those in `output_dir` where that lies below."""
+    seen = set()
+    stack = [folder]
+    while stack:
+        current = stack.pop()
+        if not files.is_remote(current):
+            if (real := os.path.realpath(current)) in seen:
+                continue  # a link to a folder around it
+            seen.add(real)
+        below = []
+        for name in files.list_dir(current):
+            path = files.join(current, name)
+            if not files.is_dir(path):
+                yield path
+            elif not _same_folder(path, output_dir):
+                below.append(path)
+        stack.extend(reversed(below))
+
+
+def _is_result(path: str, output_dir: str) -> bool:
+    folder, name = os.path.split(path)
+    if name.endswith((videos.OVERLAY, *(output.ending for output in picture_outputs().values()))):
+        return True
+    once = [JOURNAL, *(output.file for output in folder_outputs().values())]
+    return name in once and _same_folder(folder, output_dir)
+
+
+def _same_folder(one: str, other: str) -> bool:
+    if files.is_remote(one) or files.is_remote(other):
+        return one.rstrip("/") == other.rstrip("/")
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _common_folder(paths: list[str]) -> str:
+    """The deepest folder around all of them: what is below it is kept below the output folder."""
+    folders = [os.path.dirname(path) for path in paths]
+    try:
+        return os.path.commonpath(folders) if folders else ""
+    except ValueError:  # absolute paths and relative ones
+        return ""
 
 
 def _fit(text: str, ending: str = "") -> str:
-    """`text + ending`, in no more than `_LONGEST_STEM` bytes."""
-    encoded, room = os.fsencode(text), _LONGEST_STEM - len(ending)
+    """`text + ending`, the file's name in it in no more than `_LONGEST_STEM` bytes."""
+    folder, name = os.path.split(text)
+    encoded, room = os.fsencode(name), _LONGEST_STEM - len(ending)
     if len(encoded) > room:
         mark = "-" + hashlib.sha256(encoded).hexdigest()[:8]
-        text = encoded[: room - len(mark)].decode(errors="ignore") + mark  # no half of a character
-    return text + ending
+        name = encoded[: room - len(mark)].decode(errors="ignore") + mark  # no half of a character
+    return files.join(folder, name + ending)

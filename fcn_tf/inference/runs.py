@@ -1,9 +1,12 @@
 """A finished run, as Python sees it. No TensorFlow until its model is asked for."""
 
+import dataclasses
 import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from fcn_tf import registry
+from fcn_tf.data import palette
 from fcn_tf.errors import UserError
 from fcn_tf.io import system
 from fcn_tf.io.run_dir import Run
@@ -50,6 +53,13 @@ class TrainedRun:
     def best(self) -> dict[str, Any] | None:
         """The row of the history with the highest mean IoU, which model.keras is from; None before there is one."""
         return Run(self.logs_dir).best_validation()
+
+    def in_palette(self, wanted: str) -> "TrainedRun":
+        """The same run in the colours of a palette of `registry.PALETTES`; "auto" or its own palette: as it is."""
+        if wanted in ("auto", self.config.get("flags", {}).get("palette")):
+            return self
+        colors = registry.resolve(registry.PALETTES[wanted])(len(self.class_names))
+        return dataclasses.replace(self, config={**self.config, "colors": palette.told_apart(colors)})
 
     def model(self) -> Any:
         """The Keras model with the best validation: float32 RGB (B, H, W, 3) in [0, 255] -> logits (B, H, W, C).

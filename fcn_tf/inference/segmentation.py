@@ -1,8 +1,9 @@
 """A labelled picture, and the files that can be made of it. No TensorFlow."""
 
+import csv
 import dataclasses
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from fcn_tf import registry
 from fcn_tf.data import palette
 from fcn_tf.io import files, images
 
+Color = tuple[int, int, int]
+PixelsOfFrame = tuple[str, int | None, Mapping[int, int]]
 _BAND = 1 << 20  # pixels that are drawn or counted at once: bounds the memory that this takes beside its result
 
 
@@ -47,7 +50,7 @@ class Segmentation:
     probabilities: np.ndarray | None = None
     _: dataclasses.KW_ONLY
     class_names: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
+    colors: tuple[Color, ...]
     tile: int = 0
 
     def overlay(self, *, opacity: float = 0.5) -> np.ndarray:
@@ -68,15 +71,17 @@ class Segmentation:
         """The colour and the name of every class, by class id: the same for all pictures; uint8 (H, W, 3), RGB."""
         return palette.legend(self.class_names, self.colors)
 
-    def areas(self) -> dict[str, Area]:
-        """How much of the picture each class covers, by name, in the order of class ids."""
+    def pixel_counts(self) -> np.ndarray:
+        """How many pixels each class covers, int64 (C,)."""
         counts = np.zeros(len(self.class_names), np.int64)
         for rows in self._bands():
             counts += np.bincount(self.labels[rows].ravel(), minlength=len(counts))
-        return {
-            name: Area(count, count / self.labels.size)
-            for name, count in zip(self.class_names, counts.tolist(), strict=True)
-        }
+        return counts
+
+    def areas(self) -> dict[str, Area]:
+        """How much of the picture each class covers, by name, in the order of class ids."""
+        counts = self.pixel_counts().tolist()
+        return {name: Area(n, n / self.labels.size) for name, n in zip(self.class_names, counts, strict=True)}
 
     def save(self, path: str, *, outputs: Sequence[str] = ("labels", "overlay")) -> list[str]:
         """Writes files that begin with `path`, such as PATH_label.png and PATH_overlay.png.
@@ -126,9 +131,12 @@ class FolderOutput(NamedTuple):
 
     Attributes:
       file: its name.
+      encode: makes its content from class names, colours, and (picture, number of the frame, {class id: pixels}) of
+        each picture; the frame is None where it is no video.
     """
 
     file: str
+    encode: Callable[[Sequence[str], Sequence[Color], Iterable[PixelsOfFrame]], bytes]
 
 
 def picture_output(name: str) -> PictureOutput:
@@ -144,9 +152,17 @@ def picture_output(name: str) -> PictureOutput:
 
 
 def picture_outputs() -> dict[str, PictureOutput]:
-    """All of them, by name."""
-    found = {name: registry.resolve(entry) for name, entry in registry.OUTPUTS.items()}
-    return {name: output for name, output in found.items() if isinstance(output, PictureOutput)}
+    """All that are made of each picture, by name."""
+    return {name: output for name, output in _outputs().items() if isinstance(output, PictureOutput)}
+
+
+def folder_outputs() -> dict[str, FolderOutput]:
+    """All that are made once, by name."""
+    return {name: output for name, output in _outputs().items() if isinstance(output, FolderOutput)}
+
+
+def _outputs() -> dict[str, PictureOutput | FolderOutput]:
+    return {name: registry.resolve(entry) for name, entry in registry.OUTPUTS.items()}
 
 
 def _asked_for(array: np.ndarray | None, what: str) -> np.ndarray:
@@ -167,9 +183,21 @@ def _probabilities_npz(segmentation: Segmentation) -> bytes:
     return buffer.getvalue()
 
 
+def _areas_csv(names: Sequence[str], _: Sequence[Color], frames: Iterable[PixelsOfFrame]) -> bytes:
+    """One row for each class that occurs in a picture."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("picture", "frame", "class_id", "class", "pixels", "share"))
+    for picture, frame, pixels in frames:
+        total = sum(pixels.values())
+        for label, count in sorted(pixels.items()):
+            writer.writerow((picture, frame, label, names[label], count, f"{count / total:.6f}"))
+    return text.getvalue().encode()
+
+
 LABELS = PictureOutput("_label.png", lambda segmentation: images.encode_png(segmentation.labels))
 OVERLAY = PictureOutput("_overlay.png", lambda segmentation: images.encode_png(segmentation.overlay(), level=1))
 CONFIDENCE = PictureOutput("_confidence.png", _confidence_png, "confidence")
 PROBABILITIES = PictureOutput("_probabilities.npz", _probabilities_npz, "probabilities")
-LEGEND = FolderOutput("legend.png")
-AREAS = FolderOutput("areas.csv")
+LEGEND = FolderOutput("legend.png", lambda names, colors, _: images.encode_png(palette.legend(names, colors)))
+AREAS = FolderOutput("areas.csv", _areas_csv)

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
@@ -14,9 +13,9 @@ from fcn_tf.data import palette
 from fcn_tf.errors import UserError
 from fcn_tf.inference import pictures
 from fcn_tf.inference.pictures import Picture
-from fcn_tf.inference.runs import load_run
+from fcn_tf.inference.runs import TrainedRun, load_run
 from fcn_tf.inference.segmentation import Segmentation
-from fcn_tf.io import files, system
+from fcn_tf.io import files, images, system
 from fcn_tf.io.run_dir import Run
 
 Pictures = list[Picture] | tuple[Picture, ...]
@@ -70,7 +69,6 @@ class Segmenter:
         # Of a GPU's memory only TensorFlow's allocator knows.
         self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
         self._tile = sliding_window
-        self._one_large_at_a_time = threading.Lock()
 
     @classmethod
     def from_run(
@@ -96,7 +94,9 @@ class Segmenter:
         path = os.fspath(source)
         from_file = path.endswith(_MODEL_FILE) and not files.is_dir(path)
         folder = os.path.dirname(path) if from_file else path
-        run = load_run(folder) if not from_file or Run(folder).exists() else None
+        run = source if isinstance(source, TrainedRun) else None
+        if run is None and (not from_file or Run(folder).exists()):
+            run = load_run(folder)
         if from_file and not files.exists(path):
             raise UserError(f"{path} does not exist; give a model.keras, or the folder of a run.")
         system.load_tensorflow()  # here, because it takes seconds and mistakes should show at once
@@ -165,29 +165,29 @@ class Segmenter:
             while batch := list(itertools.islice(group, count)):
                 yield from self._label_batch([image for _, image in batch], batch[0][0], wanted)
 
-    def _label_batch(self, images: list[np.ndarray], name: str, wanted: dict[str, bool]) -> list[Segmentation]:
+    def _label_batch(self, batch: list[np.ndarray], name: str, wanted: dict[str, bool]) -> list[Segmentation]:
         """Labels pictures of one size: together if the memory allows it, or one after the other, or in tiles."""
-        height, width = len(images) * images[0].shape[0], images[0].shape[1]
+        height, width = len(batch) * batch[0].shape[0], batch[0].shape[1]
         kept = 4 * wanted["confidence"] + 2 * len(self.class_names) * wanted["probabilities"]
         held, _ = self._memory.need(height, width, tile=self._tile, kept=kept)
-        with self._one_large_at_a_time if held > _SMALL and not self._on_gpu else contextlib.nullcontext():
+        with images.one_large_at_a_time if held > _SMALL and not self._on_gpu else contextlib.nullcontext():
             available = (None, None) if self._on_gpu else (system.memory_left(), system.reservable())
-            if len(images) == 1 or self._memory.fits(height, width, tile=self._tile, kept=kept, available=available):
+            if len(batch) == 1 or self._memory.fits(height, width, tile=self._tile, kept=kept, available=available):
                 tile = self._memory.tile_for(
                     height, width, tile=self._tile, kept=kept, available=available, name=name or "the picture"
                 )
-                return self._predict(images, name, tile, wanted)
-        return [each for image in images for each in self._label_batch([image], name, wanted)]
+                return self._predict(batch, name, tile, wanted)
+        return [each for image in batch for each in self._label_batch([image], name, wanted)]
 
-    def _predict(self, images: list[np.ndarray], name: str, tile: int, wanted: dict[str, bool]) -> list[Segmentation]:
+    def _predict(self, batch: list[np.ndarray], name: str, tile: int, wanted: dict[str, bool]) -> list[Segmentation]:
         """Labels pictures of one size in tiles of this side, or smaller ones where memory runs out all the same."""
         import tensorflow as tf
 
-        height, width = images[0].shape[:2]
-        batch = np.stack(images) if len(images) > 1 else images[0][None]  # a view: pictures may be large
+        height, width = batch[0].shape[:2]
+        stacked = np.stack(batch) if len(batch) > 1 else batch[0][None]  # a view: pictures may be large
         while True:
             try:
-                found = self._predictor.predict(batch, tile=tile, **wanted)
+                found = self._predictor.predict(stacked, tile=tile, **wanted)
                 break
             except tf.errors.ResourceExhaustedError:
                 smaller = (tile or max(height, width)) // 2
@@ -197,13 +197,13 @@ class Segmenter:
                         + (f" in tiles of {tile}; give a smaller --sliding_window." if tile else "; make it smaller.")
                     ) from None
                 tile = smaller
-        nothing = [None] * len(images)
+        nothing = [None] * len(batch)
         confidence = nothing if found.confidence is None else list(found.confidence)
         probabilities = nothing if found.probabilities is None else list(found.probabilities)
         tile = tile if tile < max(height, width) else 0
         return [
             Segmentation(*each, tile=tile, class_names=self.class_names, colors=self.colors)
-            for each in zip(images, found.labels, confidence, probabilities, strict=True)
+            for each in zip(batch, found.labels, confidence, probabilities, strict=True)
         ]
 
 

@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\.keras)?")  # the names that `replacing` makes
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\.keras|\.mp4)?")  # the names that `replacing` makes
 
 
 _KINDS = {
@@ -251,7 +251,7 @@ def replacing(path: str, *, ending: str = "") -> Iterator[str]:
 
     Args:
       path: the file; a link of that name is replaced, not followed.
-      ending: of the temporary name, where a library asks for one: "" or ".keras".
+      ending: of the temporary name, where a library asks for one: "", ".keras" or ".mp4".
 
     Yields:
       The path of a file beside it, to write to; it is moved to `path` when the block ends, removed when it fails.

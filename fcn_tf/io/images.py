@@ -20,7 +20,7 @@ Image.MAX_IMAGE_PIXELS = None
 _PHOTO_BYTES = 14  # a pixel, measured: Pillow's copies and ours of a turned photo in colour, the most there is
 _MASK_BYTES = 32  # a pixel: those of a mask, and counting its colours (see data/masks/histogram.py)
 _ASKED = 256_000_000  # bytes; pictures that take less are decoded without asking how much memory there is
-_one_at_a_time = threading.Lock()  # large pictures: each may have all the memory that is free
+one_large_at_a_time = threading.Lock()  # whoever is about to take much memory: each may have all that is free
 _ORIENTATION = 0x0112  # EXIF's tag
 # EXIF's orientation -> the Pillow transposition that turns a picture upright; 1 needs none.
 TURNS = {
@@ -218,7 +218,7 @@ def _room(picture: Image.Image, pixel_bytes: int, name: str) -> Iterator[None]:
     if need < _ASKED:
         yield
         return
-    with _one_at_a_time:
+    with one_large_at_a_time:
         left = system.memory_left()
         if left is not None and need > left:
             raise UserError(

@@ -1,13 +1,13 @@
 """Scores label images that any program made (`--predictions`). No TensorFlow."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from fcn_tf.data.base import Dataset
+from fcn_tf.data.base import Dataset, Example
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
@@ -65,14 +65,10 @@ def _find(dataset: Dataset, folder: str) -> dict[str, str]:
     """{example name: path of its label image}."""
     if not files.is_dir(folder):
         raise UserError(f"--predictions={folder} is no folder; expected one with a label PNG for each image.")
-    stems = {
-        os.path.splitext(name)[0]: files.join(folder, name)
-        for name in files.list_dir(folder)
-        if files.matches(name, _LABEL_PATTERNS)
-    }
+    label_files = _label_files(folder)
     found, missing = {}, []
     for example in dataset.examples:
-        path = stems.get(example.name) or stems.get(f"{example.name}_label")
+        path = next((label_files[name] for name in _names(example) if name in label_files), None)
         if path is None:
             missing.append(example.name)
         else:
@@ -84,6 +80,33 @@ def _find(dataset: Dataset, folder: str) -> dict[str, str]:
             f"{dataset.split}: {', '.join(missing[:5])}{more}; expected NAME.png or NAME_label.png for each."
         )
     return found
+
+
+def _label_files(folder: str) -> dict[str, str]:
+    """{path below `folder` without extension and without _label: path} of every picture in it that may hold labels."""
+    found: dict[str, str] = {}
+    below = [""]
+    while below:
+        prefix = below.pop()
+        for name in files.list_dir(files.join(folder, prefix)):
+            path = files.join(folder, prefix, name)
+            if files.matches(name, _LABEL_PATTERNS):
+                stem = os.path.splitext(name)[0]
+                # NAME.png wins over NAME_label.png: it is what was asked for.
+                found[prefix + stem] = path
+                found.setdefault(prefix + stem.removesuffix("_label"), path)
+            elif files.is_dir(path):
+                below.append(f"{prefix}{name}/")
+    return found
+
+
+def _names(example: Example) -> Iterator[str]:
+    """What the label image of an example may be called, the most likely first: predict keeps folders and extensions."""
+    yield example.name
+    parts = example.image.replace(os.sep, "/").split("/")
+    for start in range(len(parts)):
+        photo = "/".join(parts[start:])
+        yield from (os.path.splitext(photo)[0], photo)
 
 
 def _size(pixels: np.ndarray) -> str:

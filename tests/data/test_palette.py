@@ -66,17 +66,6 @@ def test_legend_writes_letters_beyond_ascii():
     assert ink("Straße").shape[1] > ink("Strae").shape[1]
 
 
-def test_overlay_with_legend_names_the_classes_in_the_picture_alone():
-    image, labels = np.full((40, 300, 3), 100, np.uint8), np.zeros((40, 300), np.uint8)
-    labels[:, 200:] = 2
-    colors = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
-    picture = palette.overlay_with_legend(image, labels, ("road", "car", "sky"), colors)
-    np.testing.assert_array_equal(picture[:40], palette.overlay(image, labels, colors))
-    below = picture[40:]
-    red, green, blue = (np.nonzero((below == color).all(-1))[1] for color in colors)
-    assert len(red) and len(blue) and not len(green) and red.max() < blue.min()  # most pixels first
-
-
 def _apart(colors):
     """The least distance in CIE L*a*b* between two of the colours."""
     lab = palette._lab(colors)

@@ -1,0 +1,119 @@
+"""Videos, frame by frame, through OpenCV: whatever it opens comes in, MPEG-4 goes out. Local files alone."""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what it has to say is said by a UserError
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+
+from fcn_tf.errors import UserError  # noqa: E402
+from fcn_tf.io import files  # noqa: E402
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+VIDEO_PATTERNS = ("*.mp4", "*.m4v", "*.mov", "*.avi", "*.mkv", "*.webm", "*.mpg", "*.mpeg", "*.wmv")
+OVERLAY = "_overlay.mp4"
+_FRAMES_A_SECOND = 25.0  # of a video that does not say
+
+
+@dataclass(frozen=True)
+class Video:
+    """What a video says about itself.
+
+    Attributes:
+      frames: how many, roughly; 0 where it does not say.
+      rate: frames a second.
+    """
+
+    frames: int
+    rate: float
+
+
+class VideoWriter:
+    """Appends frames to a video; their size is that of the first."""
+
+    def __init__(self, path: str, rate: float):
+        self._path, self._rate = path, rate
+        self._writer: cv2.VideoWriter | None = None
+
+    def add(self, frame: np.ndarray) -> None:
+        """Adds a frame, uint8 (H, W, 3) RGB; an odd row or column is cut off, for the format takes none.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        if self._writer is None:
+            size = frame.shape[1], frame.shape[0]
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(self._path, cv2.CAP_FFMPEG, code, self._rate, size)
+            if not self._writer.isOpened():
+                raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels")
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Ends the video."""
+        if self._writer is not None:
+            self._writer.release()
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[tuple[Video, Iterator[np.ndarray]]]:
+    """Opens a video.
+
+    Args:
+      path: of a local file.
+
+    Yields:
+      What it says about itself, and its frames, uint8 (H, W, 3) RGB, turned upright.
+
+    Raises:
+      UserError: if OpenCV cannot open it, or finds no frame in it.
+    """
+    if files.is_remote(path):
+        raise UserError(f"{path}: videos are read from local disks alone; copy it to one.")
+    try:
+        files.open_regular(path).close()  # so that a missing file or a named pipe is told apart from a damaged one
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); give another video.") from None
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    try:
+        done, first = capture.read()
+        if not done:
+            raise UserError(f"{path}: not a video that OpenCV can read; convert it to MP4 (H.264), or copy it again.")
+        rate, frames = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        rate = rate if math.isfinite(rate) and rate > 0 else _FRAMES_A_SECOND
+        yield Video(max(0, int(frames)), rate), _frames(capture, first)
+    finally:
+        capture.release()
+
+
+def _frames(capture: cv2.VideoCapture, frame: np.ndarray) -> Iterator[np.ndarray]:
+    done = True
+    while done:
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        done, frame = capture.read()
+
+
+@contextlib.contextmanager
+def writing(path: str, *, rate: float) -> Iterator[VideoWriter]:
+    """Writes a video whole or not at all.
+
+    Args:
+      path: of an .mp4 on a local disk.
+      rate: frames a second.
+
+    Raises:
+      UserError: if `path` is remote.
+    """
+    if files.is_remote(path):
+        raise UserError(f"{path}: videos are written to local disks alone; give a local --output_dir.")
+    with files.replacing(path, ending=".mp4") as temporary:
+        writer = VideoWriter(temporary, rate)
+        try:
+            yield writer
+        finally:
+            writer.close()
