@@ -5,6 +5,7 @@ import difflib
 import enum
 import math
 import re
+import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -120,7 +121,8 @@ _ANGLE = Check(lambda value: 0 <= value <= 180, "in [0, 180] degrees")
 _SCALES = Check(
     lambda text: _reads(crops.parse_scales, text), "a range such as 0.5-2 or a list such as 0.5,0.75,1 of factors"
 )
-_SEED = Check(lambda value: 0 <= value < 2**31, f"from 0 to {2**31 - 1}")  # it becomes an int32 in the training step
+_SEEDS = 2**31  # it becomes an int32 in the training step
+_SEED = Check(lambda value: 0 <= value < _SEEDS, f"from 0 to {_SEEDS - 1}")
 _WINDOW = Check(lambda value: value == 0 or value >= _SMALLEST_WINDOW, f"0 (off) or {_SMALLEST_WINDOW} pixels or more")
 _LOSS = Check(
     lambda text: _different(text.split("+"), registry.LOSSES),
@@ -129,6 +131,7 @@ _LOSS = Check(
 )
 _POINT = Check(
     lambda text: text == "" or re.fullmatch(r"\d+,\d+", text) is not None, "x,y: a column and a row, such as 120,80"
+)
 _OUTPUTS = Check(
     lambda text: text == "" or _different(text.split(","), registry.OUTPUTS),
     f"some of {', '.join(registry.OUTPUTS)}, with commas between",
@@ -295,7 +298,9 @@ class Config:
         scope=Scope.COMMAND,
         check=_one_of(RESUME_FROM),
     )
-    seed: int = _flag(0, "everything random follows from it", check=_SEED)
+    seed: int = _flag(
+        0, "everything random follows from it; visualize without it shows other examples each time", check=_SEED
+    )
     profile: bool = _flag(
         False,
         "trace a few steps of this start, for TensorBoard's profile plugin (pip install xprof)",
@@ -330,6 +335,9 @@ class Config:
         check=_OUTPUTS,
     )
     overwrite: bool = _flag(False, "predict: do again what was done before", scope=Scope.COMMAND)
+    count: int = _flag(
+        0, "visualize: how many examples; 0: --batch_size of them", scope=Scope.COMMAND, check=_NOT_NEGATIVE
+    )
     predictions: str = _flag("", "evaluate: score this folder of label PNGs instead of a model", scope=Scope.COMMAND)
     tta: bool = _flag(
         False, "test-time augmentation: average the predictions over scales and flips", scope=Scope.COMMAND
@@ -458,6 +466,8 @@ def complete(given: dict[str, Any]) -> Config:
     saved = _saved(given)
     if saved is None and given.get("init_from"):
         return merge(given, None, inherited=_inherited(given["init_from"]))
+    if given.get("mode") == "visualize" and "seed" not in given:
+        given = {**given, "seed": secrets.randbelow(_SEEDS)}
     return merge(given, saved)
 
 

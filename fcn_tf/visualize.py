@@ -12,11 +12,11 @@ from fcn_tf.reports import contact_sheet
 
 
 def run(config: Config) -> int:
-    """Writes visualize/{inp,gt,pred,overlay}_N.png, legend.png and index.html under --logs_dir.
+    """Writes visualize/{inp,gt,pred,overlay,error}_N.png, legend.png and index.html under --logs_dir.
 
     Args:
-      config: uses dataset, data_dir, split, ignore_label, logs_dir, tta and sliding_window; batch_size says how many
-        examples, and seed which ones.
+      config: uses dataset, data_dir, split, ignore_label, logs_dir, tta and sliding_window; count, or batch_size where
+        that is 0, says how many examples, and seed which ones.
 
     Returns:
       The exit status, 0.
@@ -26,14 +26,15 @@ def run(config: Config) -> int:
     """
     run_dir = Run(config.logs_dir)
     model = run_dir.require_model()
-    dataset = run_examples.load(
-        run_dir, config.dataset, config.data_dir, config.split, **config.data_flags(), cache=run_dir.facts
-    )
-    dataset = datasets.as_in_run(dataset, run_dir.read_config(), config.palette)
+    settings = run_dir.read_config()
+    # The split is that of the run, whatever the seed that draws examples from it.
+    options = {**config.data_flags(), "seed": (settings.get("flags") or {}).get("seed", config.seed)}
+    dataset = run_examples.load(run_dir, config.dataset, config.data_dir, config.split, **options, cache=run_dir.facts)
+    dataset = datasets.as_in_run(dataset, settings, config.palette)
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
     files.require_writable(run_dir.visualize, flag="--logs_dir")
-    count = min(config.batch_size, len(dataset))
+    count = min(config.count or config.batch_size, len(dataset))
     chosen = np.random.default_rng(config.seed).choice(len(dataset), count, replace=False).tolist()
 
     # Here, because it takes seconds and mistakes should show at once.
@@ -63,5 +64,8 @@ def run(config: Config) -> int:
         title=f"{dataset.spec.name} {dataset.split}: {count} of {len(dataset)} images",
         subtitle=f"{model}, seed {config.seed}. Together: {scores}.",
     )
-    print(f"{count} of {len(dataset)} examples of {dataset.spec.name} {dataset.split}; open {index}")
+    print(
+        f"{count} of {len(dataset)} examples of {dataset.spec.name} {dataset.split}; open {index} "
+        f"(--seed={config.seed} --count={count} shows the same again)"
+    )
     return 0

@@ -202,7 +202,7 @@ def test_other_modes_take_what_was_not_typed_from_the_run(empty_folder):
 
 def test_the_default_logs_dir_is_a_run_like_any_other(empty_folder):
     write_run(empty_folder / "logs", seed=5)
-    assert parse("--mode=visualize").seed == 5
+    assert parse("--mode=evaluate").seed == 5
 
 
 def test_resume_refuses_another_arch_but_trains_longer(empty_folder):

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+import main
 from fcn_tf import visualize
 from fcn_tf.data import datasets, palette
 from fcn_tf.errors import UserError
@@ -44,7 +45,7 @@ class Links(HTMLParser):
 
 def test_sheet_is_complete_and_in_the_data_sets_colours(tmp_path):
     folder = show(tmp_path, batch_size=3)
-    wanted = {f"{kind}_{i}.png" for kind in ("inp", "gt", "pred", "overlay") for i in range(3)}
+    wanted = {f"{kind}_{i}.png" for kind in ("inp", "gt", "pred", "overlay", "error") for i in range(3)}
     assert set(os.listdir(folder)) == wanted | {"index.html", "legend.png"}
     for i in range(3):
         photo, truth, prediction = (picture(folder / f"{kind}_{i}.png") for kind in ("inp", "gt", "pred"))
@@ -55,6 +56,8 @@ def test_sheet_is_complete_and_in_the_data_sets_colours(tmp_path):
         np.testing.assert_array_equal(truth[counted], tiny_run.paint(np.array(labels)[counted]))
         assert tuple(truth[0, 1]) == palette.IGNORED
         assert picture(folder / f"overlay_{i}.png").shape == photo.shape
+        wrong = (picture(folder / f"error_{i}.png") == (220, 30, 30)).all(-1)
+        np.testing.assert_array_equal(wrong, counted & (np.array(labels) != classes))
 
 
 def test_no_example_is_shown_twice_and_the_seed_chooses(tmp_path):
@@ -67,11 +70,31 @@ def test_no_example_is_shown_twice_and_the_seed_chooses(tmp_path):
     assert first == again != other
 
 
+def test_count_says_how_many(tmp_path, capsys):
+    folder = show(tmp_path, batch_size=2, count=5, seed=9)
+    assert len(list(folder.glob("inp_*"))) == 5
+    assert "(--seed=9 --count=5 shows the same again)" in capsys.readouterr().out
+
+
+def test_other_examples_each_time_from_the_runs_own_split(tmp_path, monkeypatch):
+    loaded = []
+    load = datasets.load
+    monkeypatch.setattr(datasets, "load", lambda *names, seed, **flags: (loaded.append(seed), load(*names))[1])
+    tiny_run.write_run(tmp_path, flags={"seed": 7, "batch_size": 4})
+    typed = ["main.py", "--mode=visualize", f"--logs_dir={tmp_path}"]
+    chosen = []
+    for more in ([], [], [], ["--seed=3"], ["--seed=3"]):
+        assert main.main([*typed, *more]) == 0
+        chosen.append([picture(tmp_path / f"visualize/inp_{i}.png").shape[1] for i in range(4)])
+    assert loaded == [7] * 5 and chosen[3] == chosen[4]
+    assert len({tuple(each) for each in chosen[:3]}) > 1  # all three alike: once in 25 million runs
+
+
 def test_page_links_pictures_that_exist_and_explains_colours(tmp_path):
     folder = show(tmp_path, batch_size=2)
     page = (folder / "index.html").read_text()
     links = Links(page).found
-    assert len(links) == 16 and all((folder / link).is_file() for link in links)
+    assert len(links) == 20 and all((folder / link).is_file() for link in links)
     legend = dict(re.findall(r"rgb\((\d+, \d+, \d+)\)\"></span>([^<]+)", page))
     assert legend["255, 0, 0"] == "red" and legend["0, 255, 0"] == "green"
     assert legend["224, 224, 224"] == "(not labelled)"

@@ -1,4 +1,4 @@
-"""The contact sheet of --mode=visualize: photo, ground truth, prediction and overlay of each example."""
+"""The contact sheet of --mode=visualize: photo, ground truth, prediction, overlay and errors of each example."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from fcn_tf.io import files, images
 from fcn_tf.metrics import confusion
 from fcn_tf.reports import html
 
-_CAPTIONS = {"inp": "photo", "gt": "ground truth", "pred": "prediction", "overlay": "overlay"}
+_CAPTIONS = {"inp": "photo", "gt": "ground truth", "pred": "prediction", "overlay": "overlay", "error": "errors"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Sample:
 
 
 def write_sheet(samples: list[Sample], spec: DatasetSpec, folder: str, *, title: str, subtitle: str) -> str:
-    """Writes {inp,gt,pred,overlay}_N.png, legend.png and index.html, in place of those of an earlier sheet.
+    """Writes {inp,gt,pred,overlay,error}_N.png, legend.png and index.html, in place of those of an earlier sheet.
 
     Args:
       samples: one card each, in this order.
@@ -74,12 +74,13 @@ def write_sheet(samples: list[Sample], spec: DatasetSpec, folder: str, *, title:
 
 
 def draw(sample: Sample, spec: DatasetSpec) -> dict[str, np.ndarray]:
-    """The four pictures of an example by kind, all uint8 (H, W, 3)."""
+    """The pictures of an example by kind, all uint8 (H, W, 3)."""
     return {
         "inp": sample.picture,
         "gt": palette.colorize(sample.ground_truth, spec.colors, spec.ignore_label),
         "pred": palette.colorize(sample.prediction, spec.colors),
         "overlay": palette.overlay(sample.picture, sample.prediction, spec.colors),
+        "error": palette.errors_image(sample.picture, sample.ground_truth, sample.prediction, spec.ignore_label),
     }
 
 
