@@ -22,6 +22,7 @@ _HEADLINE = {
 _BOUNDARY = {"bf": "boundary F1 (BF)", "bf_common": "BF, common rule"}
 _LARGEST_TABLE = 25  # classes; beyond, the confusion matrix is a picture
 _CONFUSIONS = 12  # rows of the table of confusions
+_OPEN = 2  # images of a group that are shown at once; the rest is folded
 _NO_CLASS = "(no class)"
 
 
@@ -52,24 +53,26 @@ def build(
     shown = counts.copy()
     if spec.ignore_label is not None and 0 <= spec.ignore_label < len(shown):
         shown[spec.ignore_label] = 0
-    small = len(shown) <= _LARGEST_TABLE
+    classes = _classes(summary, spec)
+    present = np.flatnonzero(shown.sum(1) + shown[:, : len(shown)].sum(0))
+    small = len(present) <= _LARGEST_TABLE
     return html.render(
         "report.html",
         title=f"{spec.name} {summary['split']}: {summary['images']} images",
         subtitle=summary.get("model") or f"label images in {summary.get('predictions')}",
         headline=_headline(summary),
         comparison=summary.get("comparison"),
-        classes=_classes(summary, spec),
+        classes=classes,
+        absent=sum(row["absent"] for row in classes),
         trimap=boundary["trimap_iou"] if boundary else None,
-        matrix=_matrix(shown, spec) if small else None,
-        matrix_picture=None
-        if small
-        else _uri(images.encode_png(charts.confusion_image(shown, spec.class_names)), "png"),
+        matrix=_matrix(shown, spec, present) if small else None,
+        matrix_picture=None if small else _matrix_picture(shown, spec, present),
         confusions=_confusions(shown, spec),
         groups=[
             {"title": "Worst images", "cards": [_card(each) for each in worst]},
             {"title": "Best images", "cards": [_card(each) for each in best if each.name not in named]},
         ],
+        open=_OPEN,
         rules=_rules(summary),
         facts={**_facts(summary), **{f"--{name}": value for name, value in (flags or {}).items()}},
     )
@@ -98,6 +101,7 @@ def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]
             "id": row["id"],
             "name": row["name"],
             "color": tuple(map(int, spec.colors[row["id"]])),
+            "absent": not row["pixels"] and not row["predicted_pixels"],
             "values": {
                 "iou": row["iou"],
                 "accuracy": row["accuracy"],
@@ -111,18 +115,22 @@ def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]
     ]
 
 
-def _matrix(counts: np.ndarray, spec: DatasetSpec) -> dict[str, Any]:
-    """Rows of shares of the class's ground truth, None where it has none."""
-    names = list(spec.class_names)
-    if counts[:, len(names) :].any():
-        names.append(_NO_CLASS)
+def _matrix(counts: np.ndarray, spec: DatasetSpec, present: np.ndarray) -> dict[str, Any]:
+    """Of the classes that occur: rows of shares of the class's ground truth, None where it has none."""
+    names = [*spec.class_names, _NO_CLASS]
+    columns = [*present, *([len(counts)] if counts[:, len(counts) :].any() else [])]
     totals = counts.sum(1)
     rows = [
-        {"name": name, "shares": (counts[i] / totals[i]).tolist() if totals[i] else None, "number": i}
-        for i, name in enumerate(spec.class_names)
+        {"name": names[i], "shares": (counts[i, columns] / totals[i]).tolist() if totals[i] else None, "number": place}
+        for place, i in enumerate(present)
         if i != spec.ignore_label
     ]
-    return {"columns": names, "rows": rows}
+    return {"columns": [names[i] for i in columns], "rows": rows}
+
+
+def _matrix_picture(counts: np.ndarray, spec: DatasetSpec, present: np.ndarray) -> str:
+    picture = charts.confusion_image(counts[np.ix_(present, present)], [spec.class_names[i] for i in present])
+    return _uri(images.encode_png(picture), "png")
 
 
 def _confusions(counts: np.ndarray, spec: DatasetSpec) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def page(spec=SPEC, images=11, **extra):
 class Outline(html.parser.HTMLParser):
     """Checks that tags close in order, and collects what a page would load."""
 
-    VOID = {"meta", "img", "link", "br"}
+    VOID = {"meta", "img", "link", "br", "input"}
 
     def __init__(self):
         super().__init__()
@@ -94,8 +94,37 @@ def test_the_numbers_and_names_are_there():
 
 def test_a_class_without_a_value_has_none():
     text, _ = page()
-    (row,) = re.findall(r'<tr><td class="name" data-value="bench">.*?</tr>', text, re.S)
+    (row,) = re.findall(r'<tr class="absent"><td class="name" data-value="bench">.*?</tr>', text, re.S)
     assert 'data-value=""' in row and "–" in row
+
+
+def test_classes_that_occur_nowhere_are_folded_away_and_no_part_of_the_matrix():
+    spec = DatasetSpec("many", tuple(f"class {i}" for i in range(151)), ((9, 9, 9),) * 151)
+    text, _ = page(spec, images=2)
+    assert text.count('<tr class="absent">') == 148 and text.count('<tr><td class="name" data-value="class') == 3
+    assert "show the 148 classes that occur neither in the ground truth nor in a prediction" in text
+    (matrix,) = re.findall(r'<table class="matrix">.*?</table>', text, re.S)
+    assert re.findall(r"<span>(.*?)</span>", matrix) == ["class 0", "class 1", "class 2"]
+    assert len(re.findall(r'class="[^"]*diagonal"', matrix)) == 3
+    assert "show the class that occurs neither" in page()[0]
+    three = DatasetSpec("three", NAMES[:3], SPEC.colors[:3], 255)
+    assert 'id="absent"' not in page(three)[0] and "that do not occur" not in page(three)[0]
+
+
+def test_the_pictures_come_first_and_the_heads_say_that_they_sort():
+    text, _ = page()
+    order = [
+        "<h1>",
+        "mean IoU <strong>",
+        "Worst images",
+        "2 more",
+        "Best images",
+        "<h2>Scores</h2>",
+        "<h2>Classes</h2>",
+    ]
+    places = [text.index(each) for each in order]
+    assert places == sorted(places)
+    assert "Click a head to sort by it" in text and "accu\u00adracy %" in text
 
 
 def test_confusions_are_ordered():
@@ -110,10 +139,10 @@ def test_confusions_are_ordered():
     assert rows[0]["share"] == 30 / 95 and rows[0]["of_errors"] == 30 / 45
 
 
-def test_many_classes_show_the_matrix_as_a_picture():
-    spec = DatasetSpec("many", tuple(f"class {i}" for i in range(60)), ((9, 9, 9),) * 60)
-    text, _ = page(spec, images=2)
-    assert '<table class="matrix">' not in text and "data:image/png;base64," in text
+def test_many_classes_show_the_matrix_as_a_picture(monkeypatch):
+    monkeypatch.setattr(evaluation_page, "_LARGEST_TABLE", 2)
+    text, _ = page()
+    assert '<table class="matrix">' not in text and 'src="data:image/png;base64,' in text
 
 
 def test_an_ignored_class_is_no_row():
@@ -180,6 +209,29 @@ def test_the_table_sorts_in_a_browser(browse, fragment):
         assert scores == sorted(scores, reverse="-" in fragment)
     else:
         assert names == list(values)
+
+
+@pytest.mark.browser
+def test_a_phone_shows_every_column_and_a_box_shows_the_absent_classes(tmp_path, browse):
+    path = tmp_path / "report.html"
+    path.write_text(
+        path.read_text().replace(
+            "</body>",
+            """<script>addEventListener("load", () => {
+              document.body.style.width = "400px";
+              const table = document.querySelector("#classes").parentElement;
+              document.body.dataset.hidden = table.scrollWidth - table.clientWidth;
+              const row = document.querySelector(".absent"), box = document.querySelector("#absent");
+              document.body.dataset.before = row.offsetHeight;
+              box.click();
+              document.body.dataset.after = row.offsetHeight > 0;
+            });</script></body>""",
+        )
+    )
+    document, console = browse("", "--window-size=500,900")
+    assert console == []
+    assert 'data-hidden="0"' in document
+    assert 'data-before="0"' in document and 'data-after="true"' in document
 
 
 @pytest.mark.browser
