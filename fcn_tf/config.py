@@ -310,8 +310,8 @@ class Config:
 
     input: str = _flag(
         "",
-        "predict: an image, a folder or a quoted pattern; explain: an image",
-        "predict: an image, a video, a folder with all in it, a quoted pattern, or - for paths on standard input",
+        "predict: an image, a video, a folder with all in it, a quoted pattern, or - for paths on standard input; "
+        "explain: an image",
         scope=Scope.COMMAND,
         section="Evaluation and prediction",
     )
@@ -449,10 +449,9 @@ def _conflicts(config: Config) -> Iterator[str]:
             "--optimizer=sgd with a --momentum, or leave it out."
         )
     if config.mode == "predict" and not config.input:
-        yield "--mode=predict needs --input: an image, a folder or a quoted pattern such as 'photos/*.jpg'."
+        yield "--mode=predict needs --input: an image, a video, a folder or a quoted pattern such as 'photos/*.jpg'."
     if config.mode == "explain" and not config.input:
         yield "--mode=explain needs --input: one picture."
-        yield "--mode=predict needs --input: an image, a video, a folder or a quoted pattern such as 'photos/*.jpg'."
     if config.mode == "prepare" and not config.output_dir:
         yield "--mode=prepare needs --output_dir: where the shards go, such as data/prepared."
 
