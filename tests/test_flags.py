@@ -7,11 +7,14 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 import main
 from fcn_tf.command import flags
 from fcn_tf.config import Config, flag_name
+from fcn_tf.config import Config
+from fcn_tf.data import datasets
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
@@ -251,3 +254,12 @@ def test_main_answers_from_any_folder_without_tensorflow(empty_folder):
 def test_flags_cannot_be_mistaken_for_the_program():
     done = subprocess.run([sys.executable, "flags.py"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "main.py" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["bag", "isbi"])
+def test_presets_of_two_classes_read_the_real_masks(name, shared):
+    """Their classes are given in full, so listing a split scans no mask."""
+    config = parse(f"--flagfile={ROOT}/configs/{name}.cfg", f"--data_dir={shared / 'data' / name}")
+    dataset = datasets.load(config.dataset, config.data_dir, "validation", **config.data_flags())
+    labels = [dataset.read(example)[1] for example in dataset.examples[:3]]
+    assert {*np.unique(np.concatenate([label.ravel() for label in labels]))} == {0, 1}

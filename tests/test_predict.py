@@ -249,6 +249,20 @@ def test_a_video_that_cannot_be_read_is_named_and_the_others_are_done(tmp_path, 
     assert "1 of 2 labelled" in captured.out
 
 
+def test_another_palette_than_the_runs(tmp_path, logs):
+    save(tmp_path / "photo.png", [[0, 1, 2]])
+    shown = {}
+    for name in ("auto", "voc"):
+        config = tiny_run.config("predict", logs, input=str(tmp_path / "photo.png"), palette=name)
+        assert predict.run(config) == 0
+        shown[name] = images.decode_image((logs / "predict/photo_overlay.png").read_bytes(), name=name)[0, :3].astype(
+            int
+        )
+    np.testing.assert_allclose(shown["auto"], tiny_run.paint([0, 1, 2]), atol=1)
+    half = (tiny_run.paint([0, 1, 2]).astype(int) + [[0, 0, 0], [128, 0, 0], [0, 128, 0]]) / 2
+    np.testing.assert_allclose(shown["voc"], half, atol=1)
+
+
 def test_results_go_under_the_run_by_default(tmp_path, logs):
     save(tmp_path / "photo.png", [[1]])
     assert predict.run(tiny_run.config("predict", logs, input=str(tmp_path / "photo.png"))) == 0

@@ -60,6 +60,13 @@ def test_sheet_is_complete_and_in_the_data_sets_colours(tmp_path):
         np.testing.assert_array_equal(wrong, counted & (np.array(labels) != classes))
 
 
+def test_the_colours_are_those_of_the_run(tmp_path):
+    run = tiny_run.write_run(tmp_path)
+    run.write_config({**run.read_config(), "colors": [[9, 9, 9], [0, 255, 0], [0, 0, 255]]})
+    assert visualize.run(tiny_run.config("visualize", tmp_path, batch_size=1)) == 0
+    np.testing.assert_array_equal(picture(tmp_path / "visualize/gt_0.png")[0, 0], [9, 9, 9])
+
+
 def test_no_example_is_shown_twice_and_the_seed_chooses(tmp_path):
     def widths(name, **changes):
         folder = show(tmp_path / name, **changes)
