@@ -13,7 +13,6 @@ import pytest
 import main
 from fcn_tf.command import flags
 from fcn_tf.config import Config, flag_name
-from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.errors import UserError
 from fcn_tf.io import files

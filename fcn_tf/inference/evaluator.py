@@ -21,6 +21,7 @@ from fcn_tf.data import pipeline
 from fcn_tf.data.base import Dataset, DatasetSpec
 from fcn_tf.errors import UserError
 from fcn_tf.inference import checkpoint
+from fcn_tf.inference.scoring_memory import ScoringMemory
 from fcn_tf.inference.views import InferenceOptions, scorer, tiles
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
@@ -251,6 +252,7 @@ class Evaluator:
         batch_size: int = 1,
         max_examples: int | None = None,
         indices: Sequence[int] | None = None,
+        before_batch: Callable[[str, tuple[int, ...]], Any] | None = None,
         on_batch: OnBatch | None = None,
     ) -> Evaluation:
         """One pass over a data set.
@@ -260,6 +262,8 @@ class Evaluator:
           batch_size: images of equal size that go through the model at once.
           max_examples: evaluate the first so many only.
           indices: evaluate these only, in this order.
+          before_batch: called before a batch goes through the model, with the name of its first example and the
+            shape of its images (B, H, W, 3).
           on_batch: called after every batch, for charts and statistics of the same pass, with NumPy arrays
             indices into `dataset.examples` (B,), uint8 images (B, H, W, 3), int32 labels (B, H, W),
             predictions (B, H, W) and each image's int64 counts (B, C, C).
@@ -275,6 +279,8 @@ class Evaluator:
         batches = pipeline.evaluation_batches(dataset, batch_size=batch_size, indices=chosen)
         with contextlib.closing(batches):
             for places, images, labels in batches:
+                if before_batch is not None:
+                    before_batch(dataset.examples[int(places[0])].name, images.shape)
                 counts, strays, batch_loss, predictions = self._batch(images, labels)
                 total += counts.sum(0)
                 loss += batch_loss
@@ -314,15 +320,23 @@ class Evaluator:
 def evaluate_dataset(
     model: keras.Model, dataset: Dataset, *, options: InferenceOptions = _PLAIN, **run_options: Any
 ) -> Evaluation:
-    """Measures a model once.
+    """Measures a model once, and asks for the memory before each batch.
 
     Args:
       model: see `Evaluator`, which is for measuring again and again.
       dataset: what to measure it on.
       options: views and tiles.
       **run_options: those of `Evaluator.run`.
+
+    Raises:
+      UserError: as `Evaluator` and its `run`, or if there is less memory than a batch takes.
     """
-    return Evaluator(model, dataset.spec, options).run(dataset, **run_options)
+    memory = ScoringMemory(model, options)
+    evaluator = Evaluator(model, dataset.spec, options)
+    try:
+        return evaluator.run(dataset, before_batch=memory.require, **run_options)
+    except tf.errors.ResourceExhaustedError:
+        raise memory.exhausted() from None
 
 
 def _label_dtype(num_classes: int) -> tf.DType:

@@ -1,0 +1,92 @@
+"""Asks for the memory of evaluate and visualize before an image takes it, as predict does."""
+
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from fcn_tf.errors import UserError
+from fcn_tf.inference.memory import PredictionMemory
+from fcn_tf.inference.views import InferenceOptions
+from fcn_tf.io import system
+
+_SCORED = 100  # bytes a pixel, measured: labels, predictions, cells of the confusion matrix, cross-entropy
+_STEP = 128  # pixels: only multiples of it are proposed as tile sizes
+_SAFE = 0.75  # of the memory, for what is proposed: less may be free for the next images
+
+Bytes = tuple[int, int]  # held, reserved
+
+
+class ScoringMemory:
+    """What labelling and scoring images takes: `PredictionMemory`, and what scores are counted from.
+
+    Measured with `fcn8s` and `original`, tiny width, 3 to 151 classes, whole images, tiles, batches and views, 1 to 2
+    million pixels: from 4 % less to a third more.
+
+    Args:
+      model: as `Evaluator` takes it.
+      options: views and tiles.
+    """
+
+    def __init__(self, model: keras.Model, options: InferenceOptions):
+        self._tile = options.tile
+        self._labelled = PredictionMemory(model, scales=options.scales if options.tta else ())
+        # Of several views the logits are copied once more, and their exponentials.
+        self._scored = _SCORED + (2 * 4 * model.output_shape[-1] if options.tta else 0)
+        # Of a GPU's memory only TensorFlow's allocator knows.
+        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self._last = "", 0, 0, 0
+
+    def need(self, images: int, height: int, width: int, *, tile: int) -> Bytes:
+        """Bytes held and bytes reserved for so many images of one size, in tiles of this side (0: whole)."""
+        held, reserved = self._labelled.need(height, width, tile=tile)
+        scored = height * width * self._scored
+        return images * (held + scored), images * (reserved + scored)
+
+    def require(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raises UserError if there is less memory than a batch takes; it names the flag that makes it fit.
+
+        Args:
+          name: of the first image.
+          shape: (B, H, W, 3).
+        """
+        images, height, width = shape[:3]
+        self._last = name, images, height, width
+        available = (None, None) if self._on_gpu else (system.memory_left(), system.reservable())
+        need = self.need(images, height, width, tile=self._tile)
+        missing = [(wanted, there) for wanted, there in zip(need, available, strict=True) if _short(wanted, there)]
+        if not missing:
+            return
+        wanted, there = missing[0]
+        fix = next(self._fixes(images, height, width, available), "let the program have more memory")
+        raise UserError(
+            f"{name}: labelling and scoring {_several(images, height, width)} takes about {wanted / 1e9:.1f} GB, "
+            f"{(there or 0) / 1e9:.1f} GB are free; {fix}."
+        )
+
+    def exhausted(self) -> UserError:
+        """The error where TensorFlow ran out of memory all the same in the batch that was asked for last."""
+        name, *size = self._last
+        return UserError(
+            f"{name}: there is not enough memory to label and score {_several(*size)}; add --sliding_window=SIZE, a "
+            "smaller one if it is there already."
+        )
+
+    def _fixes(self, images: int, height: int, width: int, available: tuple[int | None, int | None]) -> Iterator[str]:
+        def fits(count: int, tile: int) -> bool:
+            need = self.need(count, height, width, tile=tile)
+            return not any(
+                _short(w, None if a is None else int(_SAFE * a)) for w, a in zip(need, available, strict=True)
+            )
+
+        yield from (f"add --batch_size={count}" for count in range(images - 1, 0, -1) if fits(count, self._tile))
+        sides = range(max(height, width) // _STEP * _STEP, 0, -_STEP)
+        yield from (f"add --sliding_window={side}" for side in sides if fits(images, side))
+
+
+def _several(images: int, height: int, width: int) -> str:
+    return f"{images} images of {width}x{height} pixels" if images > 1 else f"{width}x{height} pixels"
+
+
+def _short(wanted: int, there: int | None) -> bool:
+    return there is not None and wanted > there
