@@ -57,6 +57,8 @@ def test_sound_data_says_how_to_train(data, capsys):
     assert [row["train"]["share"] for row in report["classes"]] == [0.5, 0.5]
     assert (data.parent / "logs/check/class_weights.csv").read_text() == "0,1\n1,1\n"
     assert list((data.parent / "logs/check").glob("class_1_mask.png"))
+    page = (data.parent / "logs/check/index.html").read_text()
+    assert "255: 1</li>" in page and "</span>1 1</td><td>255</td>" in page
     assert run(data)[0] == 0  # from the cache
 
 
