@@ -137,6 +137,13 @@ _OUTPUTS = Check(
     f"some of {', '.join(registry.OUTPUTS)}, with commas between",
     tuple(registry.OUTPUTS),
 )
+_TRUNK = Check(
+    lambda text: text == "" or text in registry.TRUNKS, f"one of {', '.join(registry.TRUNKS)}", tuple(registry.TRUNKS)
+)
+_QUIRKS = Check(
+    lambda text: text in ("all", "none") or _different(text.split(","), registry.QUIRKS),
+    f"all, none, or some of {', '.join(registry.QUIRKS)} with commas between",
+)
 _FREEZE = Check(
     lambda text: text == "" or {*text.split(",")} <= {*registry.STAGES, "trunk"},
     f"some of {', '.join(registry.STAGES)} with commas between, or trunk",
@@ -228,6 +235,22 @@ class Config:
     jitter: float = _flag(0.0, "vary brightness, contrast, saturation and hue, up to this strength", check=_SHARE)
 
     arch: str = _flag("fcn8s", "{choices}", scope=Scope.MODEL, check=_one_of(registry.HEADS), section="Model")
+    trunk: str = _flag("", "{choices}; default: the arch's own", scope=Scope.MODEL, check=_TRUNK)
+    fuse: str = _flag(
+        "add",
+        "{choices}: how heads join skips: scores added, or side by side and mixed by a 1x1 convolution",
+        scope=Scope.MODEL,
+        check=_one_of(registry.FUSIONS),
+    )
+    learn_last_upsampling: bool = _flag(
+        False, "of the paper's heads: the last upsampling learns instead of staying bilinear", scope=Scope.MODEL
+    )
+    quirks: str = _flag(
+        "all",
+        f"of arch original, which ones it keeps: all | none | some of {', '.join(registry.QUIRKS)}",
+        scope=Scope.MODEL,
+        check=_QUIRKS,
+    )
     weights: str = _flag(
         "tiny", f"tiny (embedded) | {' | '.join(registry.WEIGHTS)} | none | path of a MatConvNet .mat file"
     )
@@ -371,6 +394,9 @@ class Config:
         self._set(scales=str(crops.parse_scales(self.scales)))
         frozen = self.freeze.split(",")
         self._set(freeze=",".join(stage for stage in registry.STAGES if stage in frozen or "trunk" in frozen))
+        if self.quirks not in ("all", "none"):
+            kept = [quirk for quirk in registry.QUIRKS if quirk in self.quirks.split(",")]
+            self._set(quirks="all" if len(kept) == len(registry.QUIRKS) else ",".join(kept))
         for message in _conflicts(self):
             raise UserError(message)
 
@@ -386,6 +412,10 @@ class Config:
     def data_flags(self) -> dict[str, Any]:
         """The options of the data set, as `datasets.load` takes them."""
         return {name: getattr(self, name) for name in (*_names(Scope.DATA), "seed")}
+
+    def arch_flags(self) -> dict[str, Any]:
+        """The flags of the arch, as `build_network` takes them."""
+        return registry.arch_flags(self.arch, dataclasses.asdict(self))
 
     def to_json(self) -> dict[str, Any]:
         """The flags that describe a run, for config.json: all but those of one command."""
@@ -415,6 +445,7 @@ def _names(scope: Scope) -> tuple[str, ...]:
 
 RESUMABLE = _names(Scope.RESUMABLE)
 OF_WIDTHS = ("arch", "weights", "model_dir")  # they decide which layers there are, and how wide they are
+ARCH_FLAGS = sorted({name for entry in registry.HEADS.values() for name in getattr(entry, "flags", ())})
 
 
 def _conflicts(config: Config) -> Iterator[str]:
@@ -448,6 +479,14 @@ def _conflicts(config: Config) -> Iterator[str]:
             f"--nesterov has no effect on --optimizer={config.optimizer} with --momentum={config.momentum:g}; use "
             "--optimizer=sgd with a --momentum, or leave it out."
         )
+    for name in ARCH_FLAGS:
+        value = getattr(config, name)
+        if value != getattr(Config, name) and name not in config.arch_flags():
+            owners = [arch for arch in registry.HEADS if registry.arch_flags(arch, {name: value})]
+            yield (
+                f"--{name}={value} has no effect on --arch={config.arch}; use --arch={' or '.join(owners)}, or leave "
+                "it out."
+            )
     if config.mode == "predict" and not config.input:
         yield "--mode=predict needs --input: an image, a video, a folder or a quoted pattern such as 'photos/*.jpg'."
     if config.mode == "explain" and not config.input:

@@ -8,6 +8,23 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+
+class WithFlags(str):
+    """An entry whose object has flags of its own; here, to be known before it is imported.
+
+    Attributes:
+      flags: their names.
+    """
+
+    flags: tuple[str, ...]
+
+    def __new__(cls, entry: str, *flags: str) -> "WithFlags":
+        """The entry "module:attribute" with these flags."""
+        made = super().__new__(cls, entry)
+        made.flags = flags
+        return made
+
+
 MODES = {
     "train": "fcn_tf.train:run",
     "visualize": "fcn_tf.visualize:run",
@@ -27,13 +44,31 @@ DATASETS = {
 }
 
 HEADS = {
-    "original": "fcn_tf.models.heads:ORIGINAL",
-    "fcn8s": "fcn_tf.models.heads:FCN8S",
+    "original": WithFlags("fcn_tf.models.heads:ORIGINAL", "quirks"),
+    "fcn8s": WithFlags("fcn_tf.models.heads:FCN8S", "fuse"),
     "fpn": "fcn_tf.models.fpn:FPN",
+    "fcn32s": WithFlags("fcn_tf.models.paper:FCN32S", "learn_last_upsampling"),
+    "fcn16s": WithFlags("fcn_tf.models.paper:FCN16S", "learn_last_upsampling", "fuse"),
+    "fcn8s_paper": WithFlags("fcn_tf.models.paper:FCN8S", "learn_last_upsampling", "fuse"),
+    "fcn4s": WithFlags("fcn_tf.models.paper:FCN4S", "learn_last_upsampling", "fuse"),
+    "fcn2s": WithFlags("fcn_tf.models.paper:FCN2S", "learn_last_upsampling", "fuse"),
 }
 TRUNKS = {
     "vgg": "fcn_tf.models.vgg:vgg",
 }
+FUSIONS = {  # how heads join skips
+    "add": "fcn_tf.models.blocks:add",
+    "concat": "fcn_tf.models.blocks:concat",
+}
+QUIRKS = (  # of FCN.tensorflow, see docs/original.md
+    "transposed",
+    "average_pooling",
+    "no_last_relu",
+    "raw_skips",
+    "init",
+    "random_classifier",
+    "one_rate",
+)
 WEIGHTS = {  # those that are downloaded
     "vgg19": "fcn_tf.io.downloads:VGG19",
     "vgg16": "fcn_tf.io.downloads:VGG16",
@@ -78,6 +113,11 @@ def resolve(entry: str) -> Any:
     """The object that "module:attribute" names; imports the module."""
     module, _, attribute = entry.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def arch_flags(arch: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of flag values by name, those that are this arch's own."""
+    return {name: values[name] for name in getattr(HEADS[arch], "flags", ()) if name in values}
 
 
 def lazy(package: str, entries: Mapping[str, str]) -> Callable[[str], Any]:

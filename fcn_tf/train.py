@@ -110,7 +110,12 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
     keras.utils.set_random_seed(config.seed)
     spec = train.spec
     build_network = functools.partial(
-        build.build_network, config.arch, dropout_rate=config.dropout, dtype=config.precision
+        build.build_network,
+        config.arch,
+        dropout_rate=config.dropout,
+        dtype=config.precision,
+        trunk=config.trunk,
+        flags=config.arch_flags(),
     )
     with strategy.scope():
         network = build_network(

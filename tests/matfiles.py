@@ -62,3 +62,36 @@ def cell(values):
     for i, value in enumerate(values):
         array[0, i] = value
     return array
+
+
+# As MatConvNet stores them: channels, bias, alpha, beta.
+ALEXNET_NORMALIZATIONS = {"norm1": (5.0, 1.0, 2e-5, 0.75), "norm2": (3.0, 2.0, 1e-3, 0.5)}
+
+
+def alexnet_convs(*, hidden=None, seed=0):
+    """{name: (kernel, bias)} of a narrow AlexNet: conv2, conv4 and conv5 in two groups of channels each."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "conv1": (11, 11, 3, 4),
+        "conv2": (5, 5, 2, 6),
+        "conv3": (3, 3, 6, 8),
+        "conv4": (3, 3, 4, 8),
+        "conv5": (3, 3, 4, 6),
+    }
+    if hidden is not None:
+        shapes |= {"fc6": (6, 6, 6, hidden), "fc7": (1, 1, hidden, hidden)}
+    return {
+        name: (
+            rng.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape).astype(np.float32),
+            rng.normal(0, 0.1, shape[3:]).astype(np.float32),
+        )
+        for name, shape in shapes.items()
+    }
+
+
+def write_alexnet(path, convs, *, kind="lrn", **options):
+    """Writes an AlexNet, its normalisations under `kind`: "lrn", or "normalize" as older files say."""
+    norms = [
+        {"name": name, "type": kind, "param": np.array([values])} for name, values in ALEXNET_NORMALIZATIONS.items()
+    ]
+    return write_mat(path, convs, others=norms, **options)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fcn_tf import registry
 from fcn_tf.config import RESUMABLE, Config, merge
 from fcn_tf.errors import UserError
 
@@ -142,6 +143,11 @@ def test_test_is_another_name_of_evaluate():
         ("head_rate", -1.0),
         ("trunk_rate", float("nan")),
         ("bias_rate", 0.0),
+        ("trunk", "resnet"),
+        ("fuse", "mean"),
+        ("quirks", "transposed,"),
+        ("quirks", "transposed,transposed"),
+        ("quirks", "none,init"),
         ("ignore_label", "some"),
         ("ignore_label", "-1"),
     ],
@@ -161,6 +167,25 @@ def test_ignore_labels(value):
 def test_the_same_stages_are_the_same_wish():
     assert Config(freeze="conv2,conv1,conv2").freeze == "conv1,conv2" == merge({}, saved(freeze="conv2,conv1")).freeze
     assert Config(freeze="trunk").freeze == Config(freeze="conv5,conv4,conv3,conv2,conv1").freeze
+
+
+def test_a_flag_that_the_arch_does_not_have_is_a_conflict():
+    assert Config(arch="fcn16s", fuse="concat").arch_flags() == {"fuse": "concat", "learn_last_upsampling": False}
+    assert Config(arch="fcn32s").arch_flags() == {"learn_last_upsampling": False}
+    with pytest.raises(UserError, match="--fuse=concat has no effect on --arch=original; use --arch=fcn8s or fcn16s"):
+        Config(arch="original", fuse="concat")
+    with pytest.raises(UserError, match="--learn_last_upsampling=True has no effect on --arch=fcn8s; .* leave it out"):
+        Config(learn_last_upsampling=True)
+
+
+def test_the_same_quirks_are_the_same_text():
+    def quirks(text):
+        return Config(arch="original", quirks=text).quirks
+
+    assert quirks("init,transposed") == "transposed,init"
+    assert quirks(",".join(reversed(registry.QUIRKS))) == "all" and quirks("none") == "none"
+    with pytest.raises(UserError, match="--quirks=none has no effect on --arch=fcn8s; use --arch=original, or"):
+        Config(quirks="none")
 
 
 def test_parts_divide_what_is_trained():
@@ -258,10 +283,20 @@ def test_resume_refuses_every_other_change(name):
         "scales": "0.5,1",
         "nesterov": True,
         "palette": "hls",
+        "trunk": "vgg",
+        "fuse": "concat",
+        "learn_last_upsampling": True,
+        "quirks": "none",
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other
-    run = saved(optimizer="sgd") if name in ("momentum", "nesterov") else saved()
+    users = {
+        "momentum": {"optimizer": "sgd"},
+        "nesterov": {"optimizer": "sgd"},
+        "learn_last_upsampling": {"arch": "fcn32s"},
+        "quirks": {"arch": "original"},
+    }
+    run = saved(**users.get(name, {}))
     with pytest.raises(UserError) as caught:
         merge({name: other}, run)
     message = str(caught.value)

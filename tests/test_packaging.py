@@ -146,7 +146,10 @@ def test_documents_name_only_what_there_is(document):
 
 
 def test_every_mode_data_set_and_network_is_documented():
-    text = "".join((ROOT / document).read_text() for document in ("README.md", "data/README.md", "docs/data.md"))
+    text = "".join(
+        (ROOT / document).read_text()
+        for document in ("README.md", "data/README.md", "docs/data.md", "docs/networks.md")
+    )
     for flag, values in (("mode", registry.MODES), ("dataset", registry.DATASETS), ("arch", registry.HEADS)):
         for value in values:
             assert f"--{flag}={value}" in text

@@ -5,6 +5,7 @@ import json
 import keras
 import tensorflow as tf
 
+from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import build
@@ -57,6 +58,8 @@ def _build(run: Run) -> keras.Model:
             model_dir=flags["model_dir"],
             dropout_rate=flags["dropout"],
             dtype=flags["precision"],
+            trunk=flags.get("trunk", ""),  # runs from before it was a flag have the arch's own
+            flags=registry.arch_flags(flags["arch"], flags),
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{run.config} does not describe a model ({error}); restore it, or train again.") from None

@@ -1,5 +1,7 @@
 """What a trunk hands to a head, and what either says about itself. Pure Keras."""
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,16 +35,27 @@ class Head:
     """One value of `--arch`: the layers above a trunk, and what they need of it.
 
     Attributes:
-      build: (features, images, *, num_classes, dropout_rate, dtype) -> float (B, H, W, num_classes) logits.
-      trunk: its name in `registry.TRUNKS`.
+      build: (features, images, *, num_classes, dropout_rate, dtype) -> float (B, H, W, num_classes) logits; and the
+        flags that its line in `registry.HEADS` says it has, by keyword.
+      trunk: its name in `registry.TRUNKS`, unless --trunk names another.
       trunk_options: keyword arguments of that trunk.
+      finest: the smallest stride that it takes features of.
       classifier: whether conv6 and conv7 start from the trunk's classifier where the shapes agree.
       trunk_rate, head_rate: factors on the learning rate of pretrained and of new layers.
+      variant: (**flags) -> the head with these flags, where they change more than `build`.
     """
 
     build: Callable[..., keras.KerasTensor]
     trunk: str = "vgg"
     trunk_options: Mapping[str, Any] = field(default_factory=dict)
+    finest: int = 8
     classifier: bool = True
     trunk_rate: float = 1.0
     head_rate: float = 1.0
+    variant: Callable[..., "Head"] | None = None
+
+    def with_flags(self, **flags: Any) -> "Head":
+        """The head with values of its own flags."""
+        if self.variant is not None and flags:
+            return self.variant(**flags)
+        return dataclasses.replace(self, build=functools.partial(self.build, **flags))

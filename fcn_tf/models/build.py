@@ -59,6 +59,8 @@ def build_network(
     model_dir: str = "data/models/",
     dropout_rate: float = 0.15,
     dtype: str = "float32",
+    trunk: str = "",
+    flags: Mapping[str, Any] | None = None,
 ) -> Network:
     """Builds a fully convolutional network.
 
@@ -66,35 +68,44 @@ def build_network(
       arch: a name in `registry.HEADS`.
       num_classes: how many classes to tell apart.
       weights: "tiny" (embedded), "vgg19" or "vgg16" (downloaded to `model_dir`), the path of a MatConvNet
-        VGG11/13/16/19 `.mat` file, or None: an untrained trunk of the tiny one's widths.
+        VGG11/13/16/19 `.mat` file, or None: an untrained trunk, which for "vgg" has the tiny one's widths.
       model_dir: where "vgg19" and "vgg16" are looked for.
       dropout_rate: after conv6 and conv7, while training.
       dtype: "float32", "bfloat16" or "float16": what the layers compute in. Weights and logits stay float32.
+      trunk: a name in `registry.TRUNKS`; "" for the arch's own.
+      flags: of the arch, by name, as `registry.arch_flags` finds them; its defaults otherwise.
 
     Raises:
-      UserError: on an unknown arch, or a weights file that is missing, damaged or another network's.
+      UserError: on an unknown arch, a trunk that it cannot stand on, or a weights file that is missing, damaged or
+        another network's.
     """
     if arch not in registry.HEADS:
         raise UserError(f"arch is {arch!r}; expected one of {', '.join(registry.HEADS)}.")
-    head: Head = registry.resolve(registry.HEADS[arch])
+    head: Head = registry.resolve(registry.HEADS[arch]).with_flags(**(flags or {}))
+    trunk = trunk or head.trunk
     policy = dtype if dtype == "float32" else f"mixed_{dtype}"
     images = keras.Input((None, None, 3), name="images")
-    build_trunk = registry.resolve(registry.TRUNKS[head.trunk])
-    trunk = build_trunk(images, weights=weights, model_dir=model_dir, dtype=policy, **head.trunk_options)
-    scores = head.build(trunk.features, images, num_classes=num_classes, dropout_rate=dropout_rate, dtype=policy)
+    build_trunk = registry.resolve(registry.TRUNKS[trunk])
+    built = build_trunk(images, weights=weights, model_dir=model_dir, dtype=policy, **head.trunk_options)
+    if f"stride{head.finest}" not in built.features:
+        raise UserError(
+            f"--arch={arch} takes features of stride {head.finest}; --trunk={trunk} has {', '.join(built.features)}: "
+            "choose another of the two."
+        )
+    scores = head.build(built.features, images, num_classes=num_classes, dropout_rate=dropout_rate, dtype=policy)
     logits = keras.layers.Activation("linear", name="logits", dtype="float32")(scores)
     model = keras.Model(images, logits, name=arch)
 
-    for name, arrays in trunk.weights.items():
+    for name, arrays in built.weights.items():
         model.get_layer(name).set_weights(arrays)
-    for name, arrays in trunk.classifier.items() if head.classifier else ():
+    for name, arrays in built.classifier.items() if head.classifier else ():
         layer = model.get_layer(name)
         if [variable.shape for variable in layer.weights] == [array.shape for array in arrays]:
             layer.set_weights(arrays)
     return Network(
         model,
-        dict(zip(registry.STAGES, trunk.stages, strict=True)),
-        trunk_rate=head.trunk_rate if trunk.weights else 1.0,  # an untrained trunk learns at the base rate
+        dict(zip(registry.STAGES, built.stages, strict=True)),
+        trunk_rate=head.trunk_rate if built.weights else 1.0,  # an untrained trunk learns at the base rate
         head_rate=head.head_rate,
     )
 

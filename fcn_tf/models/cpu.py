@@ -43,10 +43,12 @@ def patch_size(layer: keras.layers.Layer) -> int:
 
 def _faster(layer):
     """Which of the classes below computes `layer` faster, or None."""
-    if isinstance(layer, UpsampleLike) and layer.use_bias:
+    if isinstance(layer, UpsampleLike):
         if layer.kernel_side == 2 * layer.stride and layer.stride in _SUB_PIXEL_STRIDES:
             return SubPixelUpsampleLike
         return WidenedUpsampleLike if layer.compute_dtype != "float32" else None
+    if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1:
+        return GroupedConv2D
     if isinstance(layer, keras.layers.Conv2D) and layer.use_bias:
         plain = (layer.strides, layer.dilation_rate, layer.groups, layer.padding) == ((1, 1), (1, 1), 1, "same")
         wide = layer.filters >= layer.kernel.shape[2]  # layers of class scores are not
@@ -71,11 +73,12 @@ class _Swapped(keras.layers.Layer):
     def call(self, inputs, **like):
         """As the layer's."""
 
-        def affine(x, kernel, bias):
-            return self._affine(x, kernel, bias, **like)
+        def linear(x, *weights):
+            return self._linear(x, *weights, **like)
 
         x = ops.cast(inputs, self.layer.compute_dtype)
-        return self.layer.activation(mixed_precision.convolve(affine, x, self.layer.kernel, self.layer.bias))
+        weights = (self.layer.kernel, self.layer.bias) if self.layer.use_bias else (self.layer.kernel,)
+        return self.layer.activation(mixed_precision.convolve(linear, x, *weights))
 
     def compute_output_spec(self, inputs, **like):
         """As the layer's."""
@@ -85,8 +88,18 @@ class _Swapped(keras.layers.Layer):
 class WidenedConv2D(_Swapped):
     """A convolution in bfloat16 or float16 without instructions for it."""
 
-    def _affine(self, inputs, kernel, bias):
+    def _linear(self, inputs, kernel, bias):
         return ops.add(self.layer.convolution_op(inputs, kernel), bias)
+
+
+class GroupedConv2D(_Swapped):
+    """A convolution in groups of channels, one after the other: Keras has XLA compile it anew for every size."""
+
+    def _linear(self, inputs, kernel, bias=None):
+        layer = self.layer
+        parts = zip(tf.split(inputs, layer.groups, -1), tf.split(kernel, layer.groups, -1), strict=True)
+        options = {"strides": layer.strides, "padding": layer.padding, "dilation_rate": layer.dilation_rate}
+        return _plus(ops.concatenate([ops.conv(part, each, **options) for part, each in parts], axis=-1), bias)
 
 
 class PatchConv2D(_Swapped):
@@ -96,7 +109,7 @@ class PatchConv2D(_Swapped):
     convolution.
     """
 
-    def _affine(self, inputs, kernel, bias):
+    def _linear(self, inputs, kernel, bias):
         rows, columns, _, filters = kernel.shape
         above, left = (rows - 1) // 2, (columns - 1) // 2
         padded = ops.pad(inputs, [(0, 0), (above, rows - 1 - above), (left, columns - 1 - left), (0, 0)])
@@ -111,7 +124,7 @@ class PatchConv2D(_Swapped):
 class WidenedUpsampleLike(_Swapped):
     """`UpsampleLike` in bfloat16 or float16, the gradient of whose bias is added up in float32."""
 
-    def _affine(self, inputs, kernel, bias, like):
+    def _linear(self, inputs, kernel, bias=None, *, like):
         enlarged = ops.conv_transpose(inputs, kernel, strides=self.layer.stride, padding="same")
         return _plus(crop_like(enlarged, like), bias)
 
@@ -124,7 +137,7 @@ class SubPixelUpsampleLike(_Swapped):
     convolution, Shi et al. 2016). Where the stride is large that is faster than oneDNN's transposed convolution.
     """
 
-    def _affine(self, inputs, kernel, bias, like):
+    def _linear(self, inputs, kernel, bias=None, *, like):
         stride, filters, channels = self.layer.stride, self.layer.filters, inputs.shape[-1]
         batch, height, width = ops.shape(inputs)[:3]
         rows, columns = height + 1, width + 1  # of blocks: each pixel's kernel ends in the middle of its neighbours'
@@ -144,13 +157,13 @@ class SubPixelUpsampleLike(_Swapped):
 
 
 def _plus(x, bias):
-    """`x + bias`, (..., C) + (C,).
+    """`x + bias`, (..., C) + (C,), or x where there is no bias.
 
     Not `ops.add`: for that TensorFlow takes a BiasAdd, whose gradient in bfloat16 is added up in bfloat16. Over the
     pixels of two crops the result is noise. (In a graph oneDNN computes that of a convolution together with the
     filters', and adds up in float32.)
     """
-    return ops.subtract(x, ops.negative(bias))
+    return x if bias is None else ops.subtract(x, ops.negative(bias))
 
 
 @tf.custom_gradient

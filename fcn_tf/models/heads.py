@@ -1,15 +1,20 @@
-"""Heads: from a trunk's features to logits for every class at every pixel. Pure Keras."""
+"""Heads: from a trunk's features to logits for every class at every pixel. Pure Keras.
+
+Those of FCN.tensorflow and FCN-8s; others are files of their own (docs/networks.md), made of the same blocks.py.
+"""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import keras
 
-from fcn_tf.models import layers
+from fcn_tf import registry
+from fcn_tf.models import blocks, layers
 from fcn_tf.models.base import Head
 
-# Made anew for each layer: a used initializer would start the next one with the same numbers.
-_ORIGINAL_INIT = functools.partial(keras.initializers.TruncatedNormal, stddev=0.02)
+# (name of the upsampling, of the skip, its feature), from the coarsest on.
+_SKIPS = (("conv_t1", "pool4", "stride16"), ("conv_t2", "pool3", "stride8"))
 
 
 def original(
@@ -18,6 +23,7 @@ def original(
     *,
     num_classes: int,
     dropout_rate: float,
+    quirks: Collection[str] = registry.QUIRKS,
     dtype: str = "float32",
 ) -> keras.KerasTensor:
     """The head of FCN.tensorflow: raw pool4 and pool3 added to upsampled maps of their width.
@@ -27,26 +33,24 @@ def original(
       images: the model's input, for its height and width.
       num_classes: channels of the result.
       dropout_rate: after conv6 and conv7.
+      quirks: which of `registry.QUIRKS` it has; without "raw_skips" and "init" it is `fcn8s`.
       dtype: Keras dtype policy.
 
     Returns:
       (B, H, W, num_classes) logits.
     """
-    pool3, pool4 = features["stride8"], features["stride16"]
-    options = {"init": _ORIGINAL_INIT, "dtype": dtype}
-    scores = _convolutional_classifier(
-        features["stride32"],
-        num_classes=num_classes,
-        dropout_rate=dropout_rate,
-        dtype=dtype,
-        hidden_init=_ORIGINAL_INIT,
-        score_init=_ORIGINAL_INIT,
-    )
-    x = _upsample(pool4.shape[-1], 4, 2, name="conv_t1", **options)(scores, like=pool4)
-    x = keras.layers.Add(name="fuse_pool4", dtype=dtype)([x, pool4])  # (B, H/16, W/16, 512)
-    x = _upsample(pool3.shape[-1], 4, 2, name="conv_t2", **options)(x, like=pool3)
-    x = keras.layers.Add(name="fuse_pool3", dtype=dtype)([x, pool3])  # (B, H/8, W/8, 256)
-    return _upsample(num_classes, 16, 8, name="conv_t3", **options)(x, like=images)
+    raw, inits = "raw_skips" in quirks, _ORIGINAL_INITS if "init" in quirks else _INITS
+    x = features["stride32"] if raw else _normalized(features["stride32"], "pool5", dtype)
+    x = blocks.hidden_layers(x, dropout_rate=dropout_rate, init=inits.hidden, dtype=dtype)
+    x = blocks.scores(x, num_classes, "conv8", dtype, init=inits.scores)
+    for up, name, feature in _SKIPS:
+        skip = features[feature]
+        width = skip.shape[-1] if raw else num_classes  # (B, H/16, W/16, 512), then (B, H/8, W/8, 256)
+        x = blocks.upsample(width, 4, 2, init=inits.upsampling, name=up, dtype=dtype)(x, like=skip)
+        if not raw:
+            skip = blocks.scores(_normalized(skip, name, dtype), num_classes, f"score_{name}", dtype)
+        x = keras.layers.Add(name=f"fuse_{name}", dtype=dtype)([x, skip])
+    return blocks.upsample(num_classes, 16, 8, init=inits.upsampling, name="conv_t3", dtype=dtype)(x, like=images)
 
 
 def fcn8s(
@@ -55,56 +59,63 @@ def fcn8s(
     *,
     num_classes: int,
     dropout_rate: float,
+    fuse: str = "add",
     dtype: str = "float32",
 ) -> keras.KerasTensor:
     """FCN-8s (Long et al. 2015, section 4.2): scores of three strides, added up through bilinear upsampling.
 
-    Arguments and result as in `original`. Each skip is normalised before it is scored, and every score layer
-    starts at zero, so the first loss is ln(num_classes) whatever the trunk's magnitudes.
+    Arguments and result as in `original`; `fuse` as in `blocks.fuse`. Each skip is normalised before it is scored, and
+    every score layer starts at zero, so the first loss is ln(num_classes) whatever the trunk's magnitudes.
     """
-    pool3, pool4 = features["stride8"], features["stride16"]
-    scores = _convolutional_classifier(
-        layers.RMSNormalize(name="norm_pool5", dtype=dtype)(features["stride32"]),
-        num_classes=num_classes,
-        dropout_rate=dropout_rate,
-        dtype=dtype,
-        hidden_init=keras.initializers.HeNormal,
-        score_init=keras.initializers.Zeros,
-    )
-    x = _upsample(num_classes, 4, 2, name="conv_t1", dtype=dtype)(scores, like=pool4)
-    x = keras.layers.Add(name="fuse_pool4", dtype=dtype)([x, _skip_scores(pool4, "pool4", num_classes, dtype)])
-    x = _upsample(num_classes, 4, 2, name="conv_t2", dtype=dtype)(x, like=pool3)
-    x = keras.layers.Add(name="fuse_pool3", dtype=dtype)([x, _skip_scores(pool3, "pool3", num_classes, dtype)])
-    return _upsample(num_classes, 16, 8, name="conv_t3", dtype=dtype)(x, like=images)
+    x = _normalized(features["stride32"], "pool5", dtype)
+    x = blocks.hidden_layers(x, dropout_rate=dropout_rate, dtype=dtype)
+    x = blocks.scores(x, num_classes, "conv8", dtype)
+    for up, name, feature in _SKIPS:
+        skip = features[feature]
+        x = blocks.upsample(num_classes, 4, 2, name=up, dtype=dtype)(x, like=skip)
+        scores = blocks.scores(_normalized(skip, name, dtype), num_classes, f"score_{name}", dtype)
+        x = blocks.fuse(fuse, x, scores, f"fuse_{name}", dtype)  # (B, H/16, W/16, classes), then (B, H/8, W/8, classes)
+    return blocks.upsample(num_classes, 16, 8, name="conv_t3", dtype=dtype)(x, like=images)
 
 
-# FCN.tensorflow to the bit, quirks included.
-ORIGINAL = Head(
-    original,
-    trunk_options={"pooling": "average", "last_conv": "conv5_3", "transposed": True},
-    classifier=False,
-)
+def _normalized(features, name, dtype):
+    return layers.RMSNormalize(name=f"norm_{name}", dtype=dtype)(features)
+
+
+class _Inits(NamedTuple):
+    """Makers of initializers."""
+
+    hidden: blocks.Initializer
+    scores: blocks.Initializer
+    upsampling: blocks.Initializer
+
+
+_INITS = _Inits(keras.initializers.HeNormal, keras.initializers.Zeros, layers.BilinearInitializer)
+_ORIGINAL_INITS = _Inits(*(functools.partial(keras.initializers.TruncatedNormal, stddev=0.02),) * 3)
+
 FCN8S = Head(fcn8s, trunk_rate=0.3, head_rate=10.0)
 
 
-def _skip_scores(features, name, num_classes, dtype):
-    x = layers.RMSNormalize(name=f"norm_{name}", dtype=dtype)(features)
-    return keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=f"score_{name}", dtype=dtype)(x)
+def with_quirks(quirks: str) -> Head:
+    """FCN.tensorflow's head and trunk, or what is left of them.
+
+    Args:
+      quirks: "all", "none", or some of `registry.QUIRKS` with commas between. Without any it is FCN8S.
+    """
+    kept = {"all": registry.QUIRKS, "none": ()}.get(quirks, quirks.split(","))
+    rates = (1.0, 1.0) if "one_rate" in kept else (FCN8S.trunk_rate, FCN8S.head_rate)
+    return Head(
+        functools.partial(original, quirks=kept),
+        trunk_options={
+            "transposed": "transposed" in kept,
+            "pooling": "average" if "average_pooling" in kept else "max",
+            "last_conv": "conv5_3" if "no_last_relu" in kept else None,
+        },
+        classifier="random_classifier" not in kept,
+        trunk_rate=rates[0],
+        head_rate=rates[1],
+        variant=with_quirks,
+    )
 
 
-def _convolutional_classifier(x, *, num_classes, dropout_rate, dtype, hidden_init, score_init):
-    """conv6, conv7 and conv8: VGG's classifier as convolutions; (B, h, w, C) -> (B, h, w, num_classes)."""
-    width = 8 * x.shape[-1]  # 512 -> 4096
-    convs = [
-        keras.layers.Conv2D(width, side, padding="same", kernel_initializer=hidden_init(), name=name, dtype=dtype)
-        for name, side in (("conv6", 7), ("conv7", 1))
-    ]
-    for salt, conv in enumerate(convs):
-        number = conv.name.removeprefix("conv")
-        x = keras.layers.ReLU(name=f"relu{number}", dtype=dtype)(conv(x))
-        x = layers.StepDropout(dropout_rate, salt=salt, name=f"dropout{number}", dtype=dtype)(x)
-    return keras.layers.Conv2D(num_classes, 1, kernel_initializer=score_init(), name="conv8", dtype=dtype)(x)
-
-
-def _upsample(filters, kernel, stride, *, init=layers.BilinearInitializer, **kwargs):
-    return layers.UpsampleLike(filters, kernel, stride, kernel_initializer=init(), **kwargs)
+ORIGINAL = with_quirks("all")  # to the bit

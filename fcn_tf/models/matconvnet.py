@@ -1,4 +1,4 @@
-"""Reads and writes VGG networks in MatConvNet's .mat format (https://www.vlfeat.org/matconvnet/pretrained/).
+"""Reads VGG networks and AlexNet, and writes VGG networks, in MatConvNet's .mat format (https://www.vlfeat.org/matconvnet/pretrained/).
 
 Two layouts are in use under the same file names. Up to beta16 a file holds `layers` and `normalization`;
 newer ones hold `layers` and `meta`, which holds `normalization`, and their structs have more fields in
@@ -10,7 +10,7 @@ import io
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -30,9 +30,11 @@ _TRUNKS = {
     depth: tuple(f"conv{stage}_{i}" for stage, count in enumerate(counts, 1) for i in range(1, count + 1))
     for depth, counts in _DEPTHS.items()
 }
+_ALEXNET = tuple(f"conv{i}" for i in range(1, 6))
 _CLASSIFIER = ("fc6", "fc7", "fc8")
 # Others, such as bnorm, would be left out in silence and change what the network computes.
 _LAYERS_WITHOUT_WEIGHTS = frozenset({"relu", "pool", "softmax", "softmaxloss", "loss", "dropout"})
+_NORMALIZATIONS = frozenset({"lrn", "normalize"})  # the newer name and the older one
 _HEADER = 128
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF"
 _NUMERIC = "fiu"
@@ -53,19 +55,26 @@ class ConvWeights:
 
 @dataclass(frozen=True, eq=False)
 class MatConvNet:
-    """The weights of a VGG11, 13, 16 or 19 of any width.
+    """The weights of a VGG11, 13, 16 or 19, or of an AlexNet, of any width.
 
     Attributes:
-      convs: conv1_1 to conv5_x, then fc6, fc7 and fc8 as far as the file has them, in this order.
+      convs: conv1_1 to conv5_x, or conv1 to conv5, then fc6, fc7 and fc8 as far as the file has them, in this order.
       mean_rgb: float32 (3,), what to subtract from RGB in [0, 255].
+      normalizations: of AlexNet's norm1 and norm2: (channels, bias, alpha, beta).
     """
 
     convs: dict[str, ConvWeights]
     mean_rgb: np.ndarray
+    normalizations: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def is_alexnet(self) -> bool:
+        """Whether it is an AlexNet and no VGG network."""
+        return _ALEXNET[0] in self.convs
 
 
 def read(path: str | os.PathLike) -> MatConvNet:
-    """Reads a VGG network of any width; both layouts.
+    """Reads a VGG network or an AlexNet of any width; both layouts.
 
     Every convolution of the network must be there once, under its name and in its place; shapes must fit each
     other and all numbers be finite. The arrays are as MATLAB stores them, in Fortran order.
@@ -82,20 +91,30 @@ def read(path: str | os.PathLike) -> MatConvNet:
     if layers.dtype != object:
         _reject(path, "`layers` is not a cell of layers, as in a DagNN file (ResNet, GoogLeNet, ...)")
     convs: dict[str, ConvWeights] = {}
+    normalizations: dict[str, tuple[float, ...]] = {}
     for number, value in enumerate(layers.ravel(), 1):
         layer = _fields(value)
         name, kind = _text(layer.get("name")), _text(layer.get("type"))
-        if kind != "conv":
+        if kind in _NORMALIZATIONS:
+            normalizations[name] = _normalization(path, name, layer.get("param"))
+        elif kind != "conv":
             if kind not in _LAYERS_WITHOUT_WEIGHTS:
                 _reject(path, f"layer {number}, {name!r}, is of type {kind!r}")
-            continue
-        if name not in _TRUNKS["VGG19"] + _CLASSIFIER:
+        elif name not in _TRUNKS["VGG19"] + _ALEXNET + _CLASSIFIER:
             _reject(path, f"convolution {name!r}")
-        if name in convs:
+        elif name in convs:
             _reject(path, f"two convolutions {name}")
-        convs[name] = _conv(path, name, layer.get("weights"))
-    _check(path, convs)
-    return MatConvNet(convs, _mean_rgb(path, contents))
+        else:
+            convs[name] = _conv(path, name, layer.get("weights"))
+    net = MatConvNet(convs, _mean_rgb(path, contents), normalizations)
+    if net.is_alexnet:
+        _check_order(path, tuple(convs), "AlexNet", _ALEXNET)
+        _check_shapes(path, convs)
+    else:
+        if normalizations:
+            _reject(path, f"layer {next(iter(normalizations))} normalises, as in AlexNet, but there is no conv1")
+        _check(path, convs)
+    return net
 
 
 def write(path: str | os.PathLike, net: MatConvNet, *, layout: str = "beta16") -> None:
@@ -124,7 +143,7 @@ def write(path: str | os.PathLike, net: MatConvNet, *, layout: str = "beta16") -
 
 def _reject(path: str, found: str) -> NoReturn:
     raise UserError(
-        f"{path}: {found}; expected a VGG11, 13, 16 or 19 by MatConvNet (conv1_1 to conv5_x). "
+        f"{path}: {found}; expected a VGG11, 13, 16 or 19 by MatConvNet (conv1_1 to conv5_x), or its AlexNet. "
         f"Is this another network's .mat file? VGG19 is at {VGG19.url}"
     )
 
@@ -235,24 +254,52 @@ def _conv(path: str, name: str, weights: Any) -> ConvWeights:
     return ConvWeights(_float32(kernel), _float32(bias).ravel())
 
 
+def _normalization(path: str, name: str, param: Any) -> tuple[float, ...]:
+    """The `param` of a local response normalisation: channels, bias, alpha, beta."""
+    if not isinstance(param, np.ndarray) or param.dtype.kind not in _NUMERIC or param.size != 4:
+        _reject(path, f"{name} has no `param` of four numbers")
+    return tuple(float(value) for value in param.ravel())
+
+
 def _check(path: str, convs: Mapping[str, ConvWeights]) -> None:
     """Raises UserError unless these are all the convolutions of a VGG network and fit each other."""
-    names = tuple(convs)
-    trunk = tuple(name for name in names if name not in _CLASSIFIER)
+    trunk = tuple(name for name in convs if name not in _CLASSIFIER)
     depth = min(_TRUNKS, key=lambda depth: len(set(_TRUNKS[depth]) ^ set(trunk)))
-    if missing := [name for name in _TRUNKS[depth] if name not in convs]:
-        _reject(path, f"nearest to {depth}, but without {', '.join(missing)}")
-    if extra := [name for name in trunk if name not in _TRUNKS[depth]]:
-        _reject(path, f"nearest to {depth}, but with {', '.join(extra)} as well")
-    classifier = _CLASSIFIER[: len(names) - len(trunk)]
-    if names != _TRUNKS[depth] + classifier:
+    _check_order(path, tuple(convs), depth, _TRUNKS[depth])
+    _check_shapes(path, convs, side=3, grouped=False)
+
+
+def _check_order(path: str, names: tuple[str, ...], network: str, expected: tuple[str, ...]) -> None:
+    """Raises UserError unless `names` are those of the trunk that is expected, and some of the classifier's."""
+    trunk = tuple(name for name in names if name not in _CLASSIFIER)
+    if missing := [name for name in expected if name not in names]:
+        _reject(path, f"nearest to {network}, but without {', '.join(missing)}")
+    if extra := [name for name in trunk if name not in expected]:
+        _reject(path, f"nearest to {network}, but with {', '.join(extra)} as well")
+    if names != expected + _CLASSIFIER[: len(names) - len(trunk)]:
         _reject(path, f"the convolutions come in the order {', '.join(names)}")
+
+
+def _check_shapes(
+    path: str, convs: Mapping[str, ConvWeights], *, side: int | None = None, grouped: bool = True
+) -> None:
+    """Raises UserError unless kernels and biases fit each other and are finite.
+
+    Args:
+      path: of the file.
+      convs: in order.
+      side: of the trunk's kernels; None for any.
+      grouped: whether the trunk's kernels may see a part of the channels each.
+    """
     channels = 3
     for name, conv in convs.items():
         shape = conv.kernel.shape
-        size = "3, 3" if name in trunk else "any, any"
-        if len(shape) != 4 or shape[2] != channels or 0 in shape or (name in trunk and shape[:2] != (3, 3)):
-            _reject(path, f"kernel {name} has shape {shape}, expected ({size}, {channels}, any)")
+        in_trunk = name not in _CLASSIFIER
+        size = (side, side) if side and in_trunk else shape[:2]
+        parts = channels % shape[2] == 0 if grouped and in_trunk and len(shape) == 4 and shape[2] else False
+        if len(shape) != 4 or 0 in shape or shape[:2] != size or not (shape[2] == channels or parts):
+            wanted = f"{side}, {side}" if side and in_trunk else "any, any"
+            _reject(path, f"kernel {name} has shape {shape}, expected ({wanted}, {channels}, any)")
         channels = shape[3]
         if conv.bias.shape != (channels,):
             _reject(path, f"bias {name} has shape {conv.bias.shape}, expected ({channels},)")

@@ -1,6 +1,7 @@
 """The VGG trunk (Simonyan & Zisserman 2014), as wide and deep as its weights file says. Pure Keras."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import keras
 from fcn_tf.errors import UserError
 from fcn_tf.models import matconvnet, pretrained
 from fcn_tf.models.base import Trunk
+from fcn_tf.models.batch_norm import batch_norm
 
 
 def vgg(
@@ -17,6 +19,7 @@ def vgg(
     model_dir: str,
     dtype: str = "float32",
     transposed: bool = False,
+    untrained: Mapping[str, int] | None = None,
     **options: Any,
 ) -> Trunk:
     """Builds the trunk from a MatConvNet file.
@@ -27,13 +30,18 @@ def vgg(
       model_dir: see there.
       dtype: Keras dtype policy of the layers.
       transposed: whether kernels are loaded with height and width swapped.
-      **options: `pooling` and `last_conv` of `build_layers`.
+      untrained: widths as `build_layers` takes them where there are no weights; None for those of the tiny network.
+      **options: of `build_layers`.
 
     Raises:
       UserError: if the file is missing, damaged, another network's, or has no layer `last_conv`.
     """
     net = matconvnet.read(pretrained.find(weights, model_dir))
+    if net.is_alexnet:
+        raise UserError(f"{weights} is an AlexNet, expected a VGG network; give one, or add --trunk=alexnet.")
     widths = {name: conv.kernel.shape[3] for name, conv in net.convs.items() if name.startswith("conv")}
+    if weights in (None, "none"):
+        widths = untrained or widths
     try:
         features, stages = build_layers(images, widths, mean_rgb=net.mean_rgb, dtype=dtype, **options)
     except ValueError as error:
@@ -53,15 +61,27 @@ def vgg(
 
 
 _CLASSIFIER = {"conv6": "fc6", "conv7": "fc7"}
+_VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # (convolutions, filters) by stage
+
+# With batch normalisation; trained from scratch it is VGG16 as published.
+vgg_bn = functools.partial(
+    vgg,
+    batch_normalized=True,
+    untrained={
+        f"conv{stage}_{i}": filters for stage, (count, filters) in enumerate(_VGG16, 1) for i in range(1, count + 1)
+    },
+)
 
 
 def build_layers(
     images: keras.KerasTensor,
-    widths: dict[str, int],
+    widths: Mapping[str, int],
     *,
     mean_rgb: Iterable[float],
     pooling: str = "max",
     last_conv: str | None = None,
+    batch_normalized: bool = False,
+    unit_inputs: bool = False,
     dtype: str = "float32",
 ) -> tuple[dict[str, keras.KerasTensor], list[list[str]]]:
     """The layers themselves.
@@ -72,6 +92,8 @@ def build_layers(
       mean_rgb: (3,), subtracted from every pixel.
       pooling: of pool1 to pool4: "max", as VGG was trained, or "average".
       last_conv: the layer that feeds pool5; the last ReLU unless given. Convolutions above it are not built.
+      batch_normalized: whether every convolution is followed by batch normalisation.
+      unit_inputs: whether pixels are scaled to [-1, 1] instead.
       dtype: Keras dtype policy.
 
     Returns:
@@ -89,8 +111,8 @@ def build_layers(
         return layer(x)
 
     # Float32 whatever the policy: bfloat16 would round the mean to half a grey level.
-    mean = [-float(m) for m in mean_rgb]
-    x = apply(keras.layers.Rescaling(1.0, mean, name="subtract_mean", dtype="float32"), images)
+    scale, offset = (1 / 127.5, -1.0) if unit_inputs else (1.0, [-float(m) for m in mean_rgb])
+    x = apply(keras.layers.Rescaling(scale, offset, name="subtract_mean", dtype="float32"), images)
     pool = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
     features = {}
     for name, width in widths.items():
@@ -102,6 +124,8 @@ def build_layers(
             stages.append([])
         conv = keras.layers.Conv2D(width, 3, padding="same", kernel_initializer="he_normal", name=name, dtype=dtype)
         x = apply(conv, x)
+        if batch_normalized:
+            x = apply(batch_norm(f"bn{stage}_{index}", dtype), x)
         if last_conv == name:
             break
         x = apply(keras.layers.ReLU(name=f"relu{stage}_{index}", dtype=dtype), x)

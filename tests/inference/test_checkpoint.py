@@ -54,6 +54,18 @@ def test_a_validated_model_comes_first(run, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_flags_of_the_arch_make_the_model(run, capsys):
+    where, _ = run
+    config = where.read_config()
+    flags = config["flags"] | {"arch": "fcn16s", "trunk": "vgg", "fuse": "concat", "learn_last_upsampling": True}
+    where.write_config(config | {"flags": flags})
+    options = {"trunk": "vgg", "flags": {"fuse": "concat", "learn_last_upsampling": True}}
+    model = build.build_model("fcn16s", num_classes=3, weights=flags["weights"], **options)
+    Checkpoints(where.checkpoints, model.variables).save(12)
+    loaded = evaluator.load_model(where)
+    assert [v.path for v in loaded.trainable_variables] == [v.path for v in model.trainable_variables]
+
+
 def test_another_network_is_refused(run):
     where, _ = run
     where.write_config({**where.read_config(), "num_classes": 5})

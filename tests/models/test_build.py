@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf import build_model, registry
-from fcn_tf.config import Config
+from fcn_tf.config import ARCH_FLAGS, Config
 from fcn_tf.errors import UserError
 from fcn_tf.models import cpu, remat
 from fcn_tf.models.build import build_network
@@ -21,8 +21,7 @@ from tests.conftest import ROOT
 from tests.models import reference
 
 NEW_LAYERS = ("conv6", "conv7", "conv8", "conv_t1", "conv_t2", "conv_t3")
-ARCHS = list(registry.HEADS)
-OTHERS = [arch for arch in ARCHS if arch != "original"]
+ARCHS = ("original", "fcn8s")  # with layers of these names
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +50,20 @@ def test_layers_carry_upstreams_names_and_hold_kernel_and_bias(arch, narrow):
     assert model.get_layer("conv6").kernel.shape == (7, 7, 6, 48) and model.get_layer("conv7").kernel.shape[3] == 48
 
 
-@pytest.mark.parametrize("arch", ARCHS)
-def test_any_size_gives_float32_logits_of_that_size(arch, narrow):
-    model = build_model(arch, num_classes=7, weights=narrow[0])
+@pytest.mark.parametrize("arch", registry.HEADS)
+def test_any_size_gives_float32_logits_of_that_size_and_comes_back_from_a_file(arch, narrow, tmp_path):
+    weights = narrow[0] if takes_vgg(arch) else None
+    model = build_model(arch, num_classes=7, weights=weights)
     for size in ((2, 32, 32), (1, 33, 47), (1, 1, 100), (1, 70, 31)):
         logits = model(photos(*size))
         assert logits.shape == (*size, 7) and logits.dtype == "float32" and np.isfinite(logits).all()
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(copy(photos(1, 33, 40)), model(photos(1, 33, 40)))
+
+
+def takes_vgg(arch):
+    return registry.resolve(registry.HEADS[arch]).trunk.startswith("vgg")
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -66,14 +73,6 @@ def test_mixed_precision_computes_inside_and_stays_there(arch, dtype, narrow):
     assert model.get_layer("conv6").compute_dtype == dtype
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
     assert model(photos(1, 16, 16)).dtype == "float32" and model.output.dtype == "float32"
-
-
-@pytest.mark.parametrize("arch", ARCHS)
-def test_it_comes_back_from_a_file(arch, narrow, tmp_path):
-    model = build_model(arch, num_classes=3, weights=narrow[0])
-    model.save(tmp_path / "model.keras")
-    copy = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(copy(photos(1, 33, 40)), model(photos(1, 33, 40)))
 
 
 def upstream(images, trunk, new):
@@ -184,10 +183,9 @@ def test_dropout_is_used_while_training(narrow):
     np.testing.assert_array_equal(model(images, training=True), model(images))
 
 
-@pytest.mark.parametrize("arch", OTHERS)
-def test_trunk_and_classifier_come_from_the_file_as_they_are(arch, narrow):
+def test_trunk_and_classifier_come_from_the_file_as_they_are(narrow):
     path, convs = narrow
-    model = build_model(arch, num_classes=7, weights=path)
+    model = build_model("fcn8s", num_classes=7, weights=path)
     for name, (kernel, bias) in convs.items():
         layer = model.get_layer(name.replace("fc", "conv"))
         for got, want in zip(layer.get_weights(), (kernel, bias), strict=True):
@@ -203,10 +201,9 @@ def test_original_takes_only_the_trunk_and_turns_it(narrow):
     assert np.any(model.get_layer("conv6").get_weights()[0] != convs["fc6"][0])
 
 
-@pytest.mark.parametrize("arch", OTHERS)
-def test_a_classifier_of_another_width_is_left_out(arch, tmp_path):
+def test_a_classifier_of_another_width_is_left_out(tmp_path):
     convs = matfiles.vgg_convs(11, (2, 3, 4, 5, 6), hidden=40)
-    model = build_model(arch, num_classes=7, weights=matfiles.write_mat(tmp_path / "net.mat", convs))
+    model = build_model("fcn8s", num_classes=7, weights=matfiles.write_mat(tmp_path / "net.mat", convs))
     assert model.get_layer("conv6").kernel.shape == (7, 7, 6, 48)
 
 
@@ -280,6 +277,60 @@ def test_untrained_has_the_widths_of_the_embedded_file_but_not_its_weights(narro
     )
 
 
+def test_every_arch_takes_the_flags_that_its_line_names():
+    for arch, entry in registry.HEADS.items():
+        flags = registry.arch_flags(arch, {name: getattr(Config, name) for name in ARCH_FLAGS})
+        assert callable(registry.resolve(entry).with_flags(**flags).build) and [*flags] == [
+            *getattr(entry, "flags", ())
+        ]
+
+
+def with_quirks(narrow, arch="original", **flags):
+    keras.utils.set_random_seed(0)
+    return build_network(arch, num_classes=7, weights=narrow[0], flags=flags)
+
+
+def test_without_quirks_original_is_fcn8s(narrow):
+    mended, fcn8s = with_quirks(narrow, quirks="none"), with_quirks(narrow, "fcn8s")
+    assert [w.path for w in mended.model.weights] == [w.path for w in fcn8s.model.weights]
+    for ours, theirs in zip(mended.model.trainable_weights, fcn8s.model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        if not np.any(ours):
+            for variable in (ours, theirs):
+                variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    np.testing.assert_array_equal(mended.model(photos(1, 40, 33)), fcn8s.model(photos(1, 40, 33)))
+    assert mended.learning_rate_factors() == fcn8s.learning_rate_factors()
+
+
+def test_quirks_are_mended_one_by_one(narrow):
+    path, convs = narrow
+
+    def traits(network):
+        model = network.model
+        names = {layer.name for layer in model.layers}
+        return {
+            "transposed": not np.array_equal(model.get_layer("conv3_2").kernel, convs["conv3_2"][0]),
+            "average_pooling": isinstance(model.get_layer("pool1"), keras.layers.AveragePooling2D),
+            "no_last_relu": "relu5_4" not in names,
+            "raw_skips": "score_pool4" not in names and "norm_pool5" not in names,
+            "init": bool(np.any(model.get_layer("conv8").kernel)),
+            "random_classifier": not any(
+                np.array_equal(model.get_layer("conv6").kernel, fc6)
+                for fc6 in (convs["fc6"][0], convs["fc6"][0].transpose(1, 0, 2, 3))  # as the trunk's kernels
+            ),
+            "one_rate": set(network.learning_rate_factors().values()) == {1.0},
+        }
+
+    assert (
+        traits(with_quirks(narrow)) == traits(with_quirks(narrow, quirks="all")) == dict.fromkeys(registry.QUIRKS, True)
+    )
+    for mended in registry.QUIRKS:
+        kept = [quirk for quirk in registry.QUIRKS if quirk != mended]
+        network = with_quirks(narrow, quirks=",".join(kept))
+        assert traits(network) == {quirk: quirk != mended for quirk in registry.QUIRKS}
+        assert np.isfinite(network.model(photos(1, 40, 33))).all()
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 def test_every_trainable_variable_has_a_rate(arch, narrow):
     network = build_network(arch, num_classes=3, weights=narrow[0])
@@ -341,8 +392,8 @@ def plain(images, *, weights, model_dir, dtype):
 def test_a_head_is_a_file_and_a_line(narrow, tmp_path, monkeypatch):
     (tmp_path / "new_head.py").write_text(HEAD_FILE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(registry.HEADS, "fcn32s", "new_head:FCN32S")
-    network = build_network("fcn32s", num_classes=5, weights=narrow[0])
+    monkeypatch.setitem(registry.HEADS, "new", "new_head:FCN32S")
+    network = build_network("new", num_classes=5, weights=narrow[0])
     assert network.model(photos(1, 64, 32)).shape == (1, 64, 32, 5)
     factors = network.learning_rate_factors()
     assert factors["score/kernel"] == 2.0 and factors["conv5_1/kernel"] == 1.0

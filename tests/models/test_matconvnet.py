@@ -225,12 +225,6 @@ def test_other_matlab_file(tmp_path):
     assert "no variable `layers`, found colors, more" in error_of(path)
 
 
-def test_alexnet(tmp_path):
-    kernel = np.zeros((11, 11, 3, 4), np.float32)
-    message = error_of(write_mat(tmp_path / "a.mat", {"conv1": (kernel, np.zeros(4, np.float32))}))
-    assert "convolution 'conv1'" in message and "another network's" in message
-
-
 def test_dagnn(tmp_path):
     path = str(tmp_path / "resnet.mat")
     layers = np.array(
