@@ -46,7 +46,7 @@ def imported_packages(*paths):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
-    return found - sys.stdlib_module_names - {"fcn_tf", "flags", "main", "tests", "benchmarks"}
+    return found - sys.stdlib_module_names - {"fcn_tf", "flags", "main", "tests", "benchmarks", "tools"}
 
 
 def test_installed_is_what_is_imported():

@@ -71,7 +71,7 @@ def test_folder_of_any_sizes(tmp_path, logs, capsys):
         overlay = images.decode_image((out / f"{name}_overlay.png").read_bytes(), name=name)
         np.testing.assert_array_equal(overlay, tiny_run.paint(classes))  # exactly as large as the photo
     printed = capsys.readouterr().out
-    assert "3 of 3 labelled; written to" in printed and re.search(r"pictures: 3, at [\d.]+ a second", printed)
+    assert "3 of 3 labelled; written to" in printed and re.search(r"pictures: 3, at [\d.e+-]+ a second", printed)
 
 
 def test_areas_and_legend_are_files_of_their_own(tmp_path, logs):
@@ -227,7 +227,7 @@ def test_a_video_becomes_a_video(tmp_path, logs, capsys):
         ("x/clip.mp4", str(i), str(label), tiny_run.SPEC.class_names[label], str(32 * 48), "1.000000")
         for i, label in enumerate([0, 1, 2, 2])
     ]
-    assert re.search(r"clip.mp4: frames: 4, at [\d.]+ a second", capsys.readouterr().out)
+    assert re.search(r"clip.mp4: frames: 4, at [\d.e+-]+ a second", capsys.readouterr().out)
     status, out = label_folder(tmp_path, logs, outputs="labels")
     assert read_labels(out / "x/clip/000003_label.png").tolist() == np.full((32, 48), 2).tolist()
     assert len(list((out / "x/clip").iterdir())) == 4

@@ -197,4 +197,4 @@ def _write(line: str) -> None:
 
 def _write_rate(count: int, what: str, began: float) -> None:
     if count:
-        _write(f"{what}: {count}, at {count / (time.perf_counter() - began):.2f} a second")
+        _write(f"{what}: {count}, at {count / (time.perf_counter() - began):.3g} a second")
