@@ -314,6 +314,12 @@ class Config:
     save_every: int = _flag(
         0, "steps between checkpoints; 0: the data set's default", scope=Scope.RESUMABLE, check=_COUNT_OR_DEFAULT
     )
+    early_stopping: int = _flag(
+        0,
+        "stop after so many validations without a better mean IoU; 0: off",
+        scope=Scope.RESUMABLE,
+        check=_NOT_NEGATIVE,
+    )
     log_every: int = _flag(10, "steps between points in TensorBoard's curves", scope=Scope.RESUMABLE, check=_COUNT)
     resume_from: str = _flag(
         "latest",

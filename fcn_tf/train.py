@@ -160,6 +160,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
         loss=loss,
         rate=rate,
         ema=config.ema,
+        early_stopping=config.early_stopping,
         accumulate=config.accumulate,
         recompute=config.recompute,
         profile=config.profile,
@@ -171,6 +172,12 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
     intervals = TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
     if start >= config.max_steps and not trainer.lacks_validation(intervals, start):
         print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
+        return 0
+    if 0 < config.early_stopping <= target.validations_since_best(start):
+        print(
+            f"nothing to do: the run stopped early at step {start}, with {config.early_stopping} validations since the "
+            "best; give a higher --early_stopping, or 0"
+        )
         return 0
     if start and (was := trainer.change_learning_rate(rate(start - 1))) is not None:
         print(f"learning rate now {rate(start - 1):g} (was {was:g})")
@@ -198,7 +205,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
     print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))
     status = trainer.fit(intervals, start=start)
     if status == 0:
-        print(f"done: step {config.max_steps}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
+        print(f"done: best model in {target.model}; tensorboard --logdir {config.logs_dir}")
     return status
 
 

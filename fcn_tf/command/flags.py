@@ -47,6 +47,7 @@ _OTHER_NAMES = {
     "seed": ("random_seed", "manual_seed"),
     "eval_every": ("eval_interval", "val_interval", "validate_every"),
     "save_every": ("save_interval", "checkpoint_every", "save_freq"),
+    "early_stopping": ("patience", "early_stop", "early_stopping_patience"),
     "log_every": ("log_interval", "log_freq", "print_freq"),
     "clip_norm": ("clip_grad_norm", "max_grad_norm", "grad_clip", "gradient_clip_norm", "global_clipnorm", "clipnorm"),
     "head_rate": ("head_lr_mult", "classifier_lr_mult"),

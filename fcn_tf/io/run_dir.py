@@ -1,7 +1,8 @@
-"""One run on disk: what lies where under `--logs_dir`, and the two small files that everything shares.
+"""One run on disk: what lies where under `--logs_dir`, and the small files that everything shares.
 
-config.json says how the run was made; history.csv has one row an evaluation. Both are written whole to a
-temporary name and moved into place, so that a kill leaves the old one or the new one. No TensorFlow.
+config.json says how the run was made; history.csv has one row an evaluation, training.csv one row a point of the
+training curves. All are written whole to a temporary name and moved into place, so that a kill leaves the old one or
+the new one. No TensorFlow.
 """
 
 import contextlib
@@ -9,8 +10,9 @@ import csv
 import io
 import json
 import math
+import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +35,16 @@ HISTORY_COLUMNS = (
     "train_mean_iou",
 )
 _OF_LATE = HISTORY_COLUMNS[-3:]  # runs of earlier versions go on without them
+TRAINING_COLUMNS = (
+    "step",
+    "epoch",
+    "train_loss",
+    "train_pixel_accuracy",
+    "train_mean_accuracy",
+    "train_mean_iou",
+    "learning_rate",
+    "images_per_second",
+)
 _IDLE_SECONDS = 600  # so long nobody takes to write a file; evaluate and check write to the folder of a training too
 
 
@@ -57,8 +69,13 @@ class Run:
         return files.join(self.logs_dir, "history.csv")
 
     @property
+    def training(self) -> str:
+        """One row a point of the training curves."""
+        return files.join(self.logs_dir, "training.csv")
+
+    @property
     def curves(self) -> str:
-        """A picture of the history."""
+        """A picture of the history and of the training curves."""
         return files.join(self.logs_dir, "curves.png")
 
     @property
@@ -139,6 +156,12 @@ class Run:
         rows = [row for row in rows if all(map(_finite, (row["val_loss"], row["val_mean_iou"])))]
         return max(rows, key=lambda row: row["val_mean_iou"], default=None)
 
+    def validations_since_best(self, step: int | None = None) -> int:
+        """How many validations came after the best one, up to `step` if it is given; 0 where there is none."""
+        rows = [row for row in self.read_history() if step is None or row["step"] <= step]
+        best = self.best_validation([row["step"] for row in rows])
+        return 0 if best is None else sum(row["step"] > best["step"] for row in rows)
+
     def best_checkpoint(self, *saving: int) -> dict[str, Any] | None:
         """The row of the best validation of which there is a checkpoint, or None; `saving` counts as saved."""
         return self.best_validation([*checkpoint_steps(self.checkpoints), *saving])
@@ -216,22 +239,15 @@ class Run:
 
     def read_history(self) -> list[dict[str, Any]]:
         """The rows of history.csv in order: int step, float or None elsewhere; empty where there is none."""
-        if not files.exists(self.history):
-            return []
-        rows = csv.DictReader(io.StringIO(files.read_bytes(self.history).decode()))
-        try:
-            return [
-                {
-                    name: int(row[name]) if name == "step" else float(row[name]) if row[name] else None
-                    for name in HISTORY_COLUMNS
-                }
-                for row in (dict.fromkeys(_OF_LATE) | row for row in rows)
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{self.history} has a row that is no row of numbers ({error}); expected the columns "
-                f"{', '.join(HISTORY_COLUMNS)}: fix the row or remove the file."
-            ) from None
+        return _read_rows(self.history, HISTORY_COLUMNS, absent=_OF_LATE)
+
+    def read_training(self) -> list[dict[str, Any]]:
+        """The rows of training.csv in order, as those of `read_history`."""
+        return _read_rows(self.training, TRAINING_COLUMNS)
+
+    def write_training(self, rows: list[dict[str, Any]]) -> None:
+        """Replaces training.csv; each row has a number or None for each of `TRAINING_COLUMNS`."""
+        _write_rows(self.training, TRAINING_COLUMNS, rows)
 
     def truncate_history(self, step: int) -> int:
         """Drops the rows past `step`, the one training resumes from; returns how many."""
@@ -242,12 +258,33 @@ class Run:
         return len(rows) - len(kept)
 
     def _write_history(self, rows: list[dict[str, Any]]) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        files.makedirs(self.logs_dir)
-        files.write_bytes(self.history, text.getvalue().encode())
+        _write_rows(self.history, HISTORY_COLUMNS, rows)
+
+
+def _read_rows(path: str, columns: Sequence[str], *, absent: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a CSV file of numbers; a column of `absent` may be missing."""
+    if not files.exists(path):
+        return []
+    rows = csv.DictReader(io.StringIO(files.read_bytes(path).decode()))
+    try:
+        return [
+            {name: int(row[name]) if name == "step" else float(row[name]) if row[name] else None for name in columns}
+            for row in (dict.fromkeys(absent) | row for row in rows)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} has a row that is no row of numbers ({error}); expected the columns {', '.join(columns)}: fix the "
+            "row or remove the file."
+        ) from None
+
+
+def _write_rows(path: str, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.makedirs(os.path.dirname(path) or ".")
+    files.write_bytes(path, text.getvalue().encode())
 
 
 def checkpoint_steps(folder: str) -> list[int]:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from fcn_tf.data import palette
 from fcn_tf.io import files
-from fcn_tf.io.run_dir import Run
+from fcn_tf.io.run_dir import TRAINING_COLUMNS, Run
 
 _PANELS = (
     ("loss (nats)", (("train_loss", "train"), ("val_loss", "validation"))),
@@ -30,15 +30,20 @@ _COLORS = {
     "class mean, train": "#8a5a9e",
     "class mean, validation": "#2f8f5b",
 }
+_MOST_MARKED = 50  # points: more dots than that hide each other
 _LARGEST_NAMED = 40  # classes: more names than that cannot be read
 _FONT_SIZE, _CELL, _GAP = 12, 22, 6  # pixels
 
 
 def write_curves(run: Run) -> None:
-    """Draws history.csv to curves.png: loss, accuracy and mean IoU over steps; nothing without rows."""
-    rows = run.read_history()
-    if not rows:
+    """Draws history.csv and training.csv to curves.png: loss, accuracy and mean IoU over steps; nothing without rows.
+
+    The training's curves have a point for each of training.csv, and before the first of those, for each validation.
+    """
+    history, training = run.read_history(), run.read_training()
+    if not history:
         return
+    earlier = [row for row in history if not training or row["step"] < training[0]["step"]]
     # Here, because it takes a while. Figure and canvas without pyplot: no display, no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -47,10 +52,11 @@ def write_curves(run: Run) -> None:
     canvas = FigureCanvasAgg(figure)
     for axes, (title, curves) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         for column, label in curves:
+            rows = [*earlier, *training] if column in TRAINING_COLUMNS else history
             points = [(row["step"], row[column]) for row in rows if row[column] is not None]
             if points:
                 part = label.removeprefix("pixels, ")
-                style = _STYLES[label.split(", ")[-1]]
+                style = _STYLES[label.split(", ")[-1]].removeprefix("." if len(points) > _MOST_MARKED else "")
                 axes.plot(*zip(*points, strict=True), style, label=label, color=_COLORS[part])
         axes.set_title(title)
         axes.set_xlabel("step")

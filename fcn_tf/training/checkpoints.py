@@ -217,8 +217,9 @@ class SaveCheckpoints(Hook):
         if state.step == self._saved:
             self._checkpoints.prune(best=best_step)  # a validation since then may have found another best one
             return
+        notes = {"window": state.since_validation.state(), "since_log": state.since_log.state()}
         try:
-            self._checkpoints.save(state.step, {"window": state.since_validation.state()}, best=best_step)
+            self._checkpoints.save(state.step, notes, best=best_step)
         except FloatingPointError as error:
             raise NonFiniteLoss(state.step, f"finite, but {error} is not") from None
         self._saved = state.step

@@ -99,6 +99,7 @@ class TrainingState:
       result: of the last step; its tensors may still be computed.
       since_log: metrics of the steps since the last point of the curves, as last read.
       stop: the signal to stop for, once there is one.
+      early_stop: whether to stop because nothing gets better any more.
       clock: runs while a batch is waited for and a step is computed: not while hooks work.
     """
 
@@ -109,17 +110,23 @@ class TrainingState:
     dataset_size: int
     rate: Callable[[], float]
     since_validation: RunningMetrics
+    since_log: RunningMetrics
     earlier_seconds: float = 0.0
     stop: signal.Signals | None = None
+    early_stop: bool = False
     clock: Stopwatch = field(default_factory=Stopwatch)
 
     def __post_init__(self) -> None:
         self.step = self.start
         self.batch: tuple[tf.Tensor, tf.Tensor] | None = None
         self.result: StepResult | None = None
-        self.since_log = RunningMetrics(self.spec)
         self._unread = StepSums(self.spec)
         self._began = self._last_read = time.perf_counter()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no further step is to be taken, whatever the number of steps."""
+        return self.stop is not None or self.early_stop
 
     @property
     def epoch(self) -> float:
@@ -187,7 +194,7 @@ class Hook:
         """The model of `state.step` was validated; `state.since_validation` is empty again."""
 
     def on_stop(self, state: TrainingState) -> None:
-        """The loop stops after `state.step` for the signal `state.stop`."""
+        """The loop stops after `state.step`, for the signal `state.stop` or early."""
 
     def close(self) -> None:
         """The loop is left, also by an exception; hooks close in reverse order."""

@@ -30,7 +30,7 @@ from fcn_tf.training.running_metrics import NonFiniteLoss, RunningMetrics
 from fcn_tf.training.schedules import FollowSchedule
 from fcn_tf.training.step import TrainingStep
 from fcn_tf.training.tensorboard import Histograms, Summaries, TensorBoard
-from fcn_tf.training.validation import KeepBestModel, Validation, WriteHistory
+from fcn_tf.training.validation import KeepBestModel, StopEarly, Validation, WriteHistory, WriteTrainingCurve
 
 
 class Trainer:
@@ -49,6 +49,7 @@ class Trainer:
       loss: to be minimised; None for the plain cross-entropy.
       rate: the learning rate as a function of the steps taken before; None to leave it as it is.
       ema: decay of the moving average of the weights, which is then what is validated and kept; 0 for none.
+      early_stopping: validations without a better mean IoU after which to stop; 0 for never.
       accumulate, recompute: see `TrainingStep`.
       profile: whether to trace a few steps of each `fit`.
       debug: whether to write histograms at every validation.
@@ -69,6 +70,7 @@ class Trainer:
         loss: losses.PixelLoss | None = None,
         rate: Callable[[int], float] | None = None,
         ema: float = 0.0,
+        early_stopping: int = 0,
         accumulate: int = 1,
         recompute: bool = False,
         profile: bool = False,
@@ -114,9 +116,11 @@ class Trainer:
             (True, self._signals),
             (debug, Histograms(summaries, model, loss, strategy=strategy, accumulate=accumulate)),
             (True, TensorBoard(summaries, self._graph)),
+            (chief, WriteTrainingCurve(run)),  # before history and checkpoints: none is of a step that lacks its points
             (chief, KeepBestModel(best, run)),  # before the history, whose best row it compares with
             (chief, WriteHistory(run)),
             (True, ShowProgress(len(validation))),  # what it prints is written
+            (early_stopping > 0, StopEarly(run, early_stopping, chief=chief, total=self._sum_over_replicas)),
             (True, self._saving),  # after the history, which says which checkpoint is the best
         ]
         self._hooks = [hook for wanted, hook in hooks if wanted]
@@ -187,7 +191,7 @@ class Trainer:
         if self.lacks_validation(intervals, state.step):
             self._validate(state)
         with contextlib.closing(self._distributed_batches(state)) as batches:
-            while state.step < intervals.max_steps and state.stop is None:
+            while state.step < intervals.max_steps and not state.stopping:
                 with state.clock:
                     batch = next(batches)
                 state.begin_step(batch)
@@ -199,7 +203,7 @@ class Trainer:
                 self._call("after_step", state)
                 if state.stop is None and intervals.validates(state.step):
                     self._validate(state)
-        if state.stop is not None:
+        if state.stopping:
             state.read()
             self._call("on_stop", state)
 
@@ -229,7 +233,8 @@ class Trainer:
         rows = self._run.read_history()
         # Metrics in a checkpoint whose validation was made up for afterwards are reported already.
         validated = any(row["step"] == start for row in rows)
-        sums = None if validated else self._checkpoints.notes(start).get("window")
+        notes = self._checkpoints.notes(start)
+        sums = None if validated else notes.get("window")
         return TrainingState(
             spec=self._train.spec,
             intervals=intervals,
@@ -238,6 +243,7 @@ class Trainer:
             dataset_size=len(self._train),
             rate=self.learning_rate,
             since_validation=RunningMetrics(self._train.spec, sums),
+            since_log=RunningMetrics(self._train.spec, notes.get("since_log")),
             earlier_seconds=rows[-1]["elapsed_seconds"] or 0.0 if rows else 0.0,
         )
 

@@ -1,7 +1,8 @@
 """Validates a model between training steps, records the scores, and keeps the best model."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -118,6 +119,65 @@ class WriteHistory(Hook):
         )
         with self._curves:
             charts.write_curves(self._run)
+
+
+class WriteTrainingCurve(Hook):
+    """Keeps a row for each point of the training curves in training.csv.
+
+    Args:
+      run: where.
+    """
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._rows: list[dict[str, Any]] = []
+        self._effort = BestEffort(run.training, OSError)
+
+    def on_start(self, state: TrainingState) -> None:
+        """Goes on after what was saved with the step that training starts from."""
+        self._rows = [row for row in self._run.read_training() if row["step"] <= state.start]
+
+    def after_step(self, state: TrainingState) -> None:
+        """Adds a row, and writes what a checkpoint is about to count on."""
+        if state.intervals.logs(state.step):
+            scores = {f"train_{name}": _measured(value) for name, value in state.since_log.scores().items()}
+            row = {"step": state.step, "epoch": state.epoch, **scores, "learning_rate": state.rate()}
+            self._rows.append({**row, "images_per_second": state.since_log.images_per_second})
+        if state.intervals.saves(state.step):
+            self._write()
+
+    def after_validation(self, state: TrainingState, result: ValidationResult) -> None:
+        """Writes: curves are drawn now, and perhaps a checkpoint is saved."""
+        self._write()
+
+    def on_stop(self, state: TrainingState) -> None:
+        """Writes, before the last checkpoint."""
+        self._write()
+
+    def _write(self) -> None:
+        with self._effort:  # a training can do without
+            self._run.write_training(self._rows)
+
+
+class StopEarly(Hook):
+    """Stops once so many validations came after the best one.
+
+    Args:
+      run: whose history says so; it outlasts a kill.
+      patience: how many.
+      chief: whether this worker reads the history, after it has written it; the others do as it says.
+      total: sums a list of integers over all replicas; all workers call it.
+    """
+
+    def __init__(self, run: Run, patience: int, *, chief: bool, total: Callable[[Sequence[int]], list[int]]):
+        self._run, self._patience, self._chief, self._total = run, patience, chief, total
+
+    def after_validation(self, state: TrainingState, result: ValidationResult) -> None:
+        """Decides, on all workers alike."""
+        stale = self._chief and self._run.validations_since_best() >= self._patience
+        if self._total([int(stale)]) != [0] and state.step < state.intervals.max_steps:
+            state.early_stop = True
+            write(f"stopped early after step {state.step}: no better mean IoU in {self._patience} validations")
 
 
 class _Stopped(Exception):

@@ -1,4 +1,4 @@
-"""The layout of a run, and its two small files."""
+"""The layout of a run, and its small files."""
 
 import os
 
@@ -6,7 +6,7 @@ import pytest
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
-from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run, checkpoint_steps
+from fcn_tf.io.run_dir import HISTORY_COLUMNS, TRAINING_COLUMNS, Run, checkpoint_steps
 
 
 def row(step, **changes):
@@ -16,7 +16,7 @@ def row(step, **changes):
 
 def test_layout(tmp_path):
     run = Run(str(tmp_path))
-    names = {"config": "config.json", "history": "history.csv", "model": "model.keras"}
+    names = {"config": "config.json", "history": "history.csv", "training": "training.csv", "model": "model.keras"}
     names |= {"checkpoints": "checkpoints", "train_events": "train", "validation_events": "validation"}
     names |= {"visualize": "visualize", "evaluation": "evaluation", "predict": "predict"}
     assert {key: os.path.relpath(getattr(run, key), tmp_path) for key in names} == names
@@ -146,3 +146,21 @@ def test_folders_that_cannot_be_locked_are_used_all_the_same(tmp_path, monkeypat
             pass
     with files.locked("ram://nowhere") as free:
         assert free
+
+
+def test_points_of_the_training_curves_come_back(tmp_path):
+    run = Run(str(tmp_path / "new"))
+    assert run.read_training() == []
+    rows = [dict.fromkeys(TRAINING_COLUMNS, 0.25) | {"step": step, "train_mean_iou": None} for step in (1, 2)]
+    run.write_training(rows)
+    assert run.read_training() == rows
+
+
+def test_validations_since_the_best_are_counted(tmp_path):
+    run = Run(str(tmp_path))
+    assert run.validations_since_best() == 0
+    for step, iou in ((10, 0.3), (20, 0.5), (30, 0.5), (40, 0.4)):
+        run.append_history(row(step, val_mean_iou=iou))
+    run.append_history(row(50, val_loss=float("nan"), val_mean_iou=1.0))  # diverged
+    assert run.validations_since_best() == 3
+    assert [run.validations_since_best(step) for step in (5, 10, 20, 35)] == [0, 0, 0, 1]

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run
+from fcn_tf.io.run_dir import HISTORY_COLUMNS, TRAINING_COLUMNS, Run
 from fcn_tf.reports import charts
 
 
@@ -47,6 +47,22 @@ def test_curves_run_where_their_numbers_are(tmp_path):
     assert rows[columns < 100].max() > 250 and rows[columns > 300].max() < 150  # up from the lower left
     for color, panel in ((validation, ACCURACY), (validation, IOU), (train, LOSS), (train, ACCURACY)):
         assert not len(where(picture, color, panel)[0])
+
+
+def test_the_curve_of_the_training_has_a_point_for_each_that_was_logged(tmp_path):
+    """It falls from 4 to 1 before the first validation, after which the loss stays."""
+    run = Run(str(tmp_path))
+    for step in (50, 100):
+        run.append_history(row(step, val_loss=1.0, train_loss=3.0))
+    points = ((0, 4.0), (25, 1.0), (100, 1.0))
+    run.write_training([{**dict.fromkeys(TRAINING_COLUMNS), "step": step, "train_loss": loss} for step, loss in points])
+    charts.write_curves(run)
+    rows, columns = where(picture_of(run), charts._COLORS["train"], LOSS)
+    assert rows[columns < 80].min() < 100 and rows[(columns > 120) & (columns < 180)].max() > 250
+    run.write_training([{**dict.fromkeys(TRAINING_COLUMNS), "step": 100, "train_loss": 1.0}])  # of an older run
+    charts.write_curves(run)
+    rows, columns = where(picture_of(run), charts._COLORS["train"], LOSS)
+    assert rows[columns < 80].max() < 150 and rows[columns > 300].max() > 250
 
 
 def test_the_accuracy_panel_tells_four_curves_apart(tmp_path):

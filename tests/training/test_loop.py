@@ -167,6 +167,13 @@ def test_gradient_norms_of_trunk_and_new_layers_are_logged(finished):
     assert training["gradient_norm/vgg"][1] == 0 < training["gradient_norm/vgg"][16]
 
 
+def test_the_training_curve_has_a_point_for_each_that_is_logged(finished):
+    rows, training = run_of(finished).read_training(), tiny_training.events(run_of(finished).train_events)
+    assert [row["step"] for row in rows] == list(range(1, 17)) and rows[3]["epoch"] == 2
+    assert [row["train_loss"] for row in rows] == pytest.approx(list(training["loss"].values()))
+    assert [row["train_mean_iou"] for row in rows] == pytest.approx(list(training["mean_iou"].values()))
+
+
 def test_classes_are_followed_by_name_and_curves_are_drawn(finished):
     validation = tiny_training.events(run_of(finished).validation_events)
     for tag in ("iou/red", "iou/green", "iou/blue", "confusion (rows: ground truth)"):
@@ -220,6 +227,42 @@ def test_stopped_and_resumed_is_bit_identical_to_uninterrupted(finished, folder,
     ours, theirs = (tiny_training.events(run_of(each).train_events)["loss"] for each in (folder, finished))
     assert ours == theirs
     assert run_of(folder).read_config()["flags"]["max_steps"] == 16
+
+
+def test_everything_at_once_resumes_to_the_bit(folder, capsys):
+    """And points of the training curves, though a step between two of them is the one resumed from."""
+    settings = {"optimizer": "sgd", "nesterov": True, "bias_rate": 2.0, "clip_norm": 0.05, "weight_decay": 1e-4}
+    settings |= {"ema": 0.9, "schedule": "poly", "early_stopping": 9, "log_every": 2, "eval_every": 5, "save_every": 3}
+    whole = os.path.join(folder, "whole")
+    assert train.run(tiny_training.config(folder, **settings, max_steps=5, logs_dir=f"{whole}/run")) == 0
+    assert train.run(tiny_training.config(folder, **settings, max_steps=5)) == 0
+    for name in files.glob(f"{run_of(folder).checkpoints}/*-5.*"):  # as if it had been killed before that one
+        files.remove(name)
+    assert checkpoint_steps(folder) == [3]
+    assert train.run(tiny_training.config(folder, **settings, max_steps=5)) == 0
+    printed = capsys.readouterr().out
+    assert "resumed at step 3\n" in printed and "learning rate now" not in printed
+    assert same_state(whole, folder, 5)
+    ours, theirs = (run_of(each).read_training() for each in (folder, whole))
+    assert [row["step"] for row in ours] == [2, 4, 5]
+    for one, other in zip(ours, theirs, strict=True):
+        assert {**one, "images_per_second": 0} == {**other, "images_per_second": 0}
+    score = evaluator.evaluate_dataset(evaluator.load_model(run_of(folder)), tiny_training.load("", "", "validation"))
+    assert score.mean_iou == pytest.approx(run_of(folder).best_validation()["val_mean_iou"]), "that of the average"
+
+
+def test_it_stops_early_and_knows_when_it_is_started_again(folder, capsys):
+    """At a rate at which nothing changes, the first validation is the best."""
+    settings = {"learning_rate": 1e-12, "eval_every": 1, "save_every": 100}
+    assert train.run(tiny_training.config(folder, **settings, early_stopping=2)) == 0
+    printed = capsys.readouterr().out
+    assert "stopped early after step 3: no better mean IoU in 2 validations\n" in printed and "\ndone: " in printed
+    assert checkpoint_steps(folder) == [1, 3]
+    assert train.run(tiny_training.config(folder, **settings, early_stopping=2)) == 0
+    assert "nothing to do: the run stopped early at step 3," in capsys.readouterr().out
+    assert train.run(tiny_training.config(folder, **settings, early_stopping=3)) == 0
+    assert "stopped early after step 4" in capsys.readouterr().out
+    assert [row["step"] for row in run_of(folder).read_history()] == [1, 2, 3, 4]
 
 
 def test_a_signal_during_validation_saves_and_the_validation_is_made_up_for(folder, monkeypatch, capsys):
@@ -372,6 +415,7 @@ def test_another_learning_rate_holds_after_resuming(folder, capsys):
     assert "learning rate now 0.0005 (was 0.003)\n" in capsys.readouterr().out
     assert [row["learning_rate"] for row in run_of(folder).read_history()] == pytest.approx([3e-3, 5e-4])
     assert tiny_training.events(run_of(folder).train_events)["learning_rate"][3] == np.float32(5e-4)
+    assert run_of(folder).read_training()[-1]["learning_rate"] == np.float32(5e-4)
     assert run_of(folder).read_config()["flags"]["learning_rate"] == 5e-4
     assert train.run(tiny_training.config(folder, max_steps=4, precision="float16", learning_rate=5e-4)) == 0
     assert "learning rate now" not in capsys.readouterr().out

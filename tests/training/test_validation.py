@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fcn_tf.inference import evaluator
-from fcn_tf.io.run_dir import Run
+from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run
 from fcn_tf.training.hooks import TrainingIntervals, TrainingState
 from fcn_tf.training.running_metrics import RunningMetrics
-from fcn_tf.training.validation import KeepBestModel, Validation, WriteHistory, save_model
+from fcn_tf.training.validation import KeepBestModel, StopEarly, Validation, WriteHistory, save_model
 from tests import tiny_run
 
 
@@ -19,8 +19,8 @@ def run(tmp_path):
     return Run(str(tmp_path))
 
 
-def validate(run, model, step, pairs=(([[0, 1, 2]], [[0, 1, 2]]),)):
-    state = TrainingState(
+def state_of(step):
+    return TrainingState(
         spec=tiny_run.SPEC,
         intervals=TrainingIntervals(10, 1, 1, 1),
         start=step,
@@ -28,7 +28,12 @@ def validate(run, model, step, pairs=(([[0, 1, 2]], [[0, 1, 2]]),)):
         dataset_size=1,
         rate=lambda: 0.1,
         since_validation=RunningMetrics(tiny_run.SPEC),
+        since_log=RunningMetrics(tiny_run.SPEC),
     )
+
+
+def validate(run, model, step, pairs=(([[0, 1, 2]], [[0, 1, 2]]),)):
+    state = state_of(step)
     result = Validation(model, tiny_run.dataset(pairs))(state.since_validation, lambda: None)
     for hook in (KeepBestModel(model, run), WriteHistory(run)):
         hook.after_validation(state, result)
@@ -91,3 +96,24 @@ def test_a_failed_save_leaves_the_model_that_was_there(run, monkeypatch):
     with pytest.raises(OSError, match="no room"):
         save_model(model, run.model)
     assert kept_bias(run) == [1, 0, 0] and os.listdir(run.logs_dir) == ["model.keras"]
+
+
+def test_it_stops_early_once_nothing_gets_better(run):
+    hook = StopEarly(run, 2, chief=True, total=lambda numbers: [2 * numbers[0]])
+    for step, iou, stops in ((1, 0.5, False), (2, 0.4, False), (3, 0.6, False), (4, 0.6, False), (5, 0.5, True)):
+        run.append_history({**dict.fromkeys(HISTORY_COLUMNS), "step": step, "val_loss": 1.0, "val_mean_iou": iou})
+        state = state_of(step)
+        hook.after_validation(state, None)
+        assert state.early_stop == state.stopping == stops
+    last = state_of(10)  # of --max_steps
+    hook.after_validation(last, None)
+    assert not last.early_stop
+
+
+@pytest.mark.parametrize("said", [0, 1])
+def test_workers_stop_early_as_the_chief_says(run, said):
+    """Another worker looks at no history; the sum over all of them tells it."""
+    asked = []
+    state = state_of(5)
+    StopEarly(run, 1, chief=False, total=lambda numbers: asked.append(numbers) or [said]).after_validation(state, None)
+    assert asked == [[0]] and state.early_stop == bool(said)
