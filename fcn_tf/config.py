@@ -269,11 +269,18 @@ class Config:
         "", "stages of the trunk that are not trained: some of conv1,conv2,... or trunk for all", check=_FREEZE
     )
 
+    staged: bool = _flag(
+        False,
+        f"train {', '.join(registry.STAGED)} for --max_steps each, every one from the one before",
+        section="Training",
+    )
+    stage_rate: float = _flag(
+        1.0, "of --staged: factor on the learning rate from one network to the next", check=_FACTOR
+    )
     batch_size: int = _flag(
         0,
         "images a step, over all replicas; 0: the data set's default",
         check=_COUNT_OR_DEFAULT,
-        section="Training",
     )
     loss: str = _flag("cross_entropy", "{choices}, or a sum such as cross_entropy+dice", check=_LOSS)
     class_weights: str = _flag("none", "none | balanced (rare classes weigh more) | a file of name,weight lines")
@@ -385,6 +392,8 @@ class Config:
             raise UserError(f"--mode=prepare writes every split there is, got --split={self.split}; leave it out.")
         if not self.split:
             self._set(split="all" if self.mode in ("check", "prepare") else "validation")
+        if self.staged and self.arch == Config.arch:
+            self._set(arch=registry.STAGED[-1])
         defaults = (
             registry.resolve(registry.DATASETS[self.dataset]).defaults if self.dataset in registry.DATASETS else {}
         )
@@ -450,7 +459,6 @@ def _names(scope: Scope) -> tuple[str, ...]:
 
 
 RESUMABLE = _names(Scope.RESUMABLE)
-OF_WIDTHS = ("arch", "weights", "model_dir")  # they decide which layers there are, and how wide they are
 ARCH_FLAGS = sorted({name for entry in registry.HEADS.values() for name in getattr(entry, "flags", ())})
 
 
@@ -480,6 +488,10 @@ def _conflicts(config: Config) -> Iterator[str]:
             without = without or "--crop=squash, which takes whole photos"
         if without and getattr(config, name) != getattr(Config, name):
             yield f"--{name}={getattr(config, name)} has no effect with {without}; leave one of the two out."
+    if config.staged and config.arch != registry.STAGED[-1]:
+        yield f"--staged trains {', '.join(registry.STAGED)}, got --arch={config.arch}; leave out --arch."
+    if config.stage_rate != Config.stage_rate and not config.staged:
+        yield f"--stage_rate={config.stage_rate:g} has no effect without --staged; add it, or leave this out."
     if config.nesterov and (config.optimizer != "sgd" or not config.momentum):
         yield (
             f"--nesterov has no effect on --optimizer={config.optimizer} with --momentum={config.momentum:g}; use "
@@ -508,11 +520,10 @@ def complete(given: dict[str, Any]) -> Config:
       UserError: see `merge`, or if the run's config.json is damaged.
     """
     saved = _saved(given)
-    if saved is None and given.get("init_from"):
-        return merge(given, None, inherited=_inherited(given["init_from"]))
     if given.get("mode") == "visualize" and "seed" not in given:
         given = {**given, "seed": secrets.randbelow(_SEEDS)}
-    return merge(given, saved)
+    origin = trained.config_of(given["init_from"]).get("flags") if saved is None and given.get("init_from") else None
+    return merge(given, saved, origin=origin if isinstance(origin, dict) else None)
 
 
 def _saved(given: dict[str, Any]) -> dict[str, Any] | None:
@@ -523,7 +534,7 @@ def _saved(given: dict[str, Any]) -> dict[str, Any] | None:
     run = Run(given.get("logs_dir", Config.logs_dir))
     if given.get("mode") in ("check", "prepare") and "dataset" in given:
         return None  # other data than the run's, perhaps: it is looked at afresh
-    if not run.exists() or (given.get("mode", "train") == "train" and not run.has_checkpoint()):
+    if not run.exists() or (given.get("mode", "train") == "train" and not run.has_begun()):
         return None
     saved = run.read_config().get("flags")
     if not isinstance(saved, dict):
@@ -531,26 +542,20 @@ def _saved(given: dict[str, Any]) -> dict[str, Any] | None:
     return saved
 
 
-def _inherited(init_from: str) -> dict[str, str]:
-    """What a run takes over from the one it starts from, so that their layers fit."""
-    saved = trained.config_of(init_from).get("flags")
-    return {name: saved[name] for name in OF_WIDTHS if name in saved} if isinstance(saved, dict) else {}
-
-
-def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, inherited: Mapping[str, Any] | None = None) -> Config:
+def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mapping[str, Any] | None = None) -> Config:
     """Completes the flags given on the command line by those of the run they are about.
 
     Args:
       given: flag values by name, only those that were typed.
       saved: "flags" of the run's config.json, or None where there is no run.
-      inherited: what a new run takes over from the one it starts from, where it is not given.
+      origin: "flags" of the run that a new one starts from, which has the same network where nothing else is given.
 
     Raises:
       UserError: when a typed flag has no effect, a run would be continued with other settings than it was started
         with, or its model used with others than it has.
     """
     if saved is None:
-        return _effective(Config(**{**(inherited or {}), **given}), given)
+        return _effective(Config(**{**_inherited(given, origin or {}), **given}), given)
     kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
     saved = {name: value for name, value in saved.items() if name in kinds}
     if type(saved.get("image_size")) is int:  # of a run that was made when crops were squares
@@ -565,7 +570,8 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, inherited: Map
             )
     config = Config(**{**saved, **given})
     if config.mode == "train":
-        for name, value in config.to_json().items():
+        # What was typed comes first: it may be why others differ.
+        for name, value in sorted(config.to_json().items(), key=lambda item: item[0] not in given):
             if name not in RESUMABLE and name in saved and saved[name] != value:
                 raise UserError(
                     f"{config.logs_dir} holds a run with --{name}={saved[name]}, got --{name}={value}: a run continues "
@@ -579,6 +585,14 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, inherited: Map
                     f"--{name}={getattr(config, name)}: it is used as it was trained; leave the flag out."
                 )
     return _effective(config, given)
+
+
+def _inherited(given: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides about the layers of a run's model, and their widths; of another arch, about those of its trunk."""
+    names = ["weights", "model_dir"]
+    if given.get("arch", origin.get("arch")) == origin.get("arch") and not given.get("staged"):
+        names.extend(_names(Scope.MODEL))
+    return {name: origin[name] for name in names if name in origin}
 
 
 class _Location(NamedTuple):
@@ -612,8 +626,14 @@ _LOCATIONS = (
 )
 
 
-def _effective(config: Config, given: Collection[str]) -> Config:
-    """The same config, unless a folder was typed that nothing would read."""
+def _effective(config: Config, given: Mapping[str, Any]) -> Config:
+    """The same config, unless something was typed that nothing would read.
+
+    Raises:
+      UserError: if so.
+    """
+    if config.staged and given.get("arch", config.arch) != config.arch:
+        raise UserError(f"--staged trains {', '.join(registry.STAGED)}, got --arch={given['arch']}; leave out --arch.")
     wrong = [
         f"--{each.flag}={getattr(config, each.flag)} {each.holds}, but --{each.chooser} is "
         f"{getattr(config, each.chooser)}{'' if each.chooser in given else ', by default'}: "

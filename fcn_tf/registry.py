@@ -53,6 +53,7 @@ HEADS = {
     "fcn4s": WithFlags("fcn_tf.models.paper:FCN4S", "learn_last_upsampling", "fuse"),
     "fcn2s": WithFlags("fcn_tf.models.paper:FCN2S", "learn_last_upsampling", "fuse"),
 }
+STAGED = ("fcn32s", "fcn16s", "fcn8s_paper")  # of --staged: each starts from the one before
 TRUNKS = {
     "vgg": "fcn_tf.models.vgg:vgg",
 }

@@ -5,12 +5,13 @@ import dataclasses
 import functools
 import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from fcn_tf import __version__, registry
-from fcn_tf.config import Config
+from fcn_tf.config import ARCH_FLAGS, Config
 from fcn_tf.data import augment, class_weights, crops, datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets.run_examples import RunExamples
@@ -18,13 +19,29 @@ from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
-from fcn_tf.io import system, trained
+from fcn_tf.io import files, system, trained
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models import pretrained
 
 
+class _Stage(NamedTuple):
+    """One training: the only one of a command, or that of one network of --staged.
+
+    Attributes:
+      config: its settings.
+      run: where it is written.
+      described: the settings for config.json, those of the command where the run is that of the command.
+    """
+
+    config: Config
+    run: Run
+    described: Config
+
+
 def run(config: Config) -> int:
     """Trains to --max_steps, from the newest checkpoint under --logs_dir where there is one, or from the best.
+
+    With --staged the networks of `registry.STAGED` one after another, each from the one before.
 
     Returns:
       The exit status: 0, or 130 / 143 after SIGINT / SIGTERM.
@@ -33,14 +50,17 @@ def run(config: Config) -> int:
       UserError: when something about the flags, the data or the weights must be fixed first.
     """
     target = Run(config.logs_dir)
-    checkpoint = _best_checkpoint(target) if config.resume_from == "best" else None
+    checkpoint = _best_checkpoint(_remaining(_stages(config))[0].run) if config.resume_from == "best" else None
     resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
     if resolved:
         config = dataclasses.replace(config, **resolved)
+    stages = _stages(config)
+    remaining = _remaining(stages)
+    first = remaining[0].run
     # Without a checkpoint nothing is continued, so another seed may split anew.
-    examples = RunExamples(target, config.dataset, config.data_dir, started=target.has_checkpoint())
+    examples = RunExamples(first, config.dataset, config.data_dir, started=first.has_checkpoint())
     flags = {**config.data_flags(), "cache": target.facts, "split_rule": examples.split_rule}
-    settings = target.read_config() if target.has_checkpoint() else None
+    settings = first.read_config() if first.has_checkpoint() else None
     train, validation = (
         datasets.as_in_run(datasets.load(config.dataset, config.data_dir, split, **flags), settings, config.palette)
         for split in ("train", "validation")
@@ -51,8 +71,7 @@ def run(config: Config) -> int:
     pixel_counts = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
     weights_file = pretrained.find(config.weights, config.model_dir)
-    # What a checkpoint holds needs no other start.
-    origin = trained.find(config.init_from) if config.init_from and not target.has_checkpoint() else None
+    origin = _origin(remaining[0])
 
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
@@ -68,21 +87,79 @@ def run(config: Config) -> int:
     strategy = distribution.choose_strategy()
     distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
     _note_precision(config.precision)
+    chief = distribution.is_chief(strategy)
     # Before a run in the folder is touched. Workers share it, so one of them keeps others out.
-    claim = target.claimed() if distribution.is_chief(strategy) else contextlib.nullcontext()
-    with claim, distribution.several_workers(strategy, lambda: max(checkpoint_steps(target.checkpoints), default=0)):
-        return _train(
+    claim = target.claimed() if chief else contextlib.nullcontext()
+    with claim, distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step()):
+        if config.staged and chief and not target.has_checkpoint():
+            target.write_config(_describe(config, train.spec))
+        for stage in remaining:
+            if config.staged:
+                number = stages.index(stage) + 1
+                print(f"stage {number} of {len(stages)}: --arch={stage.config.arch} in {stage.run.logs_dir}")
+            if stage is not remaining[0]:
+                origin = _origin(stage)
+                examples = RunExamples(stage.run, config.dataset, config.data_dir, started=False)
+            status = _train(
+                stage,
+                checkpoint=checkpoint,
+                strategy=strategy,
+                train=train,
+                validation=validation,
+                examples=examples,
+                loss=loss,
+                weights_file=weights_file,
+                origin=origin,
+            )
+            if status:
+                return status
+            checkpoint = None
+    if config.staged:
+        print("\n".join(_gains(stages)))
+    return 0
+
+
+def _stages(config: Config) -> list[_Stage]:
+    """The trainings of a command, the last of which is written to --logs_dir, those before to folders in there."""
+    if not config.staged:
+        return [_Stage(config, Run(config.logs_dir), config)]
+    stages: list[_Stage] = []
+    for number, arch in enumerate(registry.STAGED):
+        last = number == len(registry.STAGED) - 1
+        stage = dataclasses.replace(
             config,
-            target,
-            checkpoint=checkpoint,
-            strategy=strategy,
-            train=train,
-            validation=validation,
-            examples=examples,
-            loss=loss,
-            weights_file=weights_file,
-            origin=origin,
+            arch=arch,
+            logs_dir=config.logs_dir if last else files.join(config.logs_dir, arch),
+            init_from=stages[-1].run.logs_dir if stages else config.init_from,
+            learning_rate=config.learning_rate * config.stage_rate**number,
+            staged=False,
+            stage_rate=1.0,
+            **{name: getattr(Config, name) for name in ARCH_FLAGS if not registry.arch_flags(arch, {name: None})},
         )
+        stages.append(_Stage(stage, Run(stage.logs_dir), config if last else stage))
+    return stages
+
+
+def _remaining(stages: Sequence[_Stage]) -> Sequence[_Stage]:
+    """The stages from the last one on that has a checkpoint: those before it are finished."""
+    begun = [number for number, stage in enumerate(stages) if stage.run.has_checkpoint()]
+    return stages[max(begun, default=0) :]
+
+
+def _origin(stage: _Stage) -> trained.TrainedModel | None:
+    """What a training starts from; what a checkpoint holds needs no other start."""
+    return trained.find(stage.config.init_from) if stage.config.init_from and not stage.run.has_checkpoint() else None
+
+
+def _gains(stages: Sequence[_Stage]) -> Iterable[str]:
+    """A line for each network of --staged: its best mean IoU, and what that gained over the one before."""
+    before = None
+    for stage in stages:
+        best = stage.run.best_validation()
+        score = best["val_mean_iou"] if best else math.nan
+        gain = "" if before is None else f" ({score - before:+.4f})"
+        yield f"{stage.config.arch}: mean IoU {score:.4f}{gain}"
+        before = score
 
 
 def _best_checkpoint(target: Run) -> int:
@@ -97,7 +174,7 @@ def _best_checkpoint(target: Run) -> int:
     return best["step"]
 
 
-def _train(config, target, *, checkpoint, strategy, train, validation, examples, loss, weights_file, origin) -> int:
+def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, loss, weights_file, origin) -> int:
     """Puts the parts together and runs the loop; see `run`."""
     import keras
 
@@ -107,8 +184,9 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
     from fcn_tf.training.hooks import TrainingIntervals
     from fcn_tf.training.loop import Trainer
 
+    config, target, spec = stage.config, stage.run, train.spec
+    keras.backend.clear_session()  # of a stage before
     keras.utils.set_random_seed(config.seed)
-    spec = train.spec
     build_network = functools.partial(
         build.build_network,
         config.arch,
@@ -189,7 +267,7 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
             names = ", ".join(f"ckpt-{step}" for step in dropped)
             print(f"dropped what came after the best validation: {names}, {rows} row(s) of {target.history}")
         kept = examples.write(train, validation)
-        target.write_config(_describe(config, spec) | ({"examples": kept} if kept else {}))
+        target.write_config(_describe(stage.described, spec) | ({"examples": kept} if kept else {}))
     trained = sum(math.prod(variable.shape) for variable in network.model.trainable_variables)
     print(
         f"{config.arch}, {network.model.count_params():,} parameters, {trained:,} of them trained; "
@@ -212,9 +290,12 @@ def _train(config, target, *, checkpoint, strategy, train, validation, examples,
 def _with_rates(network, config):
     """The network with the learning-rate factors of --trunk_rate and --head_rate, or of its arch."""
     # An untrained trunk learns at the base rate; one that starts from a trained model is a pretrained one.
-    pretrained_rate = registry.resolve(registry.HEADS[config.arch]).trunk_rate
-    trunk_rate = config.trunk_rate or (pretrained_rate if config.init_from else network.trunk_rate)
-    return dataclasses.replace(network, trunk_rate=trunk_rate, head_rate=config.head_rate or network.head_rate)
+    trunk_rate = network.trunk_rate
+    if config.init_from and config.weights == "none":
+        trunk_rate = registry.resolve(registry.HEADS[config.arch]).trunk_rate
+    return dataclasses.replace(
+        network, trunk_rate=config.trunk_rate or trunk_rate, head_rate=config.head_rate or network.head_rate
+    )
 
 
 def _start_from(origin, network, spec, build_network) -> None:

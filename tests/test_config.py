@@ -217,6 +217,25 @@ def test_nesterov_needs_momentum(flags):
     assert Config(nesterov=True, optimizer="sgd").nesterov
 
 
+def test_staged_training_ends_with_the_last_arch(monkeypatch):
+    monkeypatch.setattr(registry, "STAGED", ("fcn8s", "original"))
+    assert Config(staged=True).arch == "original" == merge({"staged": True, "arch": "original"}, None).arch
+    for given in ({"staged": True, "arch": "fcn8s"}, {"arch": "fcn8s"}):
+        with pytest.raises(UserError, match="^--staged trains fcn8s, original, got --arch=fcn8s; leave out --arch.$"):
+            merge(given, saved(staged=True) if len(given) == 1 else None)
+    with pytest.raises(UserError, match="--stage_rate=0.01 has no effect without --staged"):
+        Config(stage_rate=0.01)
+
+
+def test_a_new_run_has_the_network_of_the_one_it_starts_from():
+    origin = saved(arch="original", precision="bfloat16", weights="some.mat", seed=5, dataset="camvid")
+    config = merge({"init_from": "there"}, None, origin=origin)
+    assert (config.arch, config.precision, config.weights) == ("original", "bfloat16", "some.mat")
+    assert (config.seed, config.dataset) == (0, "shapes")
+    config = merge({"arch": "fcn8s"}, None, origin=origin)
+    assert (config.arch, config.precision, config.weights) == ("fcn8s", "float32", "some.mat")
+
+
 def test_predict_needs_an_input():
     with pytest.raises(UserError, match="--input"):
         Config(mode="predict")
@@ -264,7 +283,8 @@ def test_resume_may_change_how_long_and_how_often(name):
 
 
 @pytest.mark.parametrize("name", [name for name in Config().to_json() if name not in RESUMABLE])
-def test_resume_refuses_every_other_change(name):
+def test_resume_refuses_every_other_change(name, monkeypatch):
+    monkeypatch.setattr(registry, "STAGED", ("original", "fcn8s"))
     others = {
         "dataset": "camvid",
         "arch": "original",
@@ -287,6 +307,7 @@ def test_resume_refuses_every_other_change(name):
         "fuse": "concat",
         "learn_last_upsampling": True,
         "quirks": "none",
+        "staged": True,
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other
@@ -295,6 +316,7 @@ def test_resume_refuses_every_other_change(name):
         "nesterov": {"optimizer": "sgd"},
         "learn_last_upsampling": {"arch": "fcn32s"},
         "quirks": {"arch": "original"},
+        "stage_rate": {"arch": "fcn8s_paper", "staged": True},
     }
     run = saved(**users.get(name, {}))
     with pytest.raises(UserError) as caught:

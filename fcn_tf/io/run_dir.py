@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 
@@ -140,6 +141,15 @@ class Run:
     def has_checkpoint(self) -> bool:
         """Whether there is a state to continue from."""
         return bool(checkpoint_steps(self.checkpoints))
+
+    def has_begun(self) -> bool:
+        """Whether there is a state to continue from, be it of a network of `--staged` that comes before this one."""
+        stages = (Run(files.join(self.logs_dir, arch)) for arch in registry.STAGED)
+        return self.has_checkpoint() or any(stage.has_checkpoint() for stage in stages)
+
+    def resume_step(self) -> int:
+        """The step of the newest complete checkpoint, 0 where there is none."""
+        return max(checkpoint_steps(self.checkpoints), default=0)
 
     def newest_checkpoint(self) -> str:
         """The path of the newest complete checkpoint; there must be one."""

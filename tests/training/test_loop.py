@@ -95,7 +95,7 @@ def test_rates_of_trunk_and_head_are_the_archs_unless_given(folder):
     assert rates(pretrained) == (0.3, 10.0)
     assert rates(pretrained, trunk_rate=0.1) == (0.1, 10.0) and rates(pretrained, head_rate=2.0) == (0.3, 2.0)
     assert rates(untrained) == (1.0, 10.0)
-    assert rates(untrained, init_from="of which the trunk is") == (0.3, 10.0)
+    assert rates(untrained, weights="none", init_from="of which the trunk is") == (0.3, 10.0)
 
 
 def test_what_tracing_takes_is_not_training(folder, monkeypatch):
