@@ -283,8 +283,7 @@ def test_resume_may_change_how_long_and_how_often(name):
 
 
 @pytest.mark.parametrize("name", [name for name in Config().to_json() if name not in RESUMABLE])
-def test_resume_refuses_every_other_change(name, monkeypatch):
-    monkeypatch.setattr(registry, "STAGED", ("original", "fcn8s"))
+def test_resume_refuses_every_other_change(name):
     others = {
         "dataset": "camvid",
         "arch": "original",
