@@ -52,10 +52,14 @@ HEADS = {
     "fcn8s_paper": WithFlags("fcn_tf.models.paper:FCN8S", "learn_last_upsampling", "fuse"),
     "fcn4s": WithFlags("fcn_tf.models.paper:FCN4S", "learn_last_upsampling", "fuse"),
     "fcn2s": WithFlags("fcn_tf.models.paper:FCN2S", "learn_last_upsampling", "fuse"),
+    "fcn32s_mindspore": "fcn_tf.models.mindspore_tutorial:FCN32S",
+    "fcn16s_mindspore": WithFlags("fcn_tf.models.mindspore_tutorial:FCN16S", "fuse"),
+    "fcn8s_mindspore": WithFlags("fcn_tf.models.mindspore_tutorial:FCN8S", "fuse"),
 }
 STAGED = ("fcn32s", "fcn16s", "fcn8s_paper")  # of --staged: each starts from the one before
 TRUNKS = {
     "vgg": "fcn_tf.models.vgg:vgg",
+    "vgg_bn": "fcn_tf.models.vgg:vgg_bn",
 }
 FUSIONS = {  # how heads join skips
     "add": "fcn_tf.models.blocks:add",

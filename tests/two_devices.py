@@ -50,6 +50,40 @@ def step_difference(strategy, folder, name):
     return weights_difference(*weights), weights_difference(before, weights[0])
 
 
+def batch_norm_step(strategy, folder, *, dtype="float32", **options):
+    """Weights and moving statistics after a step of a network with batch normalisation; equal on all replicas."""
+    images, labels = zip(*(tiny_training.scene(i, ignored=5 * i) for i in range(4)), strict=True)
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        network = build.build_network(
+            "fcn16s_mindspore", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=0.0, dtype=dtype
+        )
+        optimizer = keras.optimizers.SGD(0.1)
+        optimizer.build(network.model.trainable_variables)
+    loss = losses.PixelLoss(("cross_entropy",), ignore_label=255)
+    step = TrainingStep(network, optimizer, strategy=strategy, loss=loss, spec=tiny_training.SPEC, seed=0, **options)
+    data = tf.data.Dataset.from_tensor_slices((np.stack(images), np.stack(labels))).batch(4, drop_remainder=True)
+    step(*next(iter(strategy.experimental_distribute_dataset(data))), number=0, log=False)
+    variables = [variable for variable in network.model.variables if variable.dtype == "float32"]
+    for variable in variables:
+        first, *others = strategy.experimental_local_results(variable.value)
+        assert all(np.array_equal(first, other) for other in others), variable.path
+    return {variable.path: variable.numpy() for variable in variables}
+
+
+def batch_norm_results(one, two, folder):
+    """{how: {path: largest difference between one device and two replicas, as a share of the largest value}}."""
+    results = {}
+    for how, options in (("float32", {"recompute": True}), ("bfloat16", {"dtype": "bfloat16"})):
+        ours, theirs = (batch_norm_step(each, folder, **options) for each in (two, one))
+        results[how] = {
+            path: float(np.abs(ours[path] - values).max() / np.abs(values).max()) for path, values in theirs.items()
+        }
+    in_parts = batch_norm_step(two, folder, accumulate=2)
+    results["accumulate"] = {path: float(np.abs(values).max()) for path, values in in_parts.items()}
+    return results
+
+
 def overflow_difference(strategy):
     """Of an optimiser with scaled losses: its step with finite gradients and one that overflowed on one replica."""
     gradient = tf.constant([1.0, -2.0, 3.0])
@@ -192,6 +226,7 @@ def main(folder):
         "bfloat16_losses": rounded,
         "average": average_results(one, two, folder),
         "masks_differ": dropout_masks_differ(two, folder),
+        "batch_norm": batch_norm_results(one, two, folder),
         "overflow_difference": overflow_difference(two),
         "norms": [_norms(folder, name) for name in ("one", "two")],
         "tags": sorted(tiny_training.events(os.path.join(folder, "resumed", "train"))),

@@ -45,6 +45,6 @@ def convolve(function: Callable, inputs: tf.Tensor, *weights: keras.Variable) ->
 
     def widened(x, *weights):
         # For the backward pass only the widened input is computed again: no gradient needs the result.
-        return tf.cast(function(tf.cast(x, tf.float32), *weights), x.dtype)
+        return [tf.cast(function(tf.cast(x, tf.float32), *weights), x.dtype)]
 
-    return rematerialized(widened, inputs, *tensors)
+    return rematerialized(widened, inputs, *tensors)[0]

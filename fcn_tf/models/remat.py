@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import tensorflow as tf
 
+from fcn_tf.models import batch_norm
+
 
 def with_gradient_checkpointing(model: keras.Model, stages: Iterable[Sequence[str]]) -> keras.Model:
     """A model of the same layers and variables that keeps less from the forward to the backward pass.
@@ -26,10 +28,18 @@ def with_gradient_checkpointing(model: keras.Model, stages: Iterable[Sequence[st
 
     def replaced(layer):
         if layer.name in inside:
-            return keras.layers.Identity(autocast=False)
+            return _PassedThrough(autocast=False)
         return _Rematerialized(chains[layer.name]) if layer.name in chains else layer
 
     return keras.models.clone_model(model, clone_function=replaced)
+
+
+class _PassedThrough(keras.layers.Layer):
+    """Stands where a layer is that `_Rematerialized` computes."""
+
+    def call(self, inputs, mask=None):
+        """What came in; batch normalisation is called with a mask, of which there is none."""
+        return inputs
 
 
 class _Rematerialized(keras.layers.Layer):
@@ -44,18 +54,28 @@ class _Rematerialized(keras.layers.Layer):
         super().__init__(name=f"{chain[-1].name}_rematerialized", dtype="float32", autocast=False)
         self.chain = list(chain)
 
-    def call(self, inputs):
-        """What the last layer makes of (B, H, W, C)."""
+    def call(self, inputs, training=None):
+        """What the last layer makes of (B, H, W, C); the first pass alone moves moving statistics."""
         weights = [tf.convert_to_tensor(variable.value) for variable in self.trainable_variables]
         frozen = [tf.convert_to_tensor(variable.value) for variable in self.non_trainable_variables]
-        return rematerialized(lambda x, *weights: self._apply(x, weights, frozen), inputs, *weights)
+        statistics = batch_norm.moving_statistics(self.chain)
 
-    def _apply(self, x, weights, frozen):
+        def apply(x, *weights):
+            return self._apply(x, weights, frozen, statistics, training)
+
+        outputs, *moved = rematerialized(apply, inputs, *weights)
+        for variable, value in zip(statistics, moved, strict=True):
+            variable.assign(value)
+        return outputs
+
+    def _apply(self, x, weights, frozen, statistics, training):
         variables = [*self.trainable_variables, *self.non_trainable_variables]
-        with keras.StatelessScope(list(zip(variables, [*weights, *frozen], strict=True))):
+        with keras.StatelessScope(list(zip(variables, [*weights, *frozen], strict=True))) as scope:
             for layer in self.chain:
-                x = layer(x)
-        return x
+                # By hand: the second pass is outside of the call that says so.
+                mode = {"training": training} if isinstance(layer, keras.layers.BatchNormalization) else {}
+                x = layer(x, **mode)
+        return [x, *(tf.stop_gradient(scope.get_current_value(variable)) for variable in statistics)]
 
     def compute_output_spec(self, inputs):
         """The last layer's."""
@@ -64,27 +84,27 @@ class _Rematerialized(keras.layers.Layer):
         return inputs
 
 
-def rematerialized(function: Callable[..., tf.Tensor], x: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
+def rematerialized(function: Callable[..., list[tf.Tensor]], x: tf.Tensor, *weights: tf.Tensor) -> list[tf.Tensor]:
     """`function(x, *weights)`, computed again for its gradient; for use inside a tf.function.
 
     As `keras.remat`, which saves as much memory, but copies all arguments in the backward pass and computes the
     gradient to `x` where none is asked for: below the lowest layer that learns, too.
 
     Args:
-      function: without randomness; reads no other variables that learn.
+      function: without randomness; reads no other variables that learn. Gradients go through the first of its results.
       x: float.
       weights: float tensors, and no variables: what a custom gradient reads itself it takes for trained, frozen or not.
     """
 
     @tf.custom_gradient
     def forward(x, *weights):
-        def backward(upstream):
+        def backward(upstream, *_):
             # Without the wait TensorFlow would see that both passes compute the same, and keep the first.
             with tf.control_dependencies([upstream]):
                 again = tf.identity(x)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([again, *weights])
-                result = function(again, *weights)
+                result = function(again, *weights)[0]
             return tape.gradient(result, [again, *weights], output_gradients=upstream)
 
         return function(x, *weights), backward

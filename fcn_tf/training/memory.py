@@ -46,7 +46,7 @@ class Plan:
 def activation_bytes(network: Network, image_size: int | crops.Size, *, recompute: bool = False) -> int:
     """What one image of a batch holds at the worst moment of a step.
 
-    That is the output of every layer, kept for the backward pass, but of convolutions before a ReLU, which works in
+    That is the output of every layer, kept for the backward pass, but of those before a ReLU, which works in
     place; the patches of convolutions that are computed as products (models/cpu.py); and a few tensors of the largest
     size, in flight. Of the trunk below what its first learning layer looks at nothing is kept but the ends of stages.
     With `recompute` that is so for all of the trunk, and the inside of one stage at a time is added.
@@ -61,7 +61,13 @@ def activation_bytes(network: Network, image_size: int | crops.Size, *, recomput
     images = keras.KerasTensor((1, *crops.as_size(image_size), 3), model.input.dtype)
     outputs = shown.compute_output_spec(images)
     sizes = {name: math.prod(x.shape) * tf.as_dtype(x.dtype).size for name, x in outputs.items()}
-    rectified = {name.replace("relu", "conv") for name in sizes if name.startswith("relu")}
+    rectified = {
+        before.operation.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.ReLU)
+        for node in layer._inbound_nodes
+        for before in node.parent_nodes
+    }
     kept = {name: 0 if name in rectified else size for name, size in sizes.items()}
     for layer in model.layers:
         if patch := cpu.patch_size(layer):

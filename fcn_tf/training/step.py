@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.metrics import in_graph
-from fcn_tf.models import cpu, layers, remat
+from fcn_tf.models import batch_norm, cpu, layers, remat
 from fcn_tf.models.build import Network
 from fcn_tf.training import losses
 
@@ -46,7 +46,8 @@ class TrainingStep:
       spec: of the data set trained on.
       seed: of the dropout masks.
       accumulate: in how many parts a replica computes its share of a batch, one after the other: the same gradient,
-        dropout aside, with the activations of one part in memory at a time.
+        dropout aside, with the activations of one part in memory at a time. Batch normalisation takes the statistics of
+        the batch on all replicas, but in parts those of each part.
       recompute: whether to compute the trunk's activations again instead of keeping them (see models/remat.py).
     """
 
@@ -67,6 +68,7 @@ class TrainingStep:
         self._forward = cpu.accelerated(network.model)
         if recompute:
             self._forward = remat.with_gradient_checkpointing(self._forward, network.stages.values())
+        self._statistics = batch_norm.moving_statistics(network.model.layers)
         self._parts = _parts(network)
         self._function = tf.function(self._distributed)
 
@@ -89,12 +91,14 @@ class TrainingStep:
         return self._function.get_concrete_function(images, labels, *_scalars(0, True, stop_requests)).graph
 
     def gradients(self, images: tf.Tensor, labels: tf.Tensor, number: tf.Tensor):
-        """This replica's share of the loss, its scaled gradient by trainable variable, and the confusion cells."""
+        """This replica's share of the loss, its scaled gradients, confusion cells, and new moving statistics."""
         context = tf.distribute.get_replica_context()
         seed = tf.random.experimental.stateless_fold_in([self._seed, number], context.replica_id_in_sync_group)
         add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)
+        statistics = [tf.convert_to_tensor(variable.value) for variable in self._statistics]
         if self._accumulate == 1:
-            return self._part(images, labels, seed, add_up, context.num_replicas_in_sync)
+            with batch_norm.synchronized(self._model.layers, context.num_replicas_in_sync > 1):
+                return self._part(images, labels, seed, add_up, context.num_replicas_in_sync, statistics)
 
         # Of the whole batch, first: in the loop each part divides by it, and replicas cannot meet in there.
         weight = add_up(self._loss.weight(labels))
@@ -103,43 +107,54 @@ class TrainingStep:
             for whole in (images, labels)
         )
 
-        def add_part(i, loss, gradients, cells):
+        def add_part(i, loss, gradients, cells, statistics):
             part_seed = tf.random.experimental.stateless_fold_in(seed, i)
-            part = self._part(images[i], labels[i], part_seed, lambda _: weight, context.num_replicas_in_sync)
+            replicas = context.num_replicas_in_sync
+            part = self._part(images[i], labels[i], part_seed, lambda _: weight, replicas, statistics)
             more = [sum_ + gradient for sum_, gradient in zip(gradients, part[1], strict=True)]
-            return i + 1, loss + part[0], more, cells + part[2]
+            return i + 1, loss + part[0], more, cells + part[2], part[3]
 
         start = (
             tf.constant(0),
             tf.constant(0.0),
             [tf.zeros(variable.shape, variable.dtype) for variable in self._model.trainable_variables],
             tf.zeros(self._spec.num_classes**2 + 2, tf.int64),
+            statistics,
         )
         # A loop, not its body so many times over: TensorFlow would start all of them at once.
         return tf.while_loop(lambda i, *_: i < self._accumulate, add_part, start, parallel_iterations=1)[1:]
 
-    def _part(self, images, labels, seed, reduce, replicas):
+    def _part(self, images, labels, seed, reduce, replicas, statistics):
         """As `gradients`, of some images; `reduce` as `PixelLoss` takes it."""
+        # Moving statistics go in and out as values: no replica, part or second forward pass may move the variables.
+        state = zip(self._statistics, statistics, strict=True)
         # By hand: left to itself the tape follows frozen variables too, and gradients would go down to them.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self._model.trainable_variables])
-            with layers.step_seed(seed):
+            with layers.step_seed(seed), keras.StatelessScope(state) as scope:
                 logits = self._forward(tf.cast(images, tf.float32), training=True)
             loss = self._loss(logits, labels, reduce=reduce, replicas=replicas)
             scaled = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self._model.trainable_variables)
-        return loss, gradients, in_graph.confusion_cells(logits, labels, self._spec)
+        moved = [scope.get_current_value(variable) for variable in self._statistics]
+        return loss, gradients, in_graph.confusion_cells(logits, labels, self._spec), moved
 
     def _distributed(self, images, labels, number, log, stop_requests) -> StepResult:
         with without_all_reduce(self._optimizer):
             results = self._strategy.run(self._on_replica, args=(images, labels, number, log, stop_requests))
         # Already summed over the replicas: each holds the same.
-        return tf.nest.map_structure(lambda result: self._strategy.experimental_local_results(result)[0], results)
+        result, statistics = tf.nest.map_structure(
+            lambda result: self._strategy.experimental_local_results(result)[0], results
+        )
+        with self._strategy.scope():
+            for variable, value in zip(self._statistics, statistics, strict=True):
+                variable.assign(value)
+        return result
 
-    def _on_replica(self, images, labels, number, log, stop_requests) -> StepResult:
+    def _on_replica(self, images, labels, number, log, stop_requests) -> tuple[StepResult, list[tf.Tensor]]:
         context = tf.distribute.get_replica_context()
         add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)
-        loss, gradients, cells = self.gradients(images, labels, number)
+        loss, gradients, cells, statistics = self.gradients(images, labels, number)
         # Sums and no means: the loss was divided by the pixels of all replicas.
         gradients = add_up(gradients)
         norms = tf.cond(log, lambda: self._norms(gradients), lambda: [tf.constant(0.0) for _ in self._parts])
@@ -147,7 +162,9 @@ class TrainingStep:
         # One by one: replicas cannot sum tensors of different types together.
         counts = add_up(tf.concat([cells, stop_requests], 0))
         cells, stop_requests = tf.split(counts, [-1, stop_requests.shape[0]])
-        return StepResult(add_up(loss), dict(zip(self._parts, norms, strict=True)), cells, stop_requests)
+        if statistics:  # equal on all replicas already, unless each has those of its own parts
+            statistics = context.all_reduce(tf.distribute.ReduceOp.MEAN, statistics)
+        return StepResult(add_up(loss), dict(zip(self._parts, norms, strict=True)), cells, stop_requests), statistics
 
     def _norms(self, gradients):
         """Of the gradients of each part of the network, without the scale of the loss."""

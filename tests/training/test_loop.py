@@ -265,6 +265,20 @@ def test_it_stops_early_and_knows_when_it_is_started_again(folder, capsys):
     assert [row["step"] for row in run_of(folder).read_history()] == [1, 2, 3, 4]
 
 
+def test_batch_normalisation_resumes_exactly(folder, tmp_path):
+    def config(name, **changes):
+        settings = {"arch": "fcn32s_mindspore", "weights": f"{folder}/narrow.mat", "eval_every": 4, "save_every": 2}
+        return tiny_training.config(str(tmp_path / name), **settings | {"max_steps": 4} | changes)
+
+    assert train.run(config("whole")) == 0
+    assert train.run(config("halves", max_steps=2)) == 0
+    assert train.run(config("halves")) == 0
+    one, other = (str(tmp_path / name) for name in ("whole", "halves"))
+    assert same_state(one, other, 4)
+    layout = json.loads(saved_state(one, 4)["layout/.ATTRIBUTES/VARIABLE_VALUE"].item())
+    assert ["bn7/moving_variance", [64]] in layout
+
+
 def test_a_signal_during_validation_saves_and_the_validation_is_made_up_for(folder, monkeypatch, capsys):
     def load(name, data_dir, split, **_):
         def stop(index):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from fcn_tf.models import build, mixed_precision
 from fcn_tf.training import losses, optimizers
 from fcn_tf.training.step import TrainingStep
-from tests import tiny_training
+from tests import processes, tiny_training
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,20 @@ def batch():
     return tf.constant(np.stack(images)), tf.constant(np.stack(labels))
 
 
-def new_step(weights, *, arch="fcn8s", dropout=0.0, freeze=(), names=("cross_entropy",), dtype="float32", **options):
+def new_step(
+    weights,
+    *,
+    arch="fcn8s",
+    trunk="",
+    dropout=0.0,
+    freeze=(),
+    names=("cross_entropy",),
+    dtype="float32",
+    **options,
+):
     """(step, model, optimiser) of equal weights, of which none is zero, so that gradients get everywhere."""
     keras.utils.set_random_seed(1)
-    network = build.build_network(arch, num_classes=3, weights=weights, dropout_rate=dropout, dtype=dtype)
+    network = build.build_network(arch, num_classes=3, weights=weights, dropout_rate=dropout, dtype=dtype, trunk=trunk)
     for variable in network.model.trainable_variables:
         if not np.any(variable.numpy()):
             variable.assign(keras.random.normal(variable.shape, stddev=0.1, seed=2))
@@ -97,7 +107,7 @@ def test_a_frozen_trunk_has_no_curve(weights):
 
 def gradients_of(step, images, labels):
     """What `step` would apply, and the loss."""
-    loss, gradients, _ = tf.function(step.gradients)(images, labels, tf.constant(3))
+    loss, gradients, *_ = tf.function(step.gradients)(images, labels, tf.constant(3))
     return float(loss), [gradient.numpy() for gradient in gradients]
 
 
@@ -146,7 +156,7 @@ def test_parts_drop_different_activations(weights):
     images, labels = batch()
     twice = tf.repeat(images[:1], 2, axis=0), tf.repeat(labels[:1], 2, axis=0)
     step = new_step(weights, dropout=0.5, accumulate=2)[0]
-    alone = tf.function(step._part)(images[:1], labels[:1], part_seed(0), lambda _: tf.constant(32.0 * 32.0), 1)
+    alone = tf.function(step._part)(images[:1], labels[:1], part_seed(0), lambda _: tf.constant(32.0 * 32.0), 1, [])
     assert gradients_of(step, *twice)[0] != pytest.approx(float(alone[0]), rel=1e-4)
 
 
@@ -176,6 +186,91 @@ def gradients_from_relus(graph):
         return False
 
     return [waits(op.inputs[1].op, set()) for op in graph.get_operations() if op.type == "ReluGrad"]
+
+
+BN = {"arch": "fcn16s_mindspore"}  # batch normalisation in its trunk and in its head
+
+
+def statistics(model):
+    """{path: value} of the moving means and variances."""
+    return {variable.path: variable.numpy() for variable in model.variables if "/moving_" in variable.path}
+
+
+def of_batch(model, images):
+    """Mean and variance, by hand, of what bn1_1 sees."""
+    x = keras.Model(model.input, model.get_layer("conv1_1").output)(tf.cast(images, tf.float32))
+    x = np.asarray(tf.cast(x, tf.float32), np.float64)
+    return x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+
+
+def moved(start, value):
+    return 0.9 * start + 0.1 * value
+
+
+def test_statistics_move_by_a_tenth_to_those_of_the_batch_in_float32(weights, dtype):
+    step, model, _ = new_step(weights, **BN, dtype=dtype)
+    mean, variance = of_batch(model, batch()[0])
+    step(*batch(), number=0, log=False)
+    layer = model.get_layer("bn1_1")
+    assert layer.moving_mean.dtype == layer.moving_variance.dtype == "float32" and not layer.synchronized
+    tolerance = 1e-4 if dtype == "float32" else 0.02
+    np.testing.assert_allclose(layer.moving_mean, moved(0, mean), rtol=tolerance, atol=tolerance * mean.std())
+    np.testing.assert_allclose(layer.moving_variance, moved(1, variance), rtol=tolerance)
+    assert all(np.any(value != ("variance" in path)) for path, value in statistics(model).items())
+
+
+def test_statistics_move_once_where_the_trunk_is_computed_again(weights):
+    results = []
+    for recompute in (False, True):
+        step, model, _ = new_step(weights, **BN, recompute=recompute)
+        gradients = gradients_of(step, *batch())
+        step(*batch(), number=3, log=False)
+        results.append((gradients, statistics(model)))
+    (kept, want), (again, got) = results
+    assert same_gradients(again, kept) and len(want) == 2 * (8 + 2)
+    for path in want:
+        np.testing.assert_allclose(got[path], want[path], rtol=1e-4, atol=1e-4)
+
+
+def test_each_part_of_a_batch_has_statistics_of_its_own(weights):
+    step, model, _ = new_step(weights, **BN, accumulate=2)
+    images, labels = batch()
+    parts = [of_batch(model, part) for part in (images[:2], images[2:])]
+    step(images, labels, number=0, log=False)
+    layer = model.get_layer("bn1_1")
+    for i, (variable, start) in enumerate(((layer.moving_mean, 0), (layer.moving_variance, 1))):
+        want = moved(moved(start, parts[0][i]), parts[1][i])
+        np.testing.assert_allclose(variable, want, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_frozen_stages_normalise_by_what_they_know_and_learn_nothing(weights, recompute):
+    step, model, _ = new_step(weights, **BN, freeze=("conv1", "conv2"), recompute=recompute)
+    images, labels = batch()
+    pool2 = keras.Model(model.input, model.get_layer("pool2").output)
+    before, features = statistics(model), pool2(tf.cast(images, tf.float32), training=False)
+    step(images, labels, number=0, log=False)
+    after = statistics(model)
+    frozen = {path for path in before if np.array_equal(after[path], before[path])}
+    assert {path.split("/")[0] for path in frozen} == {"bn1_1", "bn2_1"}
+    np.testing.assert_array_equal(pool2(tf.cast(images, tf.float32), training=True), features)
+
+
+def test_any_trunk_may_be_normalised(weights):
+    step, model, _ = new_step(weights, trunk="vgg_bn")
+    step(*batch(), number=0, log=False)
+    assert {path.split("/")[0] for path in statistics(model)} == {
+        f"bn{name}" for name in ("1_1", "2_1", "3_1", "3_2", "4_1", "4_2", "5_1", "5_2")
+    }
+
+
+def test_replicas_normalise_by_the_whole_batch():
+    """Whose halves have other means and variances; in parts each replica has its own, and both end with their mean."""
+    results = processes.two_devices()["batch_norm"]
+    for dtype in ("float32", "bfloat16"):
+        differences = {path: share for path, share in results[dtype].items() if "/kernel" in path or "/moving_" in path}
+        assert len(differences) == 8 + 6 + 2 * (8 + 2) and max(differences.values()) < 1e-3, dtype
+    assert results["accumulate"]["bn1_1/moving_mean"] > 1
 
 
 def test_a_model_taken_apart_still_saves(weights, tmp_path):
