@@ -5,16 +5,13 @@ A raw label PNG looks black, because class ids are small numbers: everything mea
 
 import colorsys
 import functools
-import importlib.util
-import io
-import os
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from fcn_tf.io import files
+from fcn_tf.io import fonts
 
 Color = tuple[int, int, int]
 
@@ -160,26 +157,16 @@ def legend(names: Sequence[str], colors: Sequence[Color], *, width: int = 640) -
     Returns:
       uint8 (H, W, 3) RGB, black on white.
     """
-    lettering = font(_FONT_SIZE)
-    cell = _SWATCH + 3 * _MARGIN + max((round(lettering.getlength(name)) for name in names), default=0)
+    lettering = [fonts.lettering(name, _FONT_SIZE) for name in names]
+    cell = _SWATCH + 3 * _MARGIN + max((round(font.getlength(text)) for text, font in lettering), default=0)
     columns = max(1, width // cell)
     rows = -(-len(names) // columns)
     picture = Image.new("RGB", (max(width, cell), max(1, rows) * _ROW + _MARGIN), "white")
     draw = ImageDraw.Draw(picture)
-    for i, (name, color) in enumerate(zip(names, colors, strict=True)):
+    for i, ((text, font), color) in enumerate(zip(lettering, colors, strict=True)):
         row, column = divmod(i, columns)
         left, top = column * cell + _MARGIN, row * _ROW + _MARGIN
         draw.rectangle((left, top, left + _SWATCH, top + _SWATCH - 2), fill=tuple(map(int, color)))
         middle = top + _SWATCH // 2 - 1
-        draw.text((left + _SWATCH + _MARGIN, middle), name, fill="black", font=lettering, anchor="lm")
+        draw.text((left + _SWATCH + _MARGIN, middle), text, fill="black", font=font, anchor="lm")
     return np.asarray(picture)
-
-
-@functools.cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """A font of `size` pixels for class names: DejaVu Sans, which has Latin, Greek and Cyrillic letters."""
-    # It ships with matplotlib, which would take long to import.
-    spec = importlib.util.find_spec("matplotlib")
-    assert spec is not None and spec.submodule_search_locations
-    path = os.path.join(spec.submodule_search_locations[0], "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
-    return ImageFont.truetype(io.BytesIO(files.read_bytes(path)), size)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcn_tf.data import palette
-from fcn_tf.io import files
+from fcn_tf.io import files, fonts
 from fcn_tf.io.run_dir import TRAINING_COLUMNS, Run
 
 _PANELS = (
@@ -32,7 +31,9 @@ _COLORS = {
 }
 _MOST_MARKED = 50  # points: more dots than that hide each other
 _LARGEST_NAMED = 40  # classes: more names than that cannot be read
-_FONT_SIZE, _CELL, _GAP = 12, 22, 6  # pixels
+_FONT_SIZE, _CELL, _GAP, _SCALE_STEP = 12, 22, 6, 58  # pixels
+_SCALE = (0.0, 0.01, 0.05, 0.25, 0.5, 1.0)  # shares whose tones are named below a confusion matrix
+_PAPER, _INK = np.array([255, 255, 255]), np.array([8, 48, 107])
 
 
 def write_curves(run: Run) -> None:
@@ -63,8 +64,7 @@ def write_curves(run: Run) -> None:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-        if title != "loss (nats)":
-            axes.set_ylim(0, 1)
+        axes.set_ylim(0, None if title == "loss (nats)" else 1)  # from 0: heights compare
     png = io.BytesIO()
     canvas.print_png(png)
     files.write_bytes(run.curves, png.getvalue())
@@ -78,27 +78,58 @@ def confusion_image(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarra
       class_names: written beside rows and above columns, where there are few enough to read.
 
     Returns:
-      uint8 (H, W, 3) RGB.
+      uint8 (H, W, 3) RGB; below the matrix a scale of its tones.
     """
     counts = np.asarray(counts)[:, : len(counts)]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    # Square root: a confusion of a few percent should be seen.
-    tone = np.sqrt(shares)[..., None]
-    cells = (255 + tone * (np.array([8, 48, 107]) - 255)).astype(np.uint8)
+    cells = _tones(shares)
     named = len(class_names) <= _LARGEST_NAMED
     cell = _CELL if named else max(2, 640 // len(class_names))
     matrix = cells.repeat(cell, axis=0).repeat(cell, axis=1)
-    if not named:
-        return matrix
-    matrix[::cell] = matrix[:, ::cell] = 225
-    lettering = palette.font(_FONT_SIZE)
-    margin = max(round(lettering.getlength(name)) for name in class_names) + 2 * _GAP
+    if named:
+        matrix[::cell] = matrix[:, ::cell] = 225
+        matrix = _with_names(matrix, class_names)
+    return _above(matrix, _scale())
+
+
+def _tones(shares: np.ndarray) -> np.ndarray:
+    # Square root: a confusion of a few percent should be seen.
+    return (_PAPER + np.sqrt(shares)[..., None] * (_INK - _PAPER)).astype(np.uint8)
+
+
+def _scale() -> np.ndarray:
+    """The tones of `_SCALE` and what they stand for: uint8 (H, W, 3)."""
+    texts = [f"{share:.0%}" for share in _SCALE]
+    picture = Image.new("RGB", (len(texts) * _SCALE_STEP + _GAP, _CELL + 2 * _GAP), "white")
+    draw = ImageDraw.Draw(picture)
+    for place, (text, tone) in enumerate(zip(texts, _tones(np.array(_SCALE)).tolist(), strict=True)):
+        left = _GAP + place * _SCALE_STEP
+        draw.rectangle((left, _GAP, left + _FONT_SIZE, _GAP + _FONT_SIZE), fill=tuple(tone), outline=(160, 160, 160))
+        shown, font = fonts.lettering(text, _FONT_SIZE)
+        middle = _GAP + _FONT_SIZE // 2 + 1
+        draw.text((left + _FONT_SIZE + 4, middle), shown, fill="black", font=font, anchor="lm")
+    return np.asarray(picture)
+
+
+def _above(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """Two pictures below each other, white beside the narrower one."""
+    canvas = np.full((len(upper) + len(lower), max(upper.shape[1], lower.shape[1]), 3), 255, np.uint8)
+    canvas[: len(upper), : upper.shape[1]] = upper
+    canvas[len(upper) :, : lower.shape[1]] = lower
+    return canvas
+
+
+def _with_names(matrix: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """A matrix of cells with its names to the left and above."""
+    cell = _CELL
+    lettering = [fonts.lettering(name, _FONT_SIZE) for name in class_names]
+    margin = max(round(font.getlength(text)) for text, font in lettering) + 2 * _GAP
     rows = Image.new("RGB", (margin, len(class_names) * cell), "white")
     columns = rows.copy()
-    for number, name in enumerate(class_names):
+    for number, (text, font) in enumerate(lettering):
         middle = number * cell + cell // 2
-        ImageDraw.Draw(rows).text((margin - _GAP, middle), name, fill="black", font=lettering, anchor="rm")
-        ImageDraw.Draw(columns).text((_GAP, middle), name, fill="black", font=lettering, anchor="lm")
+        ImageDraw.Draw(rows).text((margin - _GAP, middle), text, fill="black", font=font, anchor="rm")
+        ImageDraw.Draw(columns).text((_GAP, middle), text, fill="black", font=font, anchor="lm")
     # Turned to the left, the rows of names become columns in the same order, and are read upwards.
     top = np.rot90(np.asarray(columns))
     corner = np.full((margin, margin, 3), 255, np.uint8)

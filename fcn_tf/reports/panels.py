@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcn_tf.data import palette
+from fcn_tf.io import fonts
 
 _GAP, _FONT_SIZE, _CAPTION = 6, 12, 18  # pixels
 _FAINT, _STRONG = 0.25, 0.8  # share of the colour where a map is 0 and where it is 1
@@ -66,5 +66,6 @@ def _cell(caption: str, picture: np.ndarray, height: int | None) -> np.ndarray:
         kind = cv2.INTER_AREA if height < len(picture) else cv2.INTER_NEAREST
         picture = cv2.resize(picture, size, interpolation=kind)
     strip = Image.new("RGB", (picture.shape[1], _CAPTION), "white")
-    ImageDraw.Draw(strip).text((0, _CAPTION // 2), caption, fill="black", font=palette.font(_FONT_SIZE), anchor="lm")
+    text, font = fonts.lettering(caption, _FONT_SIZE)
+    ImageDraw.Draw(strip).text((0, _CAPTION // 2), text, fill="black", font=font, anchor="lm")
     return np.concatenate([np.asarray(strip), picture])

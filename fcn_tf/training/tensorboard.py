@@ -14,7 +14,7 @@ from fcn_tf.data import palette
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion
-from fcn_tf.reports import charts
+from fcn_tf.reports import charts, panels
 from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
 from fcn_tf.training.losses import PixelLoss
 from fcn_tf.training.progress import BestEffort
@@ -97,16 +97,13 @@ class Summaries:
 
     def _strip(self, photo, ground_truth, prediction):
         colors, ignore = self._spec.colors, self._spec.ignore_label
-        cells = (
-            photo,
-            palette.colorize(ground_truth, colors, ignore),
-            palette.colorize(prediction, colors),
-            palette.errors_image(photo, ground_truth, prediction, ignore),
-        )
-        strip = np.concatenate(cells, axis=1)
-        height = min(_TALLEST, strip.shape[0])
-        width = round(strip.shape[1] * height / strip.shape[0])
-        return tf.cast(tf.image.resize(strip, (height, width), method="area"), tf.uint8)
+        cells = {
+            "photo": photo,
+            "ground truth": palette.colorize(ground_truth, colors, ignore),
+            "prediction": palette.colorize(prediction, colors),
+            "errors": palette.errors_image(photo, ground_truth, prediction, ignore),
+        }
+        return panels.grid([list(cells.items())], height=min(_TALLEST, len(photo)))
 
 
 def collect_histograms(

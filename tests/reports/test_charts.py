@@ -42,7 +42,7 @@ def test_curves_run_where_their_numbers_are(tmp_path):
     assert picture.shape == (360, 1200, 3)
     validation, train = charts._COLORS["validation"], charts._COLORS["train"]
     rows, columns = where(picture, validation, LOSS)
-    assert rows[columns < 100].max() < 150 and rows[columns > 300].max() > 250  # down from the upper left
+    assert rows[columns < 100].max() < 150 and rows[columns > 300].max() > 230  # down from the upper left
     rows, columns = where(picture, train, IOU)
     assert rows[columns < 100].max() > 250 and rows[columns > 300].max() < 150  # up from the lower left
     for color, panel in ((validation, ACCURACY), (validation, IOU), (train, LOSS), (train, ACCURACY)):
@@ -100,19 +100,32 @@ def test_training_scores_are_drawn_where_there_are_some(tmp_path):
     assert not changed[:380].any() and changed[400:780].any() and changed[820:].any()  # loss, accuracy, mean IoU
 
 
+def test_the_loss_axis_starts_at_zero(tmp_path):
+    run = Run(str(tmp_path))
+    for step in (0, 100):
+        run.append_history(row(step, val_loss=2.0, val_mean_iou=1.0))
+    charts.write_curves(run)
+    loss, iou = (where(picture_of(run), charts._COLORS["validation"], each)[0].min() for each in (LOSS, IOU))
+    assert abs(loss - iou) < 25  # from 0, the loss of 2 is near the top, where 1 is the top of the IoU
+
+
+SCALE = 34  # pixels, below a confusion matrix
+
+
 def test_confusion_image_is_dark_where_pixels_went():
     counts = np.array([[9, 0], [0, 0]])
-    picture = charts.confusion_image(counts, ("a", "b"))
-    cells = picture[-44:, -44:].astype(int).sum(-1)[11::22, 11::22]  # the middle of each 22 pixel cell
+    picture = charts.confusion_image(counts, ("a", "b"))[:-SCALE]
+    side = len(picture) - 44
+    cells = picture[side:, side:][:, :44].astype(int).sum(-1)[11::22, 11::22]  # the middle of each 22 pixel cell
     np.testing.assert_array_equal(cells < 300, [[True, False], [False, False]])
 
 
 def test_confusion_image_writes_each_name_beside_its_row_and_above_its_column():
     names = ("Straße", "", "i")
-    picture = charts.confusion_image(np.zeros((3, 3), int), names)
+    picture = charts.confusion_image(np.zeros((3, 3), int), names)[:-SCALE]
     ink = (picture < 128).min(-1)
     side = len(picture) - 3 * 22
-    rows, columns = (ink[side:, :side].reshape(3, 22, side), ink[:side, side:].reshape(side, 3, 22))
+    rows, columns = (ink[side:, :side].reshape(3, 22, side), ink[:side, side:][:, :66].reshape(side, 3, 22))
     long, none, short = rows.sum((1, 2))
     assert long > 5 * short > 0 == none
     np.testing.assert_array_equal(columns.sum((0, 2)) > 0, [True, False, True])
@@ -120,8 +133,17 @@ def test_confusion_image_writes_each_name_beside_its_row_and_above_its_column():
 
 def test_confusion_image_of_many_classes_has_no_names_and_drops_the_column_of_no_class():
     picture = charts.confusion_image(np.eye(100, 101, dtype=np.int64), [str(i) for i in range(100)])
-    assert picture.shape == (600, 600, 3)
-    np.testing.assert_array_equal(picture[::6, ::6][np.eye(100, dtype=bool)], [[8, 48, 107]] * 100)
+    assert picture.shape == (600 + SCALE, 600, 3)
+    np.testing.assert_array_equal(picture[:600:6, ::6][np.eye(100, dtype=bool)], [[8, 48, 107]] * 100)
+
+
+def test_the_scale_below_a_confusion_matrix_has_its_tones():
+    counts = np.array([[95, 5], [0, 1]])
+    picture = charts.confusion_image(counts, ("a", "b"))
+    scale = picture[-SCALE:].reshape(-1, 3)
+    side = len(picture) - SCALE - 44
+    for cell in (picture[side + 11, side + 11 + 22], picture[side + 33, side + 33]):  # 5 % and 100 %
+        assert (scale == cell).all(-1).sum() > 50
 
 
 def test_matplotlib_is_not_imported_before_it_is_needed():
