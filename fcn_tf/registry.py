@@ -52,6 +52,9 @@ HEADS = {
     "fcn8s_paper": WithFlags("fcn_tf.models.paper:FCN8S", "learn_last_upsampling", "fuse"),
     "fcn4s": WithFlags("fcn_tf.models.paper:FCN4S", "learn_last_upsampling", "fuse"),
     "fcn2s": WithFlags("fcn_tf.models.paper:FCN2S", "learn_last_upsampling", "fuse"),
+    "fcn32s_alexnet": WithFlags("fcn_tf.models.paper:FCN32S_ALEXNET", "learn_last_upsampling"),
+    "fcn8s_keras": "fcn_tf.models.keras_tutorial:FCN8S",
+    "fcn8s_pytorch": "fcn_tf.models.pytorch_tutorial:FCN8S",
     "fcn32s_mindspore": "fcn_tf.models.mindspore_tutorial:FCN32S",
     "fcn16s_mindspore": WithFlags("fcn_tf.models.mindspore_tutorial:FCN16S", "fuse"),
     "fcn8s_mindspore": WithFlags("fcn_tf.models.mindspore_tutorial:FCN8S", "fuse"),
@@ -60,6 +63,7 @@ STAGED = ("fcn32s", "fcn16s", "fcn8s_paper")  # of --staged: each starts from th
 TRUNKS = {
     "vgg": "fcn_tf.models.vgg:vgg",
     "vgg_bn": "fcn_tf.models.vgg:vgg_bn",
+    "alexnet": "fcn_tf.models.alexnet:alexnet",
 }
 FUSIONS = {  # how heads join skips
     "add": "fcn_tf.models.blocks:add",
@@ -92,6 +96,7 @@ LOSSES = {
     "cross_entropy": "fcn_tf.training.losses:cross_entropy",
     "focal": "fcn_tf.training.losses:focal",
     "dice": "fcn_tf.training.losses:dice",
+    "binary_cross_entropy": "fcn_tf.training.losses:binary_cross_entropy",
 }
 OPTIMIZERS = {
     "adam": "fcn_tf.training.optimizers:adam",

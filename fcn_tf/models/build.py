@@ -68,7 +68,7 @@ def build_network(
       arch: a name in `registry.HEADS`.
       num_classes: how many classes to tell apart.
       weights: "tiny" (embedded), "vgg19" or "vgg16" (downloaded to `model_dir`), the path of a MatConvNet
-        VGG11/13/16/19 `.mat` file, or None: an untrained trunk, which for "vgg" has the tiny one's widths.
+        `.mat` file that fits the trunk, or None: an untrained trunk, for "vgg" as wide as the tiny one.
       model_dir: where "vgg19" and "vgg16" are looked for.
       dropout_rate: after conv6 and conv7, while training.
       dtype: "float32", "bfloat16" or "float16": what the layers compute in. Weights and logits stay float32.

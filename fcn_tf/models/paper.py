@@ -65,3 +65,5 @@ def paper(
 FCN32S, FCN16S, FCN8S, FCN4S, FCN2S = (
     Head(functools.partial(paper, stride=stride), finest=stride) for stride in (32, 16, 8, 4, 2)
 )
+# AlexNet's classifier: fc6 is a 6x6 convolution of 256 channels into 4096.
+FCN32S_ALEXNET = Head(functools.partial(paper, stride=32, side=6, widening=16), trunk="alexnet", finest=32)

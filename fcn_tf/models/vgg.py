@@ -39,7 +39,9 @@ def vgg(
     net = matconvnet.read(pretrained.find(weights, model_dir))
     if net.is_alexnet:
         raise UserError(f"{weights} is an AlexNet, expected a VGG network; give one, or add --trunk=alexnet.")
-    widths = {name: conv.kernel.shape[3] for name, conv in net.convs.items() if name.startswith("conv")}
+    widths: Mapping[str, int] = {
+        name: conv.kernel.shape[3] for name, conv in net.convs.items() if name.startswith("conv")
+    }
     if weights in (None, "none"):
         widths = untrained or widths
     try:

@@ -86,8 +86,16 @@ def _focal(logits, labels):
     return losses * (1.0 - tf.exp(-losses)) ** _FOCUS
 
 
+def _binary_cross_entropy(logits, labels):
+    """A sigmoid for each channel, and the mean over channels of their cross-entropies."""
+    truth = tf.one_hot(labels, logits.shape[-1])
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logits), axis=-1)
+
+
 cross_entropy = PixelMean(_cross_entropy)
 focal = PixelMean(_focal)  # cross-entropy times (1 - p)^2, p: the probability of the true class (Lin et al. 2017)
+
+binary_cross_entropy = PixelMean(_binary_cross_entropy)
 
 
 class Dice:

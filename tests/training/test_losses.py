@@ -161,3 +161,11 @@ def test_a_loss_that_cannot_be_divided_is_told_before_the_run_is_touched(tmp_pat
     with pytest.raises(UserError, match="--accumulate=2 cannot divide --loss=cross_entropy.dice: dice compares sums"):
         train.run(tiny_training.config(str(tmp_path), accumulate=2, loss="cross_entropy+dice"))
     assert not (tmp_path / "run").exists()
+
+
+def test_binary_cross_entropy_by_hand():
+    """Sigmoids of 3/4 and 1/4 (logits ln 3 and -ln 3): the first pixel is right, the second wrong."""
+    logits = tf.math.log(tf.constant([[[[3.0, 1 / 3], [3.0, 1 / 3]]]]))
+    loss = PixelLoss(("binary_cross_entropy",), ignore_label=None)
+    got = loss(logits, tf.constant([[[0, 1]]]), reduce=tf.identity)
+    np.testing.assert_allclose(got, -(np.log(3 / 4) + np.log(1 / 4)) / 2, rtol=1e-5)
