@@ -57,4 +57,4 @@ def fpn(
     return upsample(x, "conv_t4", like=images, stride=4)
 
 
-FPN = Head(fpn, classifier=False, trunk_rate=0.3, head_rate=10.0)
+FPN = Head(fpn, finest=4, classifier=False, trunk_rate=0.3, head_rate=10.0)

@@ -58,11 +58,11 @@ def test_the_curve_of_the_training_has_a_point_for_each_that_was_logged(tmp_path
     run.write_training([{**dict.fromkeys(TRAINING_COLUMNS), "step": step, "train_loss": loss} for step, loss in points])
     charts.write_curves(run)
     rows, columns = where(picture_of(run), charts._COLORS["train"], LOSS)
-    assert rows[columns < 80].min() < 100 and rows[(columns > 120) & (columns < 180)].max() > 250
+    assert rows[columns < 80].min() < 100 and rows[(columns > 120) & (columns < 180)].max() > 230
     run.write_training([{**dict.fromkeys(TRAINING_COLUMNS), "step": 100, "train_loss": 1.0}])  # of an older run
     charts.write_curves(run)
     rows, columns = where(picture_of(run), charts._COLORS["train"], LOSS)
-    assert rows[columns < 80].max() < 150 and rows[columns > 300].max() > 250
+    assert rows[columns < 80].max() < 150 and rows[columns > 300].max() > 200
 
 
 def test_the_accuracy_panel_tells_four_curves_apart(tmp_path):
