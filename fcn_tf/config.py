@@ -132,6 +132,12 @@ _LOSS = Check(
 _POINT = Check(
     lambda text: text == "" or re.fullmatch(r"\d+,\d+", text) is not None, "x,y: a column and a row, such as 120,80"
 )
+_HOST = Check(lambda text: text.strip() != "", "an address such as 127.0.0.1, or 0.0.0.0 for all of this machine's")
+_PORT = Check(lambda value: 0 <= value <= 65535, "from 0 to 65535")
+_TOKEN = Check(
+    lambda text: text == "" or re.fullmatch(r"[\w.~+/=-]{8,}", text, re.ASCII) is not None,
+    "8 or more letters, digits and ._~+/=- without spaces",
+)
 _OUTPUTS = Check(
     lambda text: text == "" or _different(text.split(","), registry.OUTPUTS),
     f"some of {', '.join(registry.OUTPUTS)}, with commas between",
@@ -386,6 +392,29 @@ class Config:
         "", "evaluate: another evaluated --logs_dir; tests whether the two differ", scope=Scope.COMMAND
     )
 
+    host: str = _flag(
+        "127.0.0.1",
+        "serve: the address to listen on; whoever comes from outside this machine needs the token",
+        scope=Scope.COMMAND,
+        check=_HOST,
+        section="Serving",
+    )
+    port: int = _flag(8000, "serve: the TCP port; 0: any free one, which is printed", scope=Scope.COMMAND, check=_PORT)
+    token: str = _flag(
+        "",
+        "serve: what every request must show; default: none where --host is this machine, else a random one, printed",
+        scope=Scope.COMMAND,
+        check=_TOKEN,
+    )
+    request_megabytes: int = _flag(32, "serve: the largest upload, in MB", scope=Scope.COMMAND, check=_COUNT)
+    request_megapixels: int = _flag(
+        25, "serve: the largest picture, in millions of pixels", scope=Scope.COMMAND, check=_COUNT
+    )
+    request_seconds: float = _flag(
+        60.0, "serve: the longest time from a request to its answer", scope=Scope.COMMAND, check=_FACTOR
+    )
+    queue_size: int = _flag(256, "serve: how many requests are taken in at once", scope=Scope.COMMAND, check=_COUNT)
+
     def __post_init__(self) -> None:
         self._set(mode=ALIASES.get(self.mode, self.mode))
         if self.mode == "prepare" and self.split not in ("", "all"):
@@ -577,7 +606,7 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
                     f"{config.logs_dir} holds a run with --{name}={saved[name]}, got --{name}={value}: a run continues "
                     f"as it was started; give another --logs_dir, or --{name}={saved[name]} to continue this one."
                 )
-    if config.mode in ("evaluate", "visualize", "predict", "explain"):
+    if config.mode in ("evaluate", "visualize", "predict", "explain", "serve"):
         for name in _names(Scope.MODEL):
             if saved.get(name) not in (None, getattr(config, name)):
                 raise UserError(
@@ -612,7 +641,7 @@ _LOCATIONS = (
         "holds a data set in files",
         "dataset",
         lambda config: registry.resolve(registry.DATASETS[config.dataset]).in_files,
-        [mode for mode in registry.MODES if mode not in ("predict", "explain")],
+        [mode for mode in registry.MODES if mode not in ("predict", "explain", "serve")],
         "--dataset=ade20k (FCN.tensorflow's data) or --dataset=folder (your own images and masks)",
     ),
     _Location(

@@ -31,6 +31,7 @@ MODES = {
     "evaluate": "fcn_tf.evaluate:run",
     "predict": "fcn_tf.predict:run",
     "explain": "fcn_tf.explain:run",
+    "serve": "fcn_tf.serve:run",
     "check": "fcn_tf.check:run",
     "prepare": "fcn_tf.prepare:run",
 }

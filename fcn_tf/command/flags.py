@@ -57,6 +57,8 @@ _OTHER_NAMES = {
     "accumulate": ("accumulation_steps", "gradient_accumulation_steps", "grad_accum", "accum_iter"),
     "recompute": ("gradient_checkpointing", "remat", "checkpoint_activations"),
     "dropout": ("dropout_rate", "keep_prob"),
+    "host": ("bind", "address", "listen", "server_name"),
+    "token": ("api_key", "api_token", "auth_token"),
     "max_steps, which counts steps: an epoch is the training images / --batch_size": (
         "epochs", "epoch", "num_epochs", "max_epochs", "n_epochs",
     ),

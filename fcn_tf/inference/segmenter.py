@@ -142,6 +142,10 @@ class Segmenter:
             return list(self._label_all(picture, wanted))
         return self.label(pictures.read(picture), name=_name(picture), **wanted)
 
+    def batch_size(self, height: int, width: int) -> int:
+        """How many pictures of this size go through the model together, where the memory allows it."""
+        return 1 if self._tile else max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
+
     def label(self, image: np.ndarray, *, name: str, confidence: bool, probabilities: bool) -> Segmentation:
         """Labels a picture that was read before.
 
@@ -161,8 +165,7 @@ class Segmenter:
         named = ((_name(each) or f"picture {i} of the list", each) for i, each in enumerate(sources))
         read = ((name, pictures.read(each, name=name)) for name, each in named)
         for (height, width, _), group in itertools.groupby(read, key=lambda pair: pair[1].shape):
-            count = 1 if self._tile else max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
-            while batch := list(itertools.islice(group, count)):
+            while batch := list(itertools.islice(group, self.batch_size(height, width))):
                 yield from self._label_batch([image for _, image in batch], batch[0][0], wanted)
 
     def _label_batch(self, batch: list[np.ndarray], name: str, wanted: dict[str, bool]) -> list[Segmentation]:

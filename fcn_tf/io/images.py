@@ -91,6 +91,19 @@ def probe_image(data: bytes, *, name: str) -> tuple[tuple[int, int], int, np.nda
         return size, _orientation(picture), np.asarray(thumbnail)
 
 
+def read_size(data: bytes, *, name: str) -> tuple[int, int]:
+    """Reads how large a picture is from its header; no pixel is decoded.
+
+    Returns:
+      (width, height) as stored, before any EXIF turn.
+
+    Raises:
+      UserError: if it is no picture of a known format.
+    """
+    with _explained(name, data):
+        return Image.open(io.BytesIO(data), formats=_FORMATS).size
+
+
 def decode_label(data: bytes, *, name: str) -> np.ndarray:
     """Decodes a label map to the values it stores.
 

@@ -1,0 +1,1 @@
+"""The HTTP API of `--mode=serve`: pictures in, labels out. No TensorFlow."""

@@ -1,0 +1,115 @@
+"""A request's body -> a picture, or the reason why not. Bodies are held in memory: no file is written."""
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from fcn_tf.errors import UserError
+from fcn_tf.io import images
+from fcn_tf.serving.limits import Limits, Refusal
+
+_MOST_FIELDS = 16  # of a form; they are not read
+_NAME = "the picture"
+
+
+def expected_bytes(request: Request, limits: Limits) -> int:
+    """How much memory a body may take: what its header says, or the most there can be.
+
+    Raises:
+      Refusal: 413 where the header says too much, 415 where it is compressed.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise Refusal(415, f"Content-Encoding {encoding!r} is not read; send the picture as it is.")
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal():
+        return limits.upload_bytes
+    if int(length) > limits.upload_bytes:
+        raise _too_large(limits)
+    return int(length)
+
+
+async def read(request: Request, limits: Limits) -> bytes:
+    """Reads the picture's bytes: the body, or the file in a multipart form.
+
+    Raises:
+      Refusal: 413 where there are too many, 422 where there are none or the form is damaged, 499 where they end early.
+    """
+    try:
+        if request.headers.get("content-type", "").strip().lower().startswith("multipart/form-data"):
+            data = await _file_of_form(request, limits)
+        else:
+            data = b"".join([chunk async for chunk in _chunks(request, limits)])
+    except ClientDisconnect:
+        raise Refusal(499, "the client has gone.") from None
+    if not data:
+        raise Refusal(422, "the body is empty; expected the bytes of a picture, or a form with one file.")
+    return data
+
+
+async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > limits.upload_bytes:
+            raise _too_large(limits)
+        yield chunk
+
+
+async def _file_of_form(request: Request, limits: Limits) -> bytes:
+    parser = MultiPartParser(request.headers, _chunks(request, limits), max_files=1, max_fields=_MOST_FIELDS)
+    parser.spool_max_size = limits.upload_bytes + 1  # no temporary file
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Refusal(422, f"the form cannot be read: {error.message}; expected one file.") from None
+    except (KeyError, ValueError) as error:  # no boundary, a charset that nobody knows, bytes that are no text
+        raise Refusal(422, f"the form cannot be read ({error}); expected one file.") from None
+    found = [value for value in form.values() if isinstance(value, UploadFile)]
+    if not found:
+        raise Refusal(422, "the form has no file; expected one, as curl -F image=@photo.jpg sends it.")
+    try:
+        return await found[0].read()
+    finally:
+        await form.close()
+
+
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal(413, f"the body has more than {limits.upload_bytes / 1e6:g} MB; send a smaller picture.")
+
+
+def count_pixels(data: bytes, limits: Limits) -> int:
+    """How many pixels a picture has, by its header.
+
+    Raises:
+      Refusal: 415 where it is no picture of a known format, 413 where it has too many.
+    """
+    try:
+        width, height = images.read_size(data, name=_NAME)
+    except UserError as error:
+        raise Refusal(415, str(error)) from None
+    if width * height > limits.pixels:
+        raise Refusal(
+            413,
+            f"the picture has {width}x{height} pixels, more than {limits.pixels / 1e6:g} million; send a smaller one.",
+        )
+    return width * height
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Decodes a picture to uint8 (H, W, 3) RGB, turned upright.
+
+    Raises:
+      Refusal: 422 where it is damaged.
+    """
+    try:
+        picture = images.decode_image(data, name=_NAME)
+    except UserError as error:
+        raise Refusal(422, str(error)) from None
+    if not picture.size:
+        raise Refusal(422, "the picture has no pixels; send another one.")
+    return picture
