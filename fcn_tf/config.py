@@ -258,7 +258,9 @@ class Config:
         check=_QUIRKS,
     )
     weights: str = _flag(
-        "tiny", f"tiny (embedded) | {' | '.join(registry.WEIGHTS)} | none | path of a MatConvNet .mat file"
+        "tiny",
+        f"tiny (embedded) | {' | '.join(registry.WEIGHTS)} | none | path of a MatConvNet .mat file, or for "
+        "original of a checkpoint of FCN.tensorflow",
     )
     model_dir: str = _flag("data/models/", "where .mat files are, or are downloaded to")
     init_from: str = _flag(

@@ -22,12 +22,14 @@ class Trunk:
       stages: the names of its layers in order, a list for each name in `registry.STAGES`.
       weights: pretrained ones of its layers; empty where it starts untrained.
       classifier: pretrained ones of conv6 and conv7, for heads that have them in this shape.
+      head: trained ones of the head's layers, for those that have this shape.
     """
 
     features: Mapping[str, keras.KerasTensor]
     stages: Sequence[list[str]]
     weights: Weights = field(default_factory=dict)
     classifier: Weights = field(default_factory=dict)
+    head: Weights = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ def build_network(
       arch: a name in `registry.HEADS`.
       num_classes: how many classes to tell apart.
       weights: "tiny" (embedded), "vgg19" or "vgg16" (downloaded to `model_dir`), the path of a MatConvNet
-        `.mat` file that fits the trunk, or None: an untrained trunk, for "vgg" as wide as the tiny one.
+        `.mat` file that fits the trunk, for "original" of a checkpoint of FCN.tensorflow, or None: an untrained trunk,
+        for "vgg" as wide as the tiny one.
       model_dir: where "vgg19" and "vgg16" are looked for.
       dropout_rate: after conv6 and conv7, while training.
       dtype: "float32", "bfloat16" or "float16": what the layers compute in. Weights and logits stay float32.
@@ -98,7 +99,7 @@ def build_network(
 
     for name, arrays in built.weights.items():
         model.get_layer(name).set_weights(arrays)
-    for name, arrays in built.classifier.items() if head.classifier else ():
+    for name, arrays in {**(built.classifier if head.classifier else {}), **built.head}.items():
         layer = model.get_layer(name)
         if [variable.shape for variable in layer.weights] == [array.shape for array in arrays]:
             layer.set_weights(arrays)

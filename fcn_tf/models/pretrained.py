@@ -1,11 +1,16 @@
-"""From a value of `--weights` to a MatConvNet file on disk. No TensorFlow."""
+"""From a value of `--weights` to a file on disk, and what it holds. No TensorFlow, but to read its checkpoints."""
 
 import importlib.resources
 import os
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.io import downloads, files
+from fcn_tf.models import matconvnet
 
 
 def embedded() -> str:
@@ -17,8 +22,8 @@ def find(weights: str | None, model_dir: str = "data/models/") -> str:
     """The file that `weights` names, downloaded if it is a known one that is not there yet.
 
     Args:
-      weights: "tiny" (embedded), "vgg19" or "vgg16" (in `model_dir`), the path of a MatConvNet .mat file, or None or
-        "none" for an untrained trunk, which is as wide as the tiny one.
+      weights: "tiny" (embedded), "vgg19" or "vgg16" (in `model_dir`), the path of a MatConvNet .mat file or of a
+        TensorFlow 1 checkpoint, or None or "none" for an untrained trunk, which is as wide as the tiny one.
       model_dir: where .mat files are, or are downloaded to.
 
     Returns:
@@ -33,9 +38,46 @@ def find(weights: str | None, model_dir: str = "data/models/") -> str:
         remote = registry.resolve(registry.WEIGHTS[weights])
         return downloads.fetch(remote, files.join(model_dir, remote.filename))
     path = os.fspath(weights)
+    if (prefix := checkpoint_prefix(path)) is not None:
+        return prefix
     if not files.exists(path):
         raise UserError(
             f"--weights={path} does not exist; give tiny, {', '.join(registry.WEIGHTS)}, none, or the path of a "
             f"MatConvNet .mat file such as {downloads.VGG19.url}."
         )
     return path
+
+
+def read(
+    weights: str | None, model_dir: str = "data/models/"
+) -> tuple[matconvnet.MatConvNet, Mapping[str, Sequence[np.ndarray]]]:
+    """Reads what `weights` names.
+
+    Returns:
+      The convolutions of a trunk; and of a checkpoint of FCN.tensorflow the weights of the head's layers by name.
+
+    Raises:
+      UserError: as `find`; if it is damaged, or another network's.
+    """
+    path = find(weights, model_dir)
+    if checkpoint_prefix(path) is None:
+        return matconvnet.read(path), {}
+    from fcn_tf.models import tf1_checkpoint
+
+    return tf1_checkpoint.read(path)
+
+
+def checkpoint_prefix(path: str) -> str | None:
+    """The prefix of the TensorFlow checkpoint that a path names, or None.
+
+    Args:
+      path: the prefix itself, one of its files, or a folder whose file `checkpoint` names the newest one.
+    """
+    if files.is_dir(path):
+        state = files.join(path, "checkpoint")
+        named = files.exists(state) and re.search(rb'^model_checkpoint_path: "(.+)"', files.read_bytes(state), re.M)
+        if not named:
+            return None
+        path = files.join(path, os.path.basename(named[1].decode()))  # the folder may have been moved
+    prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
+    return prefix if files.exists(f"{prefix}.index") else None

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from fcn_tf.errors import UserError
-from fcn_tf.models import matconvnet, pretrained
+from fcn_tf.models import pretrained
 from fcn_tf.models.base import Trunk
 from fcn_tf.models.batch_norm import batch_norm
 
@@ -36,9 +36,11 @@ def vgg(
     Raises:
       UserError: if the file is missing, damaged, another network's, or has no layer `last_conv`.
     """
-    net = matconvnet.read(pretrained.find(weights, model_dir))
+    net, head = pretrained.read(weights, model_dir)
     if net.is_alexnet:
         raise UserError(f"{weights} is an AlexNet, expected a VGG network; give one, or add --trunk=alexnet.")
+    if head and not transposed:
+        raise UserError(f"{weights} is a checkpoint of FCN.tensorflow, whose network is --arch=original; add that.")
     widths: Mapping[str, int] = {
         name: conv.kernel.shape[3] for name, conv in net.convs.items() if name.startswith("conv")
     }
@@ -58,6 +60,7 @@ def vgg(
         features,
         stages,
         weights={name: arrays[name] for stage in stages for name in stage if name in widths},
+        head=head,
         classifier={name: arrays[source] for name, source in _CLASSIFIER.items() if source in arrays},
     )
 
