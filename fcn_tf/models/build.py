@@ -88,9 +88,10 @@ def build_network(
     images = keras.Input((None, None, 3), name="images")
     build_trunk = registry.resolve(registry.TRUNKS[trunk])
     built = build_trunk(images, weights=weights, model_dir=model_dir, dtype=policy, **head.trunk_options)
-    if f"stride{head.finest}" not in built.features:
+    strides = [name for name in built.features if name.startswith("stride")]
+    if f"stride{head.finest}" not in strides:
         raise UserError(
-            f"--arch={arch} takes features of stride {head.finest}; --trunk={trunk} has {', '.join(built.features)}: "
+            f"--arch={arch} takes features of stride {head.finest}; --trunk={trunk} has {', '.join(strides)}: "
             "choose another of the two."
         )
     scores = head.build(built.features, images, num_classes=num_classes, dropout_rate=dropout_rate, dtype=policy)
