@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.data import pipeline
+from fcn_tf.data.base import DatasetSpec
 from fcn_tf.inference.checkpoint import AVERAGE
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import build
@@ -20,6 +21,7 @@ from fcn_tf.training.step import TrainingStep, without_all_reduce
 from tests import tiny_training
 
 STEPS = 6
+FOUR_CLASSES = DatasetSpec("four", ("a", "b", "c", "d"), ((0, 0, 0),) * 4, ignore_label=255)
 
 
 OPTIMIZERS = {
@@ -31,23 +33,29 @@ OPTIMIZERS = {
 }
 
 
-def step_difference(strategy, folder, name):
-    """Largest difference of weights after a step on `strategy` and on one device, and the largest change of one."""
-    images, labels = zip(*(tiny_training.scene(i, ignored=5 * i) for i in range(4)), strict=True)
+def step_difference(strategy, name):
+    """Largest difference of weights after a step on `strategy` and on one device, and the largest change of one.
+
+    Sums over pixels are exact in float32, whatever their order: pixels are whole numbers, the probabilities of the four
+    classes start as quarters, and 2048 pixels count. What is left is the rounding of single operations.
+    """
+    images, labels = map(np.stack, zip(*map(tiny_training.scene, range(4)), strict=True))
+    for label, ignored in zip(labels, (4, 12, 20, 28), strict=True):
+        label[:ignored] = 255
     weights = []
     for each in (tf.distribute.get_strategy(), strategy):
-        keras.utils.set_random_seed(1)
         with each.scope():
-            network = build.build_network("fcn8s", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=0.0)
+            pixels = keras.Input((None, None, 3))
+            logits = keras.layers.Conv2D(4, 1, kernel_initializer="zeros", name="score")(pixels)
+            network = build.Network(keras.Model(pixels, logits), stages={})
             optimizer = OPTIMIZERS[name]()
             optimizer.build(network.model.trainable_variables)
-        before = [variable.numpy() for variable in network.model.trainable_variables]
         loss = losses.PixelLoss(("cross_entropy",), ignore_label=255)
-        step = TrainingStep(network, optimizer, strategy=each, loss=loss, spec=tiny_training.SPEC, seed=0)
-        data = tf.data.Dataset.from_tensor_slices((np.stack(images), np.stack(labels))).batch(4, drop_remainder=True)
+        step = TrainingStep(network, optimizer, strategy=each, loss=loss, spec=FOUR_CLASSES, seed=0)
+        data = tf.data.Dataset.from_tensors((images, labels)).unbatch().batch(4, drop_remainder=True)
         step(*next(iter(each.experimental_distribute_dataset(data))), number=0, log=False)
         weights.append([variable.numpy() for variable in network.model.trainable_variables])
-    return weights_difference(*weights), weights_difference(before, weights[0])
+    return weights_difference(*weights), max(float(np.abs(array).max()) for array in weights[0])
 
 
 def batch_norm_step(strategy, folder, *, dtype="float32", **options):
@@ -115,16 +123,37 @@ def summed(gradients):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
 
 
-def new_trainer(strategy, folder, name, *, dropout=0.0, dtype="float32", **options):
-    """A trainer of equal weights, whatever the strategy."""
+def new_network(strategy, folder, *, dropout=0.0, dtype="float32"):
+    """A network and its optimiser, of equal weights whatever the strategy."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
         network = build.build_network(
             "fcn8s", num_classes=3, weights=f"{folder}/narrow.mat", dropout_rate=dropout, dtype=dtype
         )
-        optimizer = optimizers.build_adam(0.01)
+        return network, optimizers.build_adam(0.01)
+
+
+def training_batches(train):
+    return functools.partial(pipeline.training_batches, train, image_size=tiny_training.SIDE, seed=0)
+
+
+def steps(strategy, folder, *, dtype="float32", **options):
+    """(losses by step, final weights) of the steps that `training` takes, without its loop."""
+    network, optimizer = new_network(strategy, folder, dtype=dtype)
+    with strategy.scope():
+        optimizer.build(network.model.trainable_variables)
+    loss = losses.PixelLoss(("cross_entropy",), ignore_label=255)
+    step = TrainingStep(network, optimizer, strategy=strategy, loss=loss, spec=tiny_training.SPEC, seed=0, **options)
+    data = training_batches(tiny_training.dataset(8))(batch_size=4, num_steps=STEPS)
+    batches = strategy.experimental_distribute_dataset(data)
+    curve = [float(step(*batch, number=number, log=False).loss) for number, batch in enumerate(batches)]
+    return curve, [variable.numpy() for variable in network.model.weights]
+
+
+def new_trainer(strategy, folder, name, *, dropout=0.0, **options):
+    """A trainer of equal weights, whatever the strategy."""
+    network, optimizer = new_network(strategy, folder, dropout=dropout)
     train = tiny_training.dataset(8)
-    batches = functools.partial(pipeline.training_batches, train, image_size=tiny_training.SIDE, seed=0)
     loop = trainer.Trainer(
         network,
         optimizer,
@@ -133,18 +162,18 @@ def new_trainer(strategy, folder, name, *, dropout=0.0, dtype="float32", **optio
         validation=tiny_training.dataset(3, "validation", first_seed=100),
         run=Run(os.path.join(folder, name)),
         batch_size=4,
-        batches=batches,
+        batches=training_batches(train),
         seed=0,
         **options,
     )
     return loop, network.model
 
 
-def training(strategy, folder, name, *, steps=STEPS, **options):
+def training(strategy, folder, name, **options):
     """(losses by step, rows of the history, final weights)."""
     loop, network = new_trainer(strategy, folder, name, **options)
     start = loop.restore()
-    assert loop.fit(trainer.TrainingIntervals(steps, 3, 3, 1), start=start) == 0
+    assert loop.fit(trainer.TrainingIntervals(STEPS, 3, 3, 1), start=start) == 0
     run = Run(os.path.join(folder, name))
     curve = tiny_training.events(run.train_events)["loss"]
     return [curve[step] for step in sorted(curve)], run.read_history(), [w.numpy() for w in network.weights]
@@ -209,11 +238,11 @@ def main(folder):
     two_losses, rows, weights = training(two, folder, "two")
     shutil.copytree(f"{folder}/one", f"{folder}/resumed", ignore=lambda *_: {"train", "ckpt-6.index"})
     resumed_losses, _, resumed_weights = training(two, folder, "resumed", debug=True)
-    lean_losses, _, lean_weights = training(two, folder, "lean", accumulate=2, recompute=True)
-    rounded = [training(each, folder, f"bfloat16-{i}", dtype="bfloat16")[0] for i, each in enumerate((one, two))]
+    lean_losses, lean_weights = steps(two, folder, accumulate=2, recompute=True)
+    rounded = [steps(each, folder, dtype="bfloat16")[0] for each in (one, two)]
     results = {
         "replicas": two.num_replicas_in_sync,
-        "optimizers": {name: step_difference(two, folder, name) for name in OPTIMIZERS},
+        "optimizers": {name: step_difference(two, name) for name in OPTIMIZERS},
         "single_losses": single_losses,
         "losses": two_losses,
         "single_rows": single_rows,
@@ -222,7 +251,7 @@ def main(folder):
         "resumed_losses": resumed_losses,
         "resumed_difference": weights_difference(resumed_weights, weights),
         "lean_losses": lean_losses,
-        "lean_difference": weights_difference(lean_weights, weights),
+        "lean_difference": weights_difference(lean_weights, single_weights),
         "bfloat16_losses": rounded,
         "average": average_results(one, two, folder),
         "masks_differ": dropout_masks_differ(two, folder),

@@ -176,15 +176,10 @@ def test_damaged_exif_costs_the_turn_and_not_the_photo():
     assert images.probe_image(damaged, name="x")[:2] == ((16, 8), 1)
 
 
-def test_a_large_picture_is_read_where_memory_allows():
-    data = _bytes(Image.new("L", (16000, 12000)), compress_level=1)  # beyond Pillow's own limit
-    assert images.decode_label(data, name="x").shape == (12000, 16000)
-
-
 def test_a_large_picture_is_no_bomb_where_there_is_memory_for_it():
-    data = _bytes(Image.new("L", (14000, 14000)), compress_level=1)  # more pixels than Pillow's own limit
-    assert images.probe_image(data, name="x")[0] == (14000, 14000)
-    assert images.decode_mask(data, name="x")[0].shape == (14000, 14000)
+    data = _bytes(Image.new("L", (13_400, 13_400)), compress_level=1)  # more pixels than Pillow's own limit
+    assert images.probe_image(data, name="x")[0] == (13_400, 13_400)
+    assert images.decode_mask(data, name="x")[0].shape == images.decode_label(data, name="x").shape == (13_400, 13_400)
 
 
 def test_a_picture_beyond_the_memory_is_refused_before_it_is_decoded(monkeypatch):
@@ -239,7 +234,9 @@ def _outcome(decode, data):
 # Pillow warns of some damage, which is not what is tested here.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_one_wrong_byte_anywhere_gives_a_picture_or_the_clear_error(form):
+def test_one_wrong_byte_anywhere_gives_a_picture_or_the_clear_error(form, monkeypatch):
+    # A wrong byte in a TIFF's header makes a picture of up to gigabytes of it, which takes time and tests no more.
+    monkeypatch.setattr(images.system, "memory_left", lambda: 3_000_000)
     data = _turned(6, form)
     for place in sorted({*range(min(len(data), 256)), *range(0, len(data), 7)}):
         for flip in (1, 0x80, 0xFF):

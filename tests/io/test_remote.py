@@ -16,6 +16,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import evaluator
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
+from fcn_tf.reports import contact_sheet
 from tests import prepared, tiny_training
 
 
@@ -66,9 +67,9 @@ def test_a_folder_and_its_records(ram, tmp_path):
         streams.append([np.concatenate([images.numpy() for images, _ in batches])])
     assert np.array_equal(streams[0], streams[1]) and np.array_equal(streams[0], streams[2])
     dataset = datasets.load("records", out, "train")
-    shard = f"{out}/train-00000-of-00008.tfrecord"
+    shard = f"{out}/train-00000-of-00009.tfrecord"
     tf.io.gfile.remove(shard)
-    with pytest.raises(UserError, match=r"train-00000-of-00008\.tfrecord: images/.* in it cannot be read"):
+    with pytest.raises(UserError, match=r"train-00000-of-00009\.tfrecord: images/.* in it cannot be read"):
         dataset.read(dataset.examples[0])
     source = datasets.load("folder", data, "train")
     files.remove(source.examples[0].image)
@@ -91,8 +92,10 @@ def test_a_run(ram, tmp_path, capsys):
     assert not [name for name in files.list_dir(run.logs_dir, hidden=True) if ".tmp" in name]
     assert any("tfevents" in name for name in files.list_dir(run.train_events))
     assert evaluate.run(Config(mode="evaluate", **base)) == 0 and files.exists(f"{run.evaluation}/report.html")
-    for count, pictures in ((2, 2), (1, 1)):  # the second sheet replaces the first
-        assert visualize.run(Config(mode="visualize", batch_size=count, **base)) == 0
-        assert len(files.glob(f"{run.visualize}/inp_*.png")) == pictures
+    assert visualize.run(Config(mode="visualize", batch_size=2, **base)) == 0
+    assert len(files.glob(f"{run.visualize}/inp_*.png")) == 2
+    sample = contact_sheet.Sample("a", *tiny_training.scene(0), np.zeros((32, 32), np.int32))
+    contact_sheet.write_sheet([sample], tiny_training.SPEC, run.visualize, title="", subtitle="")  # in place of it
+    assert len(files.glob(f"{run.visualize}/inp_*.png")) == 1
     assert predict.run(Config(mode="predict", input=f"{ram}/data/val", **base)) == 0
     assert files.exists(f"{run.predict}/0_label.png")

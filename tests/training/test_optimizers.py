@@ -149,7 +149,7 @@ def test_losses_are_scaled_and_steps_with_infinite_gradients_left_out():
 @pytest.mark.parametrize("name", ["fused Adam", "scaled", "SGD", "scaled SGD", "AdamW"])
 def test_two_replicas_step_as_one_device_with_any_optimiser(name):
     difference, change = processes.two_devices()["optimizers"][name]
-    assert change > 1e-3 and difference < 1e-3 * change
+    assert change > 1e-3 and difference <= 1e-6 * change
 
 
 def test_two_replicas_scale_losses_and_leave_out_a_step_that_overflowed_on_one():
