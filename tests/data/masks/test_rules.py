@@ -1,4 +1,4 @@
-"""masks: every way of storing classes in, class ids out, or one clear line."""
+"""MaskRules: every way of storing classes in, class ids out, or one clear line."""
 
 import io
 
@@ -8,29 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn_tf.data.masks import histogram, infer, notation
+from fcn_tf.data.masks import histogram
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
 from fcn_tf.io import images
+from tests.mask_files import encoded, halves, sixteen_bits
 
 BINARY = MaskRules(values=(0, 255))
 IDS = MaskRules(values=(0, 1, 2), ignore=255)
 COLORS = MaskRules(colors=((0, 0, 0), (255, 0, 0), (0, 0, 255)))
 
 
-def encoded(pixels, form="PNG", mode=None, **options):
-    file = io.BytesIO()
-    picture = Image.fromarray(np.asarray(pixels, np.uint8))
-    (picture.convert(mode) if mode else picture).save(file, form, **options)
-    return file.getvalue()
-
-
 def labels(data, rules):
     return rules.apply(*histogram.decode(data, name="mask"), name="mask")
-
-
-def halves(first, second):
-    return np.repeat([[first] * 16 + [second] * 16], 32, axis=0)
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM"])
@@ -45,9 +35,7 @@ def test_0_1_and_ids_with_an_ignored_value():
 
 
 def test_sixteen_bits():
-    file = io.BytesIO()
-    Image.fromarray(np.array([[0, 1000], [40000, 0]], np.uint16)).save(file, "PNG")
-    np.testing.assert_array_equal(labels(file.getvalue(), MaskRules((0, 1000, 40000))), [[0, 1], [2, 0]])
+    np.testing.assert_array_equal(labels(sixteen_bits(), MaskRules((0, 1000, 40000))), [[0, 1], [2, 0]])
 
 
 def test_palette_gives_indices():
@@ -89,16 +77,6 @@ def test_blended_edges_of_a_resized_mask():
     assert set(found.ravel()) == {0, 1} and found[0, 209] == 0 and found[0, 210] == 1
 
 
-def test_counting_alone_finds_what_decoding_finds():
-    file = io.BytesIO()
-    Image.fromarray(np.array([[0, 1000], [40000, 0]], np.uint16)).save(file, "PNG")
-    for data in (encoded([[0, 7], [7, 255]]), encoded([[[255, 0, 0], [0, 0, 1]]]), file.getvalue()):
-        pixels, found = histogram.decode(data, name="mask")
-        assert pixels.dtype == np.int32 and histogram.count(data, name="mask") == found
-        values, counts = np.unique(pixels, return_counts=True)
-        assert found.counts == dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
 def message(data, rules):
     with pytest.raises(UserError) as caught:
         labels(data, rules)
@@ -120,53 +98,6 @@ def test_off_by_one_names_the_flag():
 def test_ids_in_jpegs_and_colors_without_rules_are_refused():
     assert "PNG" in message(encoded(halves(0, 2) + 3, "JPEG", quality=30), IDS)
     assert "--mask_colors" in message(encoded([[[0, 255, 0]]]), IDS)
-
-
-def test_values_and_colors_as_flags():
-    assert notation.parse_values("0,255") == (0, 255)
-    assert notation.parse_values("0-3,9") == (0, 1, 2, 3, 9)
-    assert notation.format_values((0, 1, 2, 3, 9)) == "0-3,9"
-    assert notation.parse_colors("000000,#ff0000") == notation.parse_colors("0,0,0;255,0,0") == ((0, 0, 0), (255, 0, 0))
-    for parse, text in (
-        (notation.parse_values, "a"),
-        (notation.parse_values, "0,0"),
-        (notation.parse_values, "70000"),
-        (notation.parse_colors, "red"),
-        (notation.parse_colors, "1,2,300"),
-    ):
-        with pytest.raises(UserError):
-            parse(text)
-
-
-def discovered(*datas, **declared):
-    histograms = [histogram.decode(data, name="mask")[1] for data in datas]
-    return infer.infer_mask_rules(histograms, infer.DeclaredClasses(**declared), name="folder")
-
-
-def test_what_masks_mean_is_found_out():
-    assert discovered(encoded([[0, 255]])).values == (0, 255)
-    assert discovered(encoded([[0, 255]]), num_classes=2).values == (0, 255)
-    assert discovered(encoded(halves(0, 255), "JPEG")).values == (0, 255)
-    assert discovered(encoded([[0, 1]])).values == (0, 1)
-    found = discovered(encoded([[0, 1, 2, 255]]))
-    assert found.values == (0, 1, 2) and found.ignore == 255
-    assert discovered(encoded([[0, 128, 255]]), num_classes=3).values == (0, 128, 255)
-    assert discovered(encoded([[[255, 0, 0], [0, 0, 0]]])).colors == ((0, 0, 0), (255, 0, 0))
-
-
-@pytest.mark.parametrize(
-    ("pixels", "declared", "flag"),
-    [
-        ([[0, 7]], {}, "--num_classes=8"),
-        ([[0, 100, 200]], {"num_classes": 2}, "--mask_values=0,100,200"),
-        ([[5, 5]], {}, "--num_classes=6"),
-        ([[[255, 0, 0], [0, 0, 0]]], {"num_classes": 3}, "--mask_colors"),
-        ([[0, 255]], {"num_classes": 3, "values": (0, 255)}, "--num_classes=3"),
-    ],
-)
-def test_what_is_not_clear_is_asked_for(pixels, declared, flag):
-    with pytest.raises(UserError, match=flag):
-        discovered(encoded(pixels), **declared)
 
 
 _SEEDS = (encoded([[0, 255]]), encoded([[[255, 0, 0]]]), encoded(halves(0, 255), "JPEG"))

@@ -1,0 +1,159 @@
+"""The checks: each bad input is made here, found, named, and fixed by what is printed."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.checked import NAMES, ids, photos_and_masks, run, shell
+from tests.prepared import write
+
+
+@pytest.fixture
+def data(tmp_path):
+    return photos_and_masks(tmp_path / "data")
+
+
+def test_unreadable_and_truncated_files(data):
+    photo = data / "images/p0.png"
+    photo.write_bytes(photo.read_bytes()[:-200])
+    (data / "masks/p1.png").write_bytes(b"<html>")
+    status, found, _ = run(data)
+    assert status == 1 and "--on_bad_example=skip" in found["unreadable"]["mend"]
+    assert sorted(path[-6:] for path in found["unreadable"]["files"]) == ["p0.png", "p1.png"]
+
+
+def test_what_is_skipped_is_an_error_where_all_of_it_together_leaves_nothing(tmp_path):
+    for split, names in (("train", "abc"), ("validation", "xy")):
+        for name in names:
+            write(tmp_path / f"data/{split}/images/{name}.png", np.zeros((8, 8, 3)))
+            write(tmp_path / f"data/{split}/masks/{name}.png", np.arange(64).reshape(8, 8) % 2)
+    (tmp_path / "data/validation/masks/x.png").write_bytes(b"<html>")
+    write(tmp_path / "data/validation/masks/y.png", np.zeros((8, 9)))
+    status, found, _ = run(tmp_path / "data", on_bad_example="skip")
+    assert status == 1 and {found[kind]["severity"] for kind in ("unreadable", "size_mismatch")} == {"error"}
+
+
+def test_unpaired(data):
+    (data / "masks/p3.png").unlink()
+    status, found, _ = run(data)
+    assert status == 1 and found["unpaired"]["files"][0].endswith("images/p3.png")
+
+
+def test_sizes_that_differ_and_exif_turns(data):
+    write(data / "masks/p0.png", np.full((8, 8), 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write(data / "images/p1.png", np.random.default_rng(9).integers(0, 256, (32, 40, 3)), exif=exif)
+    status, found, _ = run(data)
+    assert status == 1
+    assert [path[-6:] for path in found["size_mismatch"]["files"]] == ["p0.png"]
+    assert [path[-6:] for path in found["exif_turned"]["files"]] == ["p1.png"]
+    assert np.asarray(Image.open(data / "masks/p1.png")).shape == (32, 40)
+    (command,) = found["exif_turned"]["commands"]
+    shell(command)
+    turned = np.asarray(Image.open(data / "masks/p1.png"))  # 6: a quarter to the right, so what was left is on top
+    np.testing.assert_array_equal(turned, np.repeat([[0]] * 20 + [[255]] * 20, 32, axis=1))
+    assert "exif_turned" not in run(data)[1]
+
+
+def turn(path, orientation):
+    picture = Image.open(path)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_exif_turns_that_leave_the_size_are_shown_both_ways(data, orientation):
+    turn(data / "images/p1.png", orientation)
+    status, found, _ = run(data)
+    finding = found["exif_unsure"]
+    assert status == 0 and finding["severity"] == "warning"
+    assert [path[-6:] for path in finding["files"]] == ["p1.png"]
+    place = list(found).index("exif_unsure")
+    shown = [np.asarray(Image.open(data.parent / f"logs/check/finding_{place}_{each}.png")) for each in (0, 1)]
+    # The same photo under two masks; in a mask whose halves are above each other, mirroring changes nothing.
+    assert (shown[0] != shown[1]).any() == (orientation != 4)
+    page = (data.parent / "logs/check/index.html").read_text()
+    assert "p1: mask as it is" in page and "p1: mask turned" in page
+    shell(finding["commands"][0])
+    swapped = orientation != 4
+    assert (np.asarray(Image.open(data / "masks/p1.png"))[0, 0] == 255) == swapped
+
+
+def test_square_photos_turned_by_exif_are_unsure_and_unturned_ones_are_not(data):
+    for name in NAMES:
+        write(data / "images" / f"{name}.png", np.random.default_rng(int(name[1])).integers(0, 256, (32, 32, 3)))
+        write(data / "masks" / f"{name}.png", np.resize([0, 255], (32, 32)))
+    for name in NAMES[:5]:
+        turn(data / "images" / f"{name}.png", 8)
+    turn(data / "images/p5.png", 1)
+    _, found, _ = run(data)
+    assert sorted(path[-6:] for path in found["exif_unsure"]["files"]) == [f"{name}.png" for name in NAMES[:5]]
+    assert found["exif_unsure"]["commands"][0].endswith("exif_unsure_8.txt")  # more than a few: a list
+
+
+def test_out_of_range(data):
+    ids(data, [0, 1, 2])
+    write(data / "masks/p4.png", np.resize([0, 1, 9], (32, 40)))
+    status, found, _ = run(data, num_classes=3)
+    assert status == 1 and [path[-6:] for path in found["out_of_range"]["files"]] == ["p4.png"]
+    assert found["out_of_range"]["mend"] == "Add --ignore_label=9; or --num_classes=4 --mask_values=0-2,9"
+    assert run(data, num_classes=4, mask_values="0-2,9")[0] == 0
+    assert run(data, num_classes=3, ignore_label="9")[0] == 0
+    write(data / "masks/p5.png", np.resize([0, 1, 12], (32, 40)))
+    status, found, _ = run(data, num_classes=3)
+    assert status == 1 and len(found["out_of_range"]["files"]) == 2
+    assert found["out_of_range"]["mend"] == "Add --num_classes=5 --mask_values=0-2,9,12"  # for both of them
+    assert run(data, num_classes=5, mask_values="0-2,9,12")[0] == 0
+
+
+def test_off_by_one(data):
+    ids(data, [1, 2, 3])
+    status, found, _ = run(data, num_classes=3)
+    assert status == 1 and "--mask_values=1-3" in found["off_by_one"]["mend"]
+    assert run(data, num_classes=3, mask_values="1-3")[0] == 0
+    status, found, _ = run(data)
+    assert status == 0 and found["off_by_one"]["mend"] == "--num_classes=3 --mask_values=1-3"
+
+
+def test_jpeg_color_and_empty_masks(data):
+    (data / "masks/p0.png").unlink()
+    write(data / "masks/p0.jpg", np.repeat([[0] * 20 + [255] * 20], 32, axis=0))
+    write(data / "masks/p1.png", np.zeros((32, 40)))
+    status, found, _ = run(data)
+    assert status == 0 and found["jpeg_masks"]["files"][0].endswith("p0.jpg")
+    assert found["one_class"]["files"][0].endswith("p1.png")
+    for name in NAMES[1:]:
+        write(data / "masks" / f"{name}.png", np.resize([0, 0, 0, 255, 0, 0], (32, 40, 3)))
+    (data / "masks/p0.jpg").unlink()
+    (data / "images/p0.png").unlink()
+    status, found, report = run(data)
+    assert status == 0 and len(found["color_masks"]["files"]) == 5
+    assert "--mask_colors=" in report["command"]
+    assert found["color_masks"]["mend"].endswith("--mask_colors=000000,ff0000")
+
+
+def test_ignored_masks_and_missing_classes(tmp_path):
+    for split, values in (("train", [0, 1, 2]), ("val", [0, 1, 255])):
+        for number in range(2):
+            rng = np.random.default_rng([number, len(split)])
+            write(tmp_path / f"data/images/{split}/{number}.png", rng.integers(0, 256, (32, 40, 3)))
+            write(tmp_path / f"data/masks/{split}/{number}.png", np.resize(values, (32, 40)))
+    write(tmp_path / "data/masks/train/1.png", np.full((32, 40), 255))
+    status, found, _ = run(tmp_path / "data")
+    assert status == 0 and "2" in found["missing_class"]["means"] and "validation" in found["missing_class"]["means"]
+    assert found["empty"]["files"][0].endswith("train/1.png")
+
+
+def test_the_same_picture_in_train_and_validation(data):
+    picture = Image.open(data / "images/p0.png").resize((400, 320), Image.Resampling.BICUBIC)
+    for name in NAMES:
+        picture.save(data / "images" / f"{name}.png")
+        write(data / "masks" / f"{name}.png", np.resize([0, 255], (320, 400)))
+    picture.resize((200, 160)).save(data / "images/p5.png")
+    write(data / "masks/p5.png", np.resize([0, 255], (160, 200)))
+    status, found, _ = run(data)
+    (command,) = found["duplicates"]["commands"]
+    (held,) = {path for path in found["duplicates"]["files"][1::2]}
+    assert status == 0 and command == f"rm -- {held} {held.replace('images', 'masks')}"

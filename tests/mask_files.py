@@ -1,0 +1,26 @@
+"""Masks as bytes of files, for tests."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def encoded(pixels, form="PNG", mode=None, **options):
+    """Pixels uint8 (H, W) or (H, W, C) in a file of this form."""
+    file = io.BytesIO()
+    picture = Image.fromarray(np.asarray(pixels, np.uint8))
+    (picture.convert(mode) if mode else picture).save(file, form, **options)
+    return file.getvalue()
+
+
+def sixteen_bits():
+    """0, 1000, 40000 and 0 in a 16-bit PNG of 2x2."""
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 1000], [40000, 0]], np.uint16)).save(file, "PNG")
+    return file.getvalue()
+
+
+def halves(first, second):
+    """(32, 32): one value on the left, another one on the right."""
+    return np.repeat([[first] * 16 + [second] * 16], 32, axis=0)
