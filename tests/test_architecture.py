@@ -113,6 +113,14 @@ def test_imports_are_found_wherever_they_stand():
     assert imports(source) == [("a.b", True), ("c.d", True), ("e", False), ("g", True)]
 
 
+def test_what_is_decided_where_names_files_that_are_there():
+    (section,) = re.findall(r"^## Where it is decided\n(.*?)^## ", TEXT, re.M | re.S)
+    named = re.findall(r"`([\w/]+\.py)`", section)
+    assert len(named) > 20
+    for name in named:
+        assert ROOT / name in SOURCES or ROOT / "fcn_tf" / name in SOURCES, name
+
+
 def test_the_document_shows_what_there_is():
     assert {backend(module) for module in NAMES} == {"tf", "keras", "-"}
     for name in PICTURE:

@@ -6,10 +6,11 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import tensorflow as tf
 
+from fcn_tf.data import pipeline
 from fcn_tf.errors import UserError, WorkerLost
 from fcn_tf.training.interrupts import default_signals
 
@@ -207,3 +208,30 @@ def replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int, *, acc
             f"use a multiple of {parts}, such as {parts * max(1, round(batch_size / parts))}."
         )
     return batch_size // replicas
+
+
+def batches(
+    strategy: tf.distribute.Strategy, make: Callable[..., tf.data.Dataset], *, batch_size: int, start: int, end: int
+) -> Generator[tuple[tf.Tensor, tf.Tensor], None, None]:
+    """The batches of some steps, each shared by the replicas; close it when leaving early.
+
+    Args:
+      strategy: whose replicas share them.
+      make: `pipeline.training_batches` with everything but batch_size, start_step, num_steps and shard filled in.
+      batch_size: images a step over all replicas.
+      start: steps taken before.
+      end: steps taken after the last batch.
+    """
+
+    def local_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local_replicas = strategy.num_replicas_in_sync // context.num_input_pipelines  # fed by this worker
+        return make(
+            batch_size=replica_batch_size(strategy, batch_size),
+            start_step=start * local_replicas,
+            num_steps=(end - start) * local_replicas,
+            shard=(context.input_pipeline_id, context.num_input_pipelines),
+        )
+
+    distributed = strategy.distribute_datasets_from_function(local_batches)
+    with contextlib.closing(pipeline.iterate(distributed)) as shared:
+        yield from shared

@@ -6,20 +6,18 @@ validation.
 """
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf.data import pipeline
 from fcn_tf.data.base import Dataset
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models.build import Network
-from fcn_tf.training import distribution, losses
+from fcn_tf.training import distribution, failures, losses
 from fcn_tf.training.averaging import AverageWeights
 from fcn_tf.training.checkpoints import Checkpoints, SaveCheckpoints
 from fcn_tf.training.hooks import Hook, TrainingIntervals, TrainingState
@@ -177,7 +175,9 @@ class Trainer:
             try:
                 self._run_steps(state)
             except NonFiniteLoss as error:
-                raise self._diverged(error) from None
+                raise failures.diverged(
+                    error, run=self._run, learning_rate=self.learning_rate(), checkpoint=self._checkpoints.latest
+                ) from None
         if state.stop is None:
             return 0
         saved = (
@@ -190,7 +190,10 @@ class Trainer:
         intervals = state.intervals
         if self.lacks_validation(intervals, state.step):
             self._validate(state)
-        with contextlib.closing(self._distributed_batches(state)) as batches:
+        batches = distribution.batches(
+            self._strategy, self._batches, batch_size=self._batch_size, start=state.start, end=intervals.max_steps
+        )
+        with contextlib.closing(batches):
             while state.step < intervals.max_steps and not state.stopping:
                 with state.clock:
                     batch = next(batches)
@@ -223,7 +226,10 @@ class Trainer:
             self._call("after_validation", state, result)
         except OSError as error:
             state.since_validation = result.trained
-            raise self._write_error(error, state) from None
+            self._saving.save(state)
+            raise failures.not_written(
+                error, run=self._run, step=state.step, checkpoint=self._checkpoints.latest
+            ) from None
 
     def _call(self, event: str, *arguments: Any) -> None:
         for hook in self._hooks:
@@ -247,45 +253,5 @@ class Trainer:
             earlier_seconds=rows[-1]["elapsed_seconds"] or 0.0 if rows else 0.0,
         )
 
-    def _distributed_batches(self, state: TrainingState) -> Generator[tuple[tf.Tensor, tf.Tensor], None, None]:
-        replicas = self._strategy.num_replicas_in_sync
-
-        def local_batches(context):
-            local_replicas = replicas // context.num_input_pipelines  # replicas fed by this worker
-            return self._batches(
-                batch_size=distribution.replica_batch_size(self._strategy, self._batch_size),
-                start_step=state.start * local_replicas,
-                num_steps=(state.intervals.max_steps - state.start) * local_replicas,
-                shard=(context.input_pipeline_id, context.num_input_pipelines),
-            )
-
-        distributed = self._strategy.distribute_datasets_from_function(local_batches)
-        with contextlib.closing(pipeline.iterate(distributed)) as batches:
-            yield from batches
-
     def _graph(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Graph:
         return self._step.graph(images, labels, stop_requests=self._signals.stop_requests)
-
-    def _write_error(self, error: OSError, state: TrainingState) -> Exception:
-        """What to raise where the model or the history could not be written after a step, which is saved first."""
-        self._saving.save(state)
-        if (reason := files.refusal(error)) is None:
-            return error
-        return UserError(
-            f"the validation of step {state.step} cannot be written in {self._run.logs_dir} ({reason}); that step is "
-            f"saved in {self._checkpoints.latest}: fix that, as by making room, and run the same command to validate "
-            "it again and go on."
-        )
-
-    def _diverged(self, error: NonFiniteLoss) -> UserError:
-        rate, best = self.learning_rate(), self._run.best_checkpoint()
-        if best is None:
-            return UserError(
-                f"training diverged: {error}; the last checkpoint is {self._checkpoints.latest or 'none yet'}. Try a "
-                f"lower --learning_rate than {rate:g} in another --logs_dir, or --precision=float32."
-            )
-        lower = min(rate / 10, best["learning_rate"] or rate)
-        return UserError(
-            f"training diverged: {error}; the best validation was at step {best['step']}. Continue from its checkpoint "
-            f"with --resume_from=best --learning_rate={lower:g}, or try --precision=float32 in another --logs_dir."
-        )
