@@ -259,8 +259,8 @@ class Config:
     )
     weights: str = _flag(
         "tiny",
-        f"tiny (embedded) | {' | '.join(registry.WEIGHTS)} | none | path of a MatConvNet .mat file, or for "
-        "original of a checkpoint of FCN.tensorflow",
+        "tiny (embedded) | " + " | ".join(registry.WEIGHTS) + " | none | path of a VGG: MatConvNet's .mat, Keras' .h5, "
+        "torchvision's .safetensors, or for original of a checkpoint of FCN.tensorflow",
     )
     model_dir: str = _flag("data/models/", "where .mat files are, or are downloaded to")
     init_from: str = _flag(

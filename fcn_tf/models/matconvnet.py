@@ -26,7 +26,7 @@ _DEPTHS = {  # convolutions a stage (Simonyan & Zisserman 2014, table 1: A, B, D
     "VGG16": (2, 2, 3, 3, 3),
     "VGG19": (2, 2, 4, 4, 4),
 }
-_TRUNKS = {
+TRUNKS = {
     depth: tuple(f"conv{stage}_{i}" for stage, count in enumerate(counts, 1) for i in range(1, count + 1))
     for depth, counts in _DEPTHS.items()
 }
@@ -89,7 +89,7 @@ def read(path: str | os.PathLike) -> MatConvNet:
     contents = _load(path)
     layers = contents["layers"]
     if layers.dtype != object:
-        _reject(path, "`layers` is not a cell of layers, as in a DagNN file (ResNet, GoogLeNet, ...)")
+        reject(path, "`layers` is not a cell of layers, as in a DagNN file (ResNet, GoogLeNet, ...)")
     convs: dict[str, ConvWeights] = {}
     normalizations: dict[str, tuple[float, ...]] = {}
     for number, value in enumerate(layers.ravel(), 1):
@@ -99,11 +99,11 @@ def read(path: str | os.PathLike) -> MatConvNet:
             normalizations[name] = _normalization(path, name, layer.get("param"))
         elif kind != "conv":
             if kind not in _LAYERS_WITHOUT_WEIGHTS:
-                _reject(path, f"layer {number}, {name!r}, is of type {kind!r}")
-        elif name not in _TRUNKS["VGG19"] + _ALEXNET + _CLASSIFIER:
-            _reject(path, f"convolution {name!r}")
+                reject(path, f"layer {number}, {name!r}, is of type {kind!r}")
+        elif name not in TRUNKS["VGG19"] + _ALEXNET + _CLASSIFIER:
+            reject(path, f"convolution {name!r}")
         elif name in convs:
-            _reject(path, f"two convolutions {name}")
+            reject(path, f"two convolutions {name}")
         else:
             convs[name] = _conv(path, name, layer.get("weights"))
     net = MatConvNet(convs, _mean_rgb(path, contents), normalizations)
@@ -112,8 +112,8 @@ def read(path: str | os.PathLike) -> MatConvNet:
         _check_shapes(path, convs)
     else:
         if normalizations:
-            _reject(path, f"layer {next(iter(normalizations))} normalises, as in AlexNet, but there is no conv1")
-        _check(path, convs)
+            reject(path, f"layer {next(iter(normalizations))} normalises, as in AlexNet, but there is no conv1")
+        check(path, convs)
     return net
 
 
@@ -132,7 +132,7 @@ def write(path: str | os.PathLike, net: MatConvNet, *, layout: str = "beta16") -
     path = os.fspath(path)
     if layout not in ("beta16", "newer"):
         raise ValueError(f"layout must be 'beta16' or 'newer', got {layout!r}.")
-    _check(path, net.convs)
+    check(path, net.convs)
     contents = _contents(net, layout)
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, contents, do_compression=True)
@@ -141,10 +141,11 @@ def write(path: str | os.PathLike, net: MatConvNet, *, layout: str = "beta16") -
     files.write_bytes(path, text.ljust(116) + buffer.getvalue()[116:])
 
 
-def _reject(path: str, found: str) -> NoReturn:
+def reject(path: str, found: str) -> NoReturn:
+    """Raises UserError: the file is of another network than a VGG."""
     raise UserError(
-        f"{path}: {found}; expected a VGG11, 13, 16 or 19 by MatConvNet (conv1_1 to conv5_x), or its AlexNet. "
-        f"Is this another network's .mat file? VGG19 is at {VGG19.url}"
+        f"{path}: {found}; expected a VGG11, 13, 16 or 19 (conv1_1 to conv5_x), or MatConvNet's AlexNet. "
+        f"Is this another network's file? VGG19 is at {VGG19.url}"
     )
 
 
@@ -172,7 +173,7 @@ def _load(path: str) -> dict[str, np.ndarray]:
         if "layers" not in contents:
             stream.seek(0)
             found = ", ".join(name for name, *_ in scipy.io.whosmat(stream)) or "nothing"
-            _reject(path, f"no variable `layers`, found {found}")
+            reject(path, f"no variable `layers`, found {found}")
         return contents
 
 
@@ -245,10 +246,10 @@ def _float32(values: np.ndarray) -> np.ndarray:
 def _conv(path: str, name: str, weights: Any) -> ConvWeights:
     """A `weights` cell as float32 arrays, without copies where they are float32 already."""
     if not isinstance(weights, np.ndarray) or weights.dtype != object or weights.size < 2:
-        _reject(path, f"{name} has no cell `weights` of kernel and bias")
+        reject(path, f"{name} has no cell `weights` of kernel and bias")
     kernel, bias = weights.ravel()[:2]
     if not all(isinstance(w, np.ndarray) and w.dtype.kind in _NUMERIC for w in (kernel, bias)):
-        _reject(path, f"{name}'s weights are not plain numbers")
+        reject(path, f"{name}'s weights are not plain numbers")
     # MATLAB drops trailing dimensions of 1, and stores vectors as (1, n) or (n, 1).
     kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim), order="F")
     return ConvWeights(_float32(kernel), _float32(bias).ravel())
@@ -257,15 +258,15 @@ def _conv(path: str, name: str, weights: Any) -> ConvWeights:
 def _normalization(path: str, name: str, param: Any) -> tuple[float, ...]:
     """The `param` of a local response normalisation: channels, bias, alpha, beta."""
     if not isinstance(param, np.ndarray) or param.dtype.kind not in _NUMERIC or param.size != 4:
-        _reject(path, f"{name} has no `param` of four numbers")
+        reject(path, f"{name} has no `param` of four numbers")
     return tuple(float(value) for value in param.ravel())
 
 
-def _check(path: str, convs: Mapping[str, ConvWeights]) -> None:
+def check(path: str, convs: Mapping[str, ConvWeights]) -> None:
     """Raises UserError unless these are all the convolutions of a VGG network and fit each other."""
     trunk = tuple(name for name in convs if name not in _CLASSIFIER)
-    depth = min(_TRUNKS, key=lambda depth: len(set(_TRUNKS[depth]) ^ set(trunk)))
-    _check_order(path, tuple(convs), depth, _TRUNKS[depth])
+    depth = min(TRUNKS, key=lambda depth: len(set(TRUNKS[depth]) ^ set(trunk)))
+    _check_order(path, tuple(convs), depth, TRUNKS[depth])
     _check_shapes(path, convs, side=3, grouped=False)
 
 
@@ -273,11 +274,11 @@ def _check_order(path: str, names: tuple[str, ...], network: str, expected: tupl
     """Raises UserError unless `names` are those of the trunk that is expected, and some of the classifier's."""
     trunk = tuple(name for name in names if name not in _CLASSIFIER)
     if missing := [name for name in expected if name not in names]:
-        _reject(path, f"nearest to {network}, but without {', '.join(missing)}")
+        reject(path, f"nearest to {network}, but without {', '.join(missing)}")
     if extra := [name for name in trunk if name not in expected]:
-        _reject(path, f"nearest to {network}, but with {', '.join(extra)} as well")
+        reject(path, f"nearest to {network}, but with {', '.join(extra)} as well")
     if names != expected + _CLASSIFIER[: len(names) - len(trunk)]:
-        _reject(path, f"the convolutions come in the order {', '.join(names)}")
+        reject(path, f"the convolutions come in the order {', '.join(names)}")
 
 
 def _check_shapes(
@@ -299,10 +300,10 @@ def _check_shapes(
         parts = channels % shape[2] == 0 if grouped and in_trunk and len(shape) == 4 and shape[2] else False
         if len(shape) != 4 or 0 in shape or shape[:2] != size or not (shape[2] == channels or parts):
             wanted = f"{side}, {side}" if side and in_trunk else "any, any"
-            _reject(path, f"kernel {name} has shape {shape}, expected ({wanted}, {channels}, any)")
+            reject(path, f"kernel {name} has shape {shape}, expected ({wanted}, {channels}, any)")
         channels = shape[3]
         if conv.bias.shape != (channels,):
-            _reject(path, f"bias {name} has shape {conv.bias.shape}, expected ({channels},)")
+            reject(path, f"bias {name} has shape {conv.bias.shape}, expected ({channels},)")
         if not (np.isfinite(conv.kernel).all() and np.isfinite(conv.bias).all()):
             raise UserError(
                 f"{path}: {name} has NaN or infinite weights; expected finite ones. "
@@ -316,11 +317,11 @@ def _mean_rgb(path: str, contents: Mapping[str, Any]) -> np.ndarray:
     normalization = _fields(meta.get("normalization", contents.get("normalization")))
     image = normalization.get("averageImage")
     if not isinstance(image, np.ndarray) or image.dtype.kind not in _NUMERIC:
-        _reject(path, "no normalization.averageImage, the mean to subtract from pictures")
+        reject(path, "no normalization.averageImage, the mean to subtract from pictures")
     if image.size == 3:
         image = image.reshape(1, 1, 3)
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        _reject(
+        reject(
             path,
             f"normalization.averageImage has shape {image.shape}, expected (height, width, 3) or (1, 1, 3)",
         )

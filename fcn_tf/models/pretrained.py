@@ -10,7 +10,11 @@ import numpy as np
 from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.io import downloads, files
-from fcn_tf.models import matconvnet
+from fcn_tf.models import keras_vgg, matconvnet, torchvision_vgg
+from fcn_tf.models.matconvnet import MatConvNet
+
+_READERS = {".h5": keras_vgg.read, ".hdf5": keras_vgg.read, ".safetensors": torchvision_vgg.read}  # others: .mat
+_PICKLES = (".pth", ".pt", ".pkl", ".bin", ".ckpt")
 
 
 def embedded() -> str:
@@ -22,7 +26,7 @@ def find(weights: str | None, model_dir: str = "data/models/") -> str:
     """The file that `weights` names, downloaded if it is a known one that is not there yet.
 
     Args:
-      weights: "tiny" (embedded), "vgg19" or "vgg16" (in `model_dir`), the path of a MatConvNet .mat file or of a
+      weights: "tiny" (embedded), "vgg19" or "vgg16" (in `model_dir`), the path of a file that `read` takes, of a
         TensorFlow 1 checkpoint, or None or "none" for an untrained trunk, which is as wide as the tiny one.
       model_dir: where .mat files are, or are downloaded to.
 
@@ -43,15 +47,13 @@ def find(weights: str | None, model_dir: str = "data/models/") -> str:
     if not files.exists(path):
         raise UserError(
             f"--weights={path} does not exist; give tiny, {', '.join(registry.WEIGHTS)}, none, or the path of a "
-            f"MatConvNet .mat file such as {downloads.VGG19.url}."
+            f"MatConvNet .mat file such as {downloads.VGG19.url}, Keras' .h5 or torchvision's .safetensors."
         )
     return path
 
 
-def read(
-    weights: str | None, model_dir: str = "data/models/"
-) -> tuple[matconvnet.MatConvNet, Mapping[str, Sequence[np.ndarray]]]:
-    """Reads what `weights` names.
+def read(weights: str | None, model_dir: str = "data/models/") -> tuple[MatConvNet, Mapping[str, Sequence[np.ndarray]]]:
+    """Reads what `weights` names; files are told apart by their endings.
 
     Returns:
       The convolutions of a trunk; and of a checkpoint of FCN.tensorflow the weights of the head's layers by name.
@@ -60,11 +62,17 @@ def read(
       UserError: as `find`; if it is damaged, or another network's.
     """
     path = find(weights, model_dir)
-    if checkpoint_prefix(path) is None:
-        return matconvnet.read(path), {}
-    from fcn_tf.models import tf1_checkpoint
+    if checkpoint_prefix(path) is not None:
+        from fcn_tf.models import tf1_checkpoint
 
-    return tf1_checkpoint.read(path)
+        return tf1_checkpoint.read(path)
+    ending = os.path.splitext(path)[1].lower()
+    if ending in _PICKLES:
+        raise UserError(
+            f"{path}: a file of PyTorch, a pickle, which can run any program when it is read; expected .safetensors. "
+            "Convert it where PyTorch is: safetensors.torch.save_file(torch.load(FILE, weights_only=True), NEW_FILE)."
+        )
+    return _READERS.get(ending, matconvnet.read)(path), {}
 
 
 def checkpoint_prefix(path: str) -> str | None:

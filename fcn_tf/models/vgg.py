@@ -22,7 +22,7 @@ def vgg(
     untrained: Mapping[str, int] | None = None,
     **options: Any,
 ) -> Trunk:
-    """Builds the trunk from a MatConvNet file.
+    """Builds the trunk from a file of weights.
 
     Args:
       images: float (B, H, W, 3), RGB in [0, 255].
