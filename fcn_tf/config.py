@@ -150,6 +150,11 @@ _QUIRKS = Check(
     lambda text: text in ("all", "none") or _different(text.split(","), registry.QUIRKS),
     f"all, none, or some of {', '.join(registry.QUIRKS)} with commas between",
 )
+_FORMATS = Check(
+    lambda text: _different(text.split(","), registry.EXPORTS),
+    f"some of {', '.join(registry.EXPORTS)} with commas between",
+    tuple(registry.EXPORTS),
+)
 _FREEZE = Check(
     lambda text: text == "" or {*text.split(",")} <= {*registry.STAGES, "trunk"},
     f"some of {', '.join(registry.STAGES)} with commas between, or trunk",
@@ -369,7 +374,9 @@ class Config:
         scope=Scope.COMMAND,
     )
     output_dir: str = _flag(
-        "", "predict: where results go, LOGS_DIR/predict by default; prepare: the shards", scope=Scope.COMMAND
+        "",
+        "predict and export: where results go, LOGS_DIR/predict or LOGS_DIR/export by default; prepare: the shards",
+        scope=Scope.COMMAND,
     )
     outputs: str = _flag(
         "",
@@ -416,6 +423,19 @@ class Config:
         60.0, "serve: the longest time from a request to its answer", scope=Scope.COMMAND, check=_FACTOR
     )
     queue_size: int = _flag(256, "serve: how many requests are taken in at once", scope=Scope.COMMAND, check=_COUNT)
+    format: str = _flag(
+        "savedmodel",
+        "{choices}, or several with commas between",
+        scope=Scope.COMMAND,
+        check=_FORMATS,
+        section="Export",
+    )
+    quantize: str = _flag(
+        "float32",
+        "{choices}: of the exported weights; int8 is calibrated on the run's training data",
+        scope=Scope.COMMAND,
+        check=_one_of(registry.EXPORT_PRECISIONS),
+    )
 
     def __post_init__(self) -> None:
         self._set(mode=ALIASES.get(self.mode, self.mode))
@@ -608,7 +628,7 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
                     f"{config.logs_dir} holds a run with --{name}={saved[name]}, got --{name}={value}: a run continues "
                     f"as it was started; give another --logs_dir, or --{name}={saved[name]} to continue this one."
                 )
-    if config.mode in ("evaluate", "visualize", "predict", "explain", "serve"):
+    if config.mode in ("evaluate", "visualize", "predict", "explain", "export", "serve"):
         for name in _names(Scope.MODEL):
             if saved.get(name) not in (None, getattr(config, name)):
                 raise UserError(

@@ -34,6 +34,7 @@ MODES = {
     "serve": "fcn_tf.serve:run",
     "check": "fcn_tf.check:run",
     "prepare": "fcn_tf.prepare:run",
+    "export": "fcn_tf.export:run",
 }
 DATASETS = {
     "shapes": "fcn_tf.data.datasets.shapes:ENTRY",
@@ -118,6 +119,15 @@ OUTPUTS = {
     "legend": "fcn_tf.inference.segmentation:LEGEND",
     "areas": "fcn_tf.inference.segmentation:AREAS",
 }
+
+EXPORTS = {
+    "savedmodel": "fcn_tf.formats.savedmodel:ENTRY",
+    "onnx": "fcn_tf.formats.onnx:ENTRY",
+    "tflite": "fcn_tf.formats.tflite:ENTRY",
+    "openvino": "fcn_tf.formats.openvino:ENTRY",
+    "keras": "fcn_tf.formats.keras:ENTRY",
+}
+EXPORT_PRECISIONS = ("float32", "float16", "int8")
 
 
 def resolve(entry: str) -> Any:

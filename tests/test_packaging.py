@@ -24,7 +24,10 @@ DOCUMENTS = (
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 )
 # Import names that differ from the name to install.
-DISTRIBUTIONS = {"absl": "absl-py", "cv2": "opencv-python", "PIL": "Pillow"}
+DISTRIBUTIONS = {
+    "absl": "absl-py", "cv2": "opencv-python", "PIL": "Pillow", "ai_edge_litert": "ai-edge-litert"
+}  # fmt: skip
+RUNTIMES = ("onnx", "openvino", "tflite")  # extras of export formats, imported when they are written
 
 
 def setup(section, option):
@@ -49,24 +52,34 @@ def imported_packages(*paths):
     return found - sys.stdlib_module_names - {"fcn_tf", "flags", "main", "tests", "benchmarks", "tools"}
 
 
+def runtimes():
+    return {package for extra in RUNTIMES for package in requirements("options.extras_require", extra)}
+
+
+def test_formats_name_what_their_extras_install():
+    entries = [registry.resolve(entry) for entry in registry.EXPORTS.values()]
+    tables = [each.packages for each in entries] + [more for each in entries for more in each.packages_for.values()]
+    assert {package for table in tables for package in table.values()} == runtimes()
+
+
 def test_installed_is_what_is_imported():
     code = [ROOT / "main.py", ROOT / "flags.py", *(ROOT / "fcn_tf").rglob("*.py")]
     imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages(*code)}
     # tensorboard is a command: it is never imported.
-    assert requirements("options", "install_requires") == imported | {"tensorboard"}
+    assert requirements("options", "install_requires") | runtimes() == imported | {"tensorboard"}
 
 
 def test_tests_need_only_what_the_extra_installs():
     imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages(*(ROOT / "tests").rglob("*.py"))}
     test = requirements("options.extras_require", "test")
-    assert imported <= test | requirements("options", "install_requires")
+    assert imported <= test | requirements("options", "install_requires") | runtimes()
 
 
 def test_every_dependency_earns_its_line():
     text = (ROOT / "README.md").read_text()
     rows = {name for row in re.findall(r"^\| ([\w, -]+) \|.*\|$", text, re.M) for name in row.split(", ")}
     assert requirements("options", "install_requires") <= rows
-    assert requirements("options.extras_require", "test") <= rows
+    assert requirements("options.extras_require", "test") | runtimes() <= rows
 
 
 def test_the_package_is_whole():

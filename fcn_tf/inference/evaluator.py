@@ -27,6 +27,7 @@ from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion, in_graph
 from fcn_tf.models import layers as _layers  # noqa: F401  (registers what model.keras is made of)
+from fcn_tf.models import segmentation as _segmentation  # noqa: F401  (the same, of exports)
 from fcn_tf.models import variables
 
 OnBatch = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]

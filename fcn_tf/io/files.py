@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -271,6 +272,64 @@ def replacing(path: str, *, ending: str = "") -> Iterator[str]:
         with contextlib.suppress(OSError):
             remove(temporary)
         raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str) -> Iterator[str]:
+    """Writes a folder whole or not at all, as `replacing` does a file.
+
+    Args:
+      path: the folder; one of that name is replaced.
+
+    Yields:
+      The path of an empty local folder to write to. It is moved to `path` when the block ends (copied file by file, if
+      that is remote), removed when it fails.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    parent = tempfile.gettempdir() if is_remote(path) else os.path.dirname(path.rstrip("/")) or "."
+    makedirs(parent)
+    temporary, old = (join(parent, f".{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
+    os.mkdir(temporary)
+    try:
+        yield temporary
+        if is_remote(path):
+            if exists(path):
+                remove_tree(path)
+            for folder, _, names in os.walk(temporary):
+                for name in names:
+                    source = join(folder, name)
+                    write_bytes(join(path, os.path.relpath(source, temporary)), read_bytes(source))
+            remove_tree(temporary)
+            return
+        # Two renames, because a folder cannot be renamed over one that holds something.
+        if exists(path):
+            os.replace(path, old)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            if exists(old):
+                os.replace(old, path)
+            raise
+        if exists(old):
+            remove_tree(old)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove_tree(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[str]:
+    """An empty local folder, for libraries that take paths alone; it is removed when the block ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
+def size_of_folder(path: str) -> int:
+    """The number of bytes in the files of a local folder and those below it."""
+    return sum(size(join(folder, name)) for folder, _, names in os.walk(path) for name in names)
 
 
 def write_bytes(path: str, data: bytes) -> None:

@@ -120,6 +120,11 @@ class Run:
         return files.join(self.logs_dir, "explain")
 
     @property
+    def export(self) -> str:
+        """Where exports go when no `--output_dir` is given."""
+        return files.join(self.logs_dir, "export")
+
+    @property
     def check(self) -> str:
         """Folder of what --mode=check found."""
         return files.join(self.logs_dir, "check")

@@ -184,3 +184,35 @@ def test_whether_a_folder_can_be_written(tmp_path, monkeypatch):
 )
 def test_what_a_disk_or_its_owner_refuses_is_known_from_other_errors(error, reason):
     assert files.refusal(error) == reason
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep/out"
+    with files.replacing_folder(str(target)) as folder:
+        files.write_bytes(files.join(folder, "sub/a"), b"1")
+        assert not target.exists()
+    assert (target / "sub/a").read_bytes() == b"1"
+    with files.replacing_folder(f"{target}/") as folder:
+        files.write_bytes(files.join(folder, "b"), b"22")
+    assert os.listdir(target) == ["b"] and files.size_of_folder(str(target)) == 2
+    with pytest.raises(RuntimeError), files.replacing_folder(str(target)) as folder:
+        files.write_bytes(files.join(folder, "c"), b"3")
+        raise RuntimeError
+    assert os.listdir(target) == ["b"] and os.listdir(target.parent) == ["out"]
+
+
+def test_a_remote_folder_is_written_file_by_file():
+    with files.replacing_folder("ram://exports/out") as folder:
+        assert not files.is_remote(folder)
+        files.write_bytes(files.join(folder, "sub/a"), b"1")
+    assert files.read_bytes("ram://exports/out/sub/a") == b"1"
+    with files.replacing_folder("ram://exports/out") as folder:
+        files.write_bytes(files.join(folder, "b"), b"2")
+    assert not files.exists(folder)
+    assert not files.exists("ram://exports/out/sub/a") and files.read_bytes("ram://exports/out/b") == b"2"
+
+
+def test_a_temporary_folder_goes_again():
+    with files.temporary_folder() as folder:
+        files.write_bytes(files.join(folder, "a"), b"1")
+    assert not files.exists(folder)

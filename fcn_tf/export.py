@@ -1,0 +1,142 @@
+"""`--mode=export`: the run's model in other formats, each loaded back in its own runtime and compared with the model.
+
+Each takes uint8 RGB pictures of any height and width, with all preprocessing inside, and gives the label and its
+confidence at every pixel.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from fcn_tf import __version__, formats
+from fcn_tf.config import Config
+from fcn_tf.data import datasets
+from fcn_tf.data.base import Dataset
+from fcn_tf.errors import UserError
+from fcn_tf.formats.base import METADATA, Source
+from fcn_tf.io import files, system
+from fcn_tf.io.run_dir import Run
+from fcn_tf.reports import export_table
+
+_COMPARED_ON, _CALIBRATED_ON = 20, 100  # pictures
+_STAND_IN = "shapes"  # generated pictures, to compare on where the data set is not there
+
+
+def run(config: Config) -> int:
+    """Writes a folder for each format into --output_dir, and export.json: what the comparisons found.
+
+    Args:
+      config: uses format, quantize, output_dir, logs_dir, dataset, data_dir, split, ignore_label and
+        seed.
+
+    Returns:
+      The exit status: 0, or 1 if a format does not say what the model says; the others are written all the same.
+
+    Raises:
+      UserError: without a trained model, a package that a format needs, training data for int8, or a folder that can be
+        written.
+    """
+    run_dir = Run(config.logs_dir)
+    settings = run_dir.read_config()
+    path = run_dir.require_model()
+    entries = formats.entries(config.format.split(","), config.quantize)
+    output_dir = config.output_dir or run_dir.export
+    suffix = "" if config.quantize == "float32" else f"-{config.quantize}"
+    folders = {name: files.join(output_dir, name + suffix) for name in entries}
+    for folder in folders.values():
+        _require_replaceable(folder)
+    files.require_writable(output_dir, flag="--output_dir")
+    known = {**config.data_flags(), "cache": run_dir.facts}
+    training = datasets.load(config.dataset, config.data_dir, "train", **known) if config.quantize == "int8" else None
+    examples, has_truth = _examples(config, known)
+
+    # Here, because it takes seconds and mistakes should show at once.
+    system.load_tensorflow()
+    from fcn_tf.formats import verify
+    from fcn_tf.inference import evaluator
+    from fcn_tf.models import segmentation
+
+    model = segmentation.segmentation_model(evaluator.load_model(run_dir), settings["class_names"])
+    metadata = _metadata(settings, str(model.output["labels"].dtype), config.quantize)
+    # Training pictures in the same sizes: in small ones borders, where convolutions see zeros, weigh more.
+    calibration = verify.pictures(training, count=_CALIBRATED_ON, ground_truth=False) if training else []
+    source = Source(model, metadata, [picture.pixels for picture in calibration])
+    shown = verify.pictures(examples, count=_COMPARED_ON, ground_truth=has_truth)
+    reference = verify.Reference(model, shown, ignore_label=examples.spec.ignore_label)
+    rows, failed = [], 0
+    for name, entry in entries.items():
+        try:
+            with files.replacing_folder(folders[name]) as folder:
+                entry.write(source, folder, config.quantize)
+                written = files.size_of_folder(folder)
+                files.write_bytes(files.join(folder, METADATA), (json.dumps(metadata, indent=2) + "\n").encode())
+                exported = entry.load(folder)
+                found = reference.compare(exported, precision=config.quantize) | reference.race(exported)
+        except verify.Mismatch as mismatch:
+            failed += 1
+            print(f"error: --format={name}: {mismatch}; {folders[name]} was not written.", file=sys.stderr)
+            continue
+        rows.append({"format": name, "quantize": config.quantize, "folder": folders[name], "bytes": written, **found})
+    if rows:
+        _add_to_summary(files.join(output_dir, "export.json"), rows, model=path, pictures=len(shown), data=examples)
+        print(export_table.text(rows))
+        data = f"{examples.spec.name} {examples.split}" if has_truth else f"generated {examples.spec.name}"
+        print(f"compared with {path} on {len(shown)} pictures of {data}; written to {output_dir}")
+    return 1 if failed else 0
+
+
+def _require_replaceable(folder: str) -> None:
+    """Raises UserError if something else than an earlier export would be replaced."""
+    if not files.exists(folder) or (files.is_dir(folder) and METADATA in files.list_dir(folder)):
+        return
+    if not files.is_dir(folder) or files.list_dir(folder, hidden=True):
+        raise UserError(
+            f"{folder} is there and is no earlier export (it has no {METADATA}); move it away, or give another "
+            "--output_dir."
+        )
+
+
+def _examples(config: Config, known: dict[str, Any]) -> tuple[Dataset, bool]:
+    """What to compare on, and whether its ground truth is that of the run's classes."""
+    try:
+        dataset = datasets.load(config.dataset, config.data_dir, config.split, **known)
+        if len(dataset):
+            return dataset, True
+        reason = f"{dataset.spec.name} {dataset.split} has no examples"
+    except UserError as error:
+        reason = str(error)
+    print(f"note: compared on generated pictures, because the run's data set is not there: {reason}", file=sys.stderr)
+    return datasets.load(_STAND_IN, "", "validation"), False
+
+
+def _metadata(settings: Mapping[str, Any], label_dtype: str, precision: str) -> dict[str, Any]:
+    names, colors = settings["class_names"], settings["colors"]
+    return {
+        "classes": [
+            {"id": number, "name": name, "color": list(color)}
+            for number, (name, color) in enumerate(zip(names, colors, strict=True))
+        ],
+        "ignore_label": settings.get("ignore_label"),
+        "input": {"images": "uint8 (batch, height, width, 3), RGB"},
+        "outputs": {
+            "labels": f"{label_dtype} (batch, height, width), class ids",
+            "confidence": "float32 (batch, height, width), the probability of each label",
+        },
+        "precision": precision,
+        "arch": settings.get("flags", {}).get("arch"),
+        "fcn_tf": __version__,
+    }
+
+
+def _add_to_summary(path: str, rows: list[dict[str, Any]], *, model: str, pictures: int, data: Dataset) -> None:
+    """Replaces these rows of export.json; those of formats that were exported before stay."""
+    about = {"model": model, "dataset": data.spec.name, "split": data.split, "pictures": pictures}
+    found = {row["folder"]: about | row for row in rows}
+    try:
+        before = json.loads(files.read_bytes(path))["exports"] if files.exists(path) else []
+    except (ValueError, TypeError, LookupError):
+        before = []  # damaged: it says nothing that a new export does not say again
+    kept = [row for row in before if row["folder"] not in found and files.exists(row["folder"])]
+    text = json.dumps({"exports": [*kept, *found.values()]}, indent=2, allow_nan=False) + "\n"
+    files.write_bytes(path, text.encode())

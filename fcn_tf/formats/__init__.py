@@ -1,0 +1,42 @@
+"""Formats that `--mode=export` writes: a new one is a file here with an `ENTRY`, and a line in `registry.EXPORTS`."""
+
+import importlib.util
+from collections.abc import Iterable
+
+from fcn_tf import registry
+from fcn_tf.errors import UserError
+from fcn_tf.formats.base import Format
+
+
+def entries(names: Iterable[str], precision: str) -> dict[str, Format]:
+    """The entries of some formats, once they can be written here.
+
+    Args:
+      names: keys of `registry.EXPORTS`.
+      precision: one of `registry.EXPORT_PRECISIONS`.
+
+    Raises:
+      UserError: if one does not come in this precision, or needs a package that is not installed.
+    """
+    found = {name: registry.resolve(registry.EXPORTS[name]) for name in names}
+    for name, entry in found.items():
+        if precision not in entry.precisions:
+            able = [each for each in registry.EXPORTS if precision in _entry(each).precisions]
+            raise UserError(
+                f"--format={name} comes in {' and '.join(entry.precisions)}, got --quantize={precision}; leave that "
+                f"out, or choose of {', '.join(able)}."
+            )
+        packages = {**entry.packages, **entry.packages_for.get(precision, {})}
+        missing = [dist for module, dist in packages.items() if importlib.util.find_spec(module) is None]
+        if missing:
+            what = name if precision == "float32" else f"{name} --quantize={precision}"
+            verb = "is" if len(missing) == 1 else "are"
+            raise UserError(
+                f"--format={what} needs {', '.join(missing)}, which {verb} not installed: pip install "
+                f"{' '.join(missing)}"
+            )
+    return found
+
+
+def _entry(name: str) -> Format:
+    return registry.resolve(registry.EXPORTS[name])

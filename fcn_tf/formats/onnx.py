@@ -1,0 +1,126 @@
+"""ONNX, run by ONNX Runtime, and by OpenCV's DNN module, TensorRT and others."""
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fcn_tf import registry
+from fcn_tf.formats.base import Format, Result, Runner, Source
+from fcn_tf.io import files
+
+FILE = "model.onnx"
+_OPSET = 17  # of 2022: runtimes of many ages read it
+PACKAGES = {"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"}
+
+
+def write(source: Source, folder: str, precision: str) -> None:
+    """Writes model.onnx; "class_names" in its metadata is a JSON list."""
+    files.write_bytes(files.join(folder, FILE), content(source, precision))
+
+
+def content(source: Source, precision: str) -> bytes:
+    """The content of model.onnx."""
+    import onnx
+
+    model = _PRECISIONS[precision](_convert(source), source)
+    onnx.helper.set_model_props(model, {"class_names": json.dumps(source.class_names)})
+    return model.SerializeToString()
+
+
+def load(folder: str) -> Runner:
+    """Runs model.onnx in ONNX Runtime."""
+    return runner(files.read_bytes(files.join(folder, FILE)))
+
+
+def runner(data: bytes) -> Runner:
+    """Runs the content of a model.onnx in ONNX Runtime, on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    def run(images: np.ndarray) -> Result:
+        return Result(*session.run(["labels", "confidence"], {"images": images}))
+
+    return run
+
+
+def _convert(source: Source) -> Any:
+    import tf2onnx
+
+    from fcn_tf.formats import graph
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    function = graph.Segmenter(source.model).label
+    model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=_OPSET)
+    return model
+
+
+def _float32(model: Any, source: Source) -> Any:
+    del source  # it has the weights only
+    return model
+
+
+def _float16(model: Any, source: Source) -> Any:
+    """Weights and activations of 16 bits; pictures, labels and confidence as they are."""
+    from onnxruntime.transformers import float16
+
+    del source
+    return float16.convert_float_to_float16(model, keep_io_types=True)
+
+
+def _int8(model: Any, source: Source) -> Any:
+    """Weights and activations of the convolutions in 8 bits, but of those that see the picture or score classes."""
+    import onnx
+    from onnxruntime import quantization
+
+    kernels = {each.name: tuple(each.dims) for each in model.graph.initializer}  # (filters, channels, h, w)
+    convolutions = {
+        node.name: kernels[node.input[1]]
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1] in kernels
+    }
+    classes = len(source.class_names)
+    kept = [name for name, (filters, channels, *_) in convolutions.items() if channels == 3 or filters <= classes]
+    logging.getLogger().addFilter(_quiet)
+    try:
+        with files.temporary_folder() as folder:
+            before, after = (files.join(folder, name) for name in ("float.onnx", "int8.onnx"))
+            files.write_bytes(before, model.SerializeToString())
+            quantization.quantize_static(
+                before,
+                after,
+                _Pictures(source.calibration),
+                op_types_to_quantize=["Conv"],
+                nodes_to_exclude=kept,
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+            )
+            return onnx.load_model_from_string(files.read_bytes(after))
+    finally:
+        logging.getLogger().removeFilter(_quiet)
+
+
+def _quiet(record: logging.LogRecord) -> bool:
+    """Leaves out the advice to fold constants first, which the graph's optimiser has done."""
+    return "pre-processing before quantization" not in record.getMessage()
+
+
+class _Pictures:
+    """Hands pictures to ONNX Runtime's calibration, one at a time."""
+
+    def __init__(self, pictures: Sequence[np.ndarray]):
+        self._feeds = iter([{"images": picture[None]} for picture in pictures])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The inputs of the next run; None after the last."""
+        return next(self._feeds, None)
+
+
+_PRECISIONS = dict(zip(registry.EXPORT_PRECISIONS, (_float32, _float16, _int8), strict=True))
+ENTRY = Format(write, load, precisions=registry.EXPORT_PRECISIONS, packages=PACKAGES)

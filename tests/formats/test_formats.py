@@ -1,0 +1,158 @@
+"""Each format on a small trained network: written, read back in its own runtime, and its class names found."""
+
+import importlib.util
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from fcn_tf import export, registry
+from fcn_tf.data import datasets
+from fcn_tf.inference import evaluator
+from fcn_tf.io import files
+from fcn_tf.io.run_dir import Run
+from tests import matfiles, tiny_run, tiny_training
+
+CLASSES = ["red", "green", "blue"]
+
+
+def installed(name, precision="float32"):
+    """Skips the test where the runtime of a format is not installed; returns the format's entry."""
+    entry = registry.resolve(registry.EXPORTS[name])
+    for module, dist in {**entry.packages, **entry.packages_for.get(precision, {})}.items():
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"needs {dist}")
+    return entry
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """An fcn8s of 16 filters in a --logs_dir, trained until it tells three colours apart."""
+    import keras
+
+    from fcn_tf.models import build
+
+    folder = tmp_path_factory.mktemp("run")
+    run = tiny_run.write_run(folder, tiny_training.SPEC)
+    weights = matfiles.write_mat(str(folder / "narrow.mat"), matfiles.vgg_convs(11, (16,) * 5))
+    keras.utils.set_random_seed(0)
+    model = build.build_model("fcn8s", num_classes=3, weights=weights, dropout_rate=0.0)
+    scenes = [tiny_training.scene(seed) for seed in range(16)]
+    images, labels = (np.stack(each) for each in zip(*scenes, strict=True))
+    model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images.astype(np.float32), labels, batch_size=8, epochs=40, verbose=0)
+    model.save(run.model)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _data(monkeypatch):
+    monkeypatch.setattr(datasets, "load", tiny_training.load)
+
+
+def exported(trained, tmp_path, name, precision="float32"):
+    """Exports; returns the format's entry, its folder and its row."""
+    entry = installed(name, precision)
+    settings = tiny_run.config(
+        "export",
+        trained,
+        format=name,
+        quantize=precision,
+        output_dir=str(tmp_path / "out"),
+    )
+    assert export.run(settings) == 0
+    (row,) = json.loads((tmp_path / "out/export.json").read_text())["exports"]
+    return entry, row["folder"], row
+
+
+@pytest.mark.parametrize("name", registry.EXPORTS)
+def test_float32_says_the_same(name, trained, tmp_path):
+    entry, folder, row = exported(trained, tmp_path, name)
+    assert row["agreement"] > 0.999 and row["confidence_difference"] < 1e-3
+    images = np.stack([tiny_training.scene(seed)[0] for seed in (200, 201)])[:, :29, :31]
+    run, model = entry.load(folder), evaluator.load_model(Run(str(trained)))
+    logits = np.asarray(model(images.astype(np.float32)))
+    found = run(images)  # two at once, odd sides
+    assert found.labels.dtype == np.uint8 and found.confidence.dtype == np.float32
+    np.testing.assert_array_equal(found.labels, logits.argmax(-1))
+    assert len(np.unique(found.labels)) == 3
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    np.testing.assert_allclose(found.confidence, (powers / powers.sum(-1, keepdims=True)).max(-1), atol=1e-4)
+    assert run(images[:1, :1, :1]).labels.shape == (1, 1, 1)
+
+
+SMALLER = [
+    (name, precision)
+    for name, entry in registry.EXPORTS.items()
+    for precision in registry.resolve(entry).precisions
+    if precision != "float32"
+]
+
+
+@pytest.mark.parametrize(("name", "precision"), SMALLER)
+def test_smaller_weights_take_less_room(name, precision, trained, tmp_path):
+    _, _, full = exported(trained, tmp_path / "full", name)
+    _, folder, row = exported(trained, tmp_path, name, precision)
+    assert folder.endswith(f"{name}-{precision}") and row["quantize"] == precision
+    assert row["bytes"] < {"float16": 0.75, "int8": 0.6}[precision] * full["bytes"]
+
+
+def names_in_savedmodel(folder):
+    return [each["name"] for each in json.loads(files.read_bytes(f"{folder}/assets.extra/classes.json"))["classes"]]
+
+
+def names_in_onnx(folder):
+    import onnx
+
+    return json.loads(
+        {each.key: each.value for each in onnx.load(f"{folder}/model.onnx").metadata_props}["class_names"]
+    )
+
+
+def names_in_tflite(folder):
+    with zipfile.ZipFile(f"{folder}/model.tflite") as packed:
+        return [each["name"] for each in json.loads(packed.read("classes.json"))["classes"]]
+
+
+def names_in_openvino(folder):
+    import openvino
+
+    model = openvino.Core().read_model(f"{folder}/model.xml")
+    return json.loads(model.get_rt_info(["model_info", "class_names"]).astype(str))
+
+
+def names_in_keras(folder):
+    return list(evaluator.load_model(f"{folder}/model.keras").get_layer("segmentation").class_names)
+
+
+@pytest.mark.parametrize(
+    "names_in", [names_in_savedmodel, names_in_onnx, names_in_tflite, names_in_openvino, names_in_keras]
+)
+def test_class_names_are_in_the_file(names_in, trained, tmp_path):
+    _, folder, _ = exported(trained, tmp_path, names_in.__name__.removeprefix("names_in_"))
+    assert names_in(folder) == CLASSES
+
+
+def test_weights_are_stored_once(trained, tmp_path):
+    _, _, row = exported(trained, tmp_path, "savedmodel")
+    count = evaluator.load_model(Run(str(trained))).count_params()
+    assert 4 * count < row["bytes"] < 4 * count + 500_000  # the rest is the graph
+
+
+def test_a_model_of_16_bits_is_exported_from_its_float32_weights(trained, tmp_path):
+    import keras
+
+    model = evaluator.load_model(Run(str(trained)))
+    half = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "mixed_bfloat16"}),
+    )
+    for variable, original in zip(half.variables, model.variables, strict=True):
+        variable.assign(original)
+    run = tiny_run.write_run(tmp_path / "half", tiny_training.SPEC)
+    half.save(run.model)
+    entry, folder, _ = exported(tmp_path / "half", tmp_path, "savedmodel")
+    image = tiny_training.scene(300)[0][None]
+    wanted = np.asarray(model(image.astype(np.float32))).argmax(-1)
+    np.testing.assert_array_equal(entry.load(folder)(image).labels, wanted)
