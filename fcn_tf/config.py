@@ -436,6 +436,11 @@ class Config:
         scope=Scope.COMMAND,
         check=_one_of(registry.EXPORT_PRECISIONS),
     )
+    web_runtime: str = _flag(
+        "node_modules/onnxruntime-web",
+        "web: the npm package onnxruntime-web that the page carries along: its folder, or the .tgz of `npm pack`",
+        scope=Scope.COMMAND,
+    )
 
     def __post_init__(self) -> None:
         self._set(mode=ALIASES.get(self.mode, self.mode))

@@ -27,7 +27,7 @@ def run(config: Config) -> int:
     """Writes a folder for each format into --output_dir, and export.json: what the comparisons found.
 
     Args:
-      config: uses format, quantize, output_dir, logs_dir, dataset, data_dir, split, ignore_label and
+      config: uses format, quantize, web_runtime, output_dir, logs_dir, dataset, data_dir, split, ignore_label and
         seed.
 
     Returns:
@@ -40,7 +40,7 @@ def run(config: Config) -> int:
     run_dir = Run(config.logs_dir)
     settings = run_dir.read_config()
     path = run_dir.require_model()
-    entries = formats.entries(config.format.split(","), config.quantize)
+    entries = formats.entries(config.format.split(","), config.quantize, runtime=config.web_runtime)
     output_dir = config.output_dir or run_dir.export
     suffix = "" if config.quantize == "float32" else f"-{config.quantize}"
     folders = {name: files.join(output_dir, name + suffix) for name in entries}
@@ -61,7 +61,7 @@ def run(config: Config) -> int:
     metadata = _metadata(settings, str(model.output["labels"].dtype), config.quantize)
     # Training pictures in the same sizes: in small ones borders, where convolutions see zeros, weigh more.
     calibration = verify.pictures(training, count=_CALIBRATED_ON, ground_truth=False) if training else []
-    source = Source(model, metadata, [picture.pixels for picture in calibration])
+    source = Source(model, metadata, [picture.pixels for picture in calibration], config.web_runtime)
     shown = verify.pictures(examples, count=_COMPARED_ON, ground_truth=has_truth)
     reference = verify.Reference(model, shown, ignore_label=examples.spec.ignore_label)
     rows, failed = [], 0

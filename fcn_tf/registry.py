@@ -126,6 +126,7 @@ EXPORTS = {
     "tflite": "fcn_tf.formats.tflite:ENTRY",
     "openvino": "fcn_tf.formats.openvino:ENTRY",
     "keras": "fcn_tf.formats.keras:ENTRY",
+    "web": "fcn_tf.formats.web:ENTRY",
 }
 EXPORT_PRECISIONS = ("float32", "float16", "int8")
 

@@ -8,12 +8,13 @@ from fcn_tf.errors import UserError
 from fcn_tf.formats.base import Format
 
 
-def entries(names: Iterable[str], precision: str) -> dict[str, Format]:
+def entries(names: Iterable[str], precision: str, *, runtime: str) -> dict[str, Format]:
     """The entries of some formats, once they can be written here.
 
     Args:
       names: keys of `registry.EXPORTS`.
       precision: one of `registry.EXPORT_PRECISIONS`.
+      runtime: --web_runtime.
 
     Raises:
       UserError: if one does not come in this precision, or needs a package that is not installed.
@@ -35,6 +36,7 @@ def entries(names: Iterable[str], precision: str) -> dict[str, Format]:
                 f"--format={what} needs {', '.join(missing)}, which {verb} not installed: pip install "
                 f"{' '.join(missing)}"
             )
+        entry.require(runtime)
     return found
 
 

@@ -1,0 +1,86 @@
+"""A folder with a page that labels pictures on the visitor's own device: no server, no network.
+
+The page runs the ONNX model in ONNX Runtime Web. Browsers let a page from a disk load scripts and nothing else, so the
+model and the runtime's WebAssembly lie in scripts, as base64 of gzip.
+"""
+
+import base64
+import gzip
+import io
+import json
+import re
+import tarfile
+from typing import Any
+
+from fcn_tf.errors import UserError
+from fcn_tf.formats import onnx
+from fcn_tf.formats.base import Format, Runner, Source
+from fcn_tf.io import files
+from fcn_tf.reports import html
+
+_SCRIPT, _WASM = "dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"
+_EXPORTS = re.compile(rb"export\s*\{([^{}]*)\};?")
+_PACKED = re.compile(rb'^globalThis\.(\w+) = "([A-Za-z0-9+/=]*)";\n$')
+
+
+def write(source: Source, folder: str, precision: str) -> None:
+    """Writes index.html, model.js and runtime.js."""
+    script, wasm = (_runtime_file(source.runtime, name) for name in (_SCRIPT, _WASM))
+    page = html.render(
+        "web.html",
+        title=f"{len(source.class_names)} classes: label a picture",
+        classes=json.dumps(source.metadata["classes"]).replace("<", "\\u003c"),
+        runtime=_global_names(script, source.runtime).decode().replace("</script", "<\\/script"),
+    )
+    files.write_bytes(files.join(folder, "model.js"), _pack("MODEL", onnx.content(source, precision)))
+    files.write_bytes(files.join(folder, "runtime.js"), _pack("RUNTIME", wasm))
+    files.write_bytes(files.join(folder, "index.html"), page)
+
+
+def load(folder: str) -> Runner:
+    """Runs the model that the page carries; in ONNX Runtime, for a browser may not be here."""
+    return onnx.runner(_unpack(files.read_bytes(files.join(folder, "model.js"))))
+
+
+def require(runtime: str) -> None:
+    """Raises UserError unless `runtime` is the npm package onnxruntime-web."""
+    for name in (_SCRIPT, _WASM):
+        _runtime_file(runtime, name)
+
+
+def _runtime_file(runtime: str, name: str) -> bytes:
+    """A file of the npm package, from its folder or from the .tgz that npm packs."""
+    fix = "run `npm install onnxruntime-web` here, or give --web_runtime: that folder, or what `npm pack` makes of it"
+    if not files.exists(runtime):
+        raise UserError(f"--format=web carries ONNX Runtime Web along, and {runtime} does not exist; {fix}.")
+    try:
+        if files.is_dir(runtime):
+            return files.read_bytes(files.join(runtime, name))
+        archive = tarfile.TarFile(fileobj=io.BytesIO(gzip.decompress(files.read_bytes(runtime))))
+        with archive, archive.extractfile(f"package/{name}") or io.BytesIO() as member:
+            return member.read()
+    except (OSError, EOFError, LookupError, tarfile.TarError) as error:
+        raise UserError(f"{runtime} is not the npm package onnxruntime-web: no {name} ({error}); {fix}.") from None
+
+
+def _global_names(script: bytes, runtime: str) -> bytes:
+    """The runtime's module as part of a page: what it exports becomes the global `ort`."""
+    if not (found := _EXPORTS.search(script)):
+        raise UserError(f"{runtime}: {_SCRIPT} exports nothing; expected onnxruntime-web 1.19 or newer.")
+    pairs = (each.split(b" as ") for each in found[1].split(b","))
+    names = b",".join(public.strip() + b":" + local.strip() for local, public in pairs)
+    text = script[: found.start()] + b"globalThis.ort={" + names + b"};" + script[found.end() :]
+    return re.sub(rb"//# sourceMappingURL=.*", b"", text)
+
+
+def _pack(name: str, data: bytes) -> bytes:
+    packed = base64.b64encode(gzip.compress(data, mtime=0))
+    return b'globalThis.%s = "%s";\n' % (name.encode(), packed)
+
+
+def _unpack(script: bytes) -> bytes:
+    found: Any = _PACKED.match(script)
+    return gzip.decompress(base64.b64decode(found[2]))
+
+
+ENTRY = Format(write, load, precisions=("float32", "int8"), packages=onnx.PACKAGES, require=require)

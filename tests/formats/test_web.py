@@ -1,0 +1,129 @@
+"""--format=web: the page is whole in itself, and labels a picture as the model does in a browser without a network."""
+
+import base64
+import gzip
+import io
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcn_tf import export
+from fcn_tf.data import datasets
+from fcn_tf.errors import UserError
+from fcn_tf.formats import web
+from fcn_tf.io import images
+from tests import browser, tiny_run
+from tests.formats import web_runtime
+
+RUNTIME = Path(__file__).parents[2] / "node_modules/onnxruntime-web"  # of `npm install onnxruntime-web`
+
+
+def archive(path, files):
+    """A .tgz as `npm pack` makes it."""
+    with tarfile.open(path, "w:gz") as packed:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(data)
+            packed.addfile(member, io.BytesIO(data))
+    return str(path)
+
+
+def test_the_runtime_is_found_in_a_folder_and_in_an_archive(tmp_path):
+    for runtime in (web_runtime.stub(tmp_path / "folder"), archive(tmp_path / "a.tgz", web_runtime.FILES)):
+        web.require(runtime)
+        for name, data in web_runtime.FILES.items():
+            assert web._runtime_file(runtime, name) == data
+
+
+def test_what_is_no_runtime_is_one_line(tmp_path):
+    script, wasm = web_runtime.FILES
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").write_bytes(b"text")
+    (tmp_path / "short.tgz").write_bytes(Path(archive(tmp_path / "a.tgz", web_runtime.FILES)).read_bytes()[:40])
+    lacking = archive(tmp_path / "lacking.tgz", {script: b""})
+    for runtime in (tmp_path / "none", tmp_path / "empty", tmp_path / "text", tmp_path / "short.tgz", lacking):
+        with pytest.raises(UserError, match="npm install onnxruntime-web.*--web_runtime"):
+            web.require(str(runtime))
+    with pytest.raises(UserError, match="exports nothing"):
+        web._global_names(b"var a=1;", "runtime")
+
+
+def test_exports_become_a_global_name():
+    text = web._global_names(web_runtime.FILES["dist/ort.wasm.bundle.min.mjs"], "runtime")
+    assert text == b"var a={},T=1;globalThis.ort={env:a,Tensor:T};\n"
+
+
+def test_what_is_packed_is_unpacked():
+    data = np.random.default_rng(0).bytes(1000)
+    script = web._pack("MODEL", data)
+    assert script.startswith(b'globalThis.MODEL = "') and web._unpack(script) == data
+    assert gzip.decompress(base64.b64decode(script.split(b'"')[1])) == data
+
+
+def exported(tmp_path, monkeypatch, runtime):
+    pytest.importorskip("tf2onnx", reason="needs the extra [onnx]")
+    pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
+    seen = np.arange(24 * 30).reshape(24, 30) // 10 % 3
+    spec = tiny_run.DatasetSpec("tiny", ("red", "</script><b>", "blue"), tiny_run.COLORS, ignore_label=3)
+    monkeypatch.setattr(datasets, "load", lambda *_, **flags: tiny_run.dataset([(seen, seen)], spec=spec))
+    tiny_run.write_run(tmp_path / "logs", spec)
+    assert export.run(tiny_run.config("export", tmp_path / "logs", format="web", web_runtime=runtime)) == 0
+    return tmp_path / "logs/export/web"
+
+
+def test_the_page_loads_nothing_from_elsewhere(tmp_path, monkeypatch):
+    folder = exported(tmp_path, monkeypatch, web_runtime.stub(tmp_path / "runtime"))
+    assert {path.name for path in folder.iterdir()} == {"index.html", "model.js", "runtime.js", "classes.json"}
+    page = (folder / "index.html").read_text()
+    assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["runtime.js", "model.js"]
+    assert "</script><b>" not in page  # the name of a class
+    (classes,) = re.findall(r"^const CLASSES = (.*);$", page, re.M)
+    assert json.loads(classes)[1]["name"] == "</script><b>"
+    assert web._unpack((folder / "runtime.js").read_bytes()) == web_runtime.FILES["dist/ort-wasm-simd-threaded.wasm"]
+
+
+CHOOSE = """(async () => {
+  const bytes = Uint8Array.from(atob("PICTURE"), letter => letter.charCodeAt(0));
+  const chosen = new DataTransfer(), input = document.getElementById("file");
+  chosen.items.add(new File([bytes], "photo.png", { type: "image/png" }));
+  input.files = chosen.files;
+  input.dispatchEvent(new Event("change"));
+  const wait = () => new Promise(done => setTimeout(done, 50));
+  while (!/pixels,|cannot/.test(document.getElementById("status").textContent)) await wait();
+  return document.getElementById("status").textContent;
+})()"""
+DRAWN = """(() => {
+  const canvas = document.getElementById("labels");
+  return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+})()"""
+POINT = """(() => {
+  const view = document.getElementById("photo").getBoundingClientRect();
+  document.getElementById("view").dispatchEvent(new PointerEvent("pointermove",
+    { clientX: view.left + view.width * 0.99, clientY: view.top + 0.5 }));
+  return document.getElementById("point").textContent;
+})()"""
+
+
+@pytest.mark.browser
+def test_a_picture_is_labelled_in_a_browser(tmp_path, monkeypatch):
+    if not RUNTIME.is_dir():
+        pytest.skip("needs `npm install onnxruntime-web`")
+    folder = exported(tmp_path, monkeypatch, str(RUNTIME))
+    labels = np.random.default_rng(0).integers(0, 3, (23, 37))
+    labels[0, -1] = 2
+    picture = base64.b64encode(images.encode_png(tiny_run.paint(labels))).decode()
+    with browser.page(f"file://{folder}/index.html", tmp_path / "profile") as page:
+        assert page.run(CHOOSE.replace("PICTURE", picture)).startswith("37×23 pixels")
+        drawn = np.array(page.run(DRAWN), np.uint8).reshape(23, 37, 4)
+        np.testing.assert_array_equal(drawn[..., :3], tiny_run.paint(labels))
+        assert re.fullmatch(r"blue, \d+\.\d % at 36, 0", page.run(POINT))
+        page.run("document.querySelector('#legend input').click()")  # switches the most frequent class off
+        left = np.array(page.run(DRAWN), np.uint8)[3::4] > 0
+        assert left.sum() == labels.size - np.bincount(labels.ravel()).max()
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert page.run("performance.getEntriesByType('resource').every(each => each.name.startsWith('file:'))")
+        assert page.said == []
