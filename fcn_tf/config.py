@@ -401,6 +401,25 @@ class Config:
         "", "evaluate: another evaluated --logs_dir; tests whether the two differ", scope=Scope.COMMAND
     )
 
+    format: str = _flag(
+        "savedmodel",
+        "{choices}, or several with commas between",
+        scope=Scope.COMMAND,
+        check=_FORMATS,
+        section="Export",
+    )
+    quantize: str = _flag(
+        "float32",
+        "{choices}: of the exported weights; int8 is calibrated on the run's training data",
+        scope=Scope.COMMAND,
+        check=_one_of(registry.EXPORT_PRECISIONS),
+    )
+    web_runtime: str = _flag(
+        "node_modules/onnxruntime-web",
+        "web: the npm package onnxruntime-web that the page carries along: its folder, or the .tgz of `npm pack`",
+        scope=Scope.COMMAND,
+    )
+
     host: str = _flag(
         "127.0.0.1",
         "serve: the address to listen on; whoever comes from outside this machine needs the token",
@@ -423,24 +442,6 @@ class Config:
         60.0, "serve: the longest time from a request to its answer", scope=Scope.COMMAND, check=_FACTOR
     )
     queue_size: int = _flag(256, "serve: how many requests are taken in at once", scope=Scope.COMMAND, check=_COUNT)
-    format: str = _flag(
-        "savedmodel",
-        "{choices}, or several with commas between",
-        scope=Scope.COMMAND,
-        check=_FORMATS,
-        section="Export",
-    )
-    quantize: str = _flag(
-        "float32",
-        "{choices}: of the exported weights; int8 is calibrated on the run's training data",
-        scope=Scope.COMMAND,
-        check=_one_of(registry.EXPORT_PRECISIONS),
-    )
-    web_runtime: str = _flag(
-        "node_modules/onnxruntime-web",
-        "web: the npm package onnxruntime-web that the page carries along: its folder, or the .tgz of `npm pack`",
-        scope=Scope.COMMAND,
-    )
 
     def __post_init__(self) -> None:
         self._set(mode=ALIASES.get(self.mode, self.mode))

@@ -129,7 +129,7 @@ def test_spaces_around_a_number_do_not_matter():
 def test_help_has_sections(capsys):
     parse("--help")
     sections = re.findall(r"^(\w.*):$", capsys.readouterr().out, re.M)
-    assert sections == ["Command", "Data", "Model", "Training", "Evaluation and prediction", "Export"]
+    assert sections == ["Command", "Data", "Model", "Training", "Evaluation and prediction", "Export", "Serving"]
 
 
 ORIGINAL = "--batch_size=2 --logs_dir=run/ --data_dir=Data_zoo/MIT_SceneParsing/ --learning_rate=1e-4"

@@ -136,5 +136,6 @@ def test_damaged_files_are_one_line(tmp_path):
 def test_weights_takes_them_by_their_ending(tmp_path):
     path = write(tmp_path / "a.H5", matfiles.vgg_convs(16, WIDTHS))
     assert list(pretrained.read(path)[0].convs)[-1] == "conv5_3"
+    (tmp_path / "a.pth").write_bytes(b"")
     with pytest.raises(UserError, match=r"a\.pth: .*pickle.*\.safetensors"):
         pretrained.read(str(tmp_path / "a.pth"))
