@@ -41,7 +41,7 @@ def two_devices():
     """What tests/two_devices.py measured; it runs once for all tests."""
     with tempfile.TemporaryDirectory() as folder:
         process = start("-m", "tests.two_devices", folder)
-        output, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=1800)
         assert process.returncode == 0, output
         with open(os.path.join(folder, "results.json")) as file:
             return json.load(file)
