@@ -129,6 +129,11 @@ _LOSS = Check(
     f"one of {', '.join(registry.LOSSES)}, or a sum of different ones such as cross_entropy+dice",
     tuple(registry.LOSSES),
 )
+_TRACKERS = Check(
+    lambda text: text == "" or _different(text.split(","), registry.TRACKERS),
+    f"some of {', '.join(registry.TRACKERS)} with commas between",
+    tuple(registry.TRACKERS),
+)
 _POINT = Check(
     lambda text: text == "" or re.fullmatch(r"\d+,\d+", text) is not None, "x,y: a column and a row, such as 120,80"
 )
@@ -341,6 +346,12 @@ class Config:
         check=_NOT_NEGATIVE,
     )
     log_every: int = _flag(10, "steps between points in TensorBoard's curves", scope=Scope.RESUMABLE, check=_COUNT)
+    log_to: str = _flag(
+        "",
+        "beside TensorBoard, send the curves to {choices} (with commas between): needs the package of that name",
+        scope=Scope.RESUMABLE,
+        check=_TRACKERS,
+    )
     resume_from: str = _flag(
         "latest",
         "{choices}; best: the best validation's checkpoint, dropping what came after",

@@ -129,6 +129,10 @@ EXPORTS = {
     "web": "fcn_tf.formats.web:ENTRY",
 }
 EXPORT_PRECISIONS = ("float32", "float16", "int8")
+TRACKERS = {  # each is the package of this name
+    "mlflow": "fcn_tf.training.trackers:MlflowTracker",
+    "wandb": "fcn_tf.training.trackers:WandbTracker",
+}
 
 
 def resolve(entry: str) -> Any:

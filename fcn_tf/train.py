@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,6 +71,9 @@ def run(config: Config) -> int:
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
     pixel_counts = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
+    for name in _trackers(config):
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"--log_to={name} needs the package {name}, which is not installed: pip install {name}.")
     weights_file = pretrained.find(config.weights, config.model_dir)
     origin = _origin(remaining[0])
 
@@ -162,6 +166,10 @@ def _gains(stages: Sequence[_Stage]) -> Iterable[str]:
         before = score
 
 
+def _trackers(config: Config) -> list[str]:
+    return config.log_to.split(",") if config.log_to else []
+
+
 def _best_checkpoint(target: Run) -> int:
     best = target.best_checkpoint()
     if best is None:
@@ -183,6 +191,7 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
     from fcn_tf.training import distribution, optimizers, schedules
     from fcn_tf.training.hooks import TrainingIntervals
     from fcn_tf.training.loop import Trainer
+    from fcn_tf.training.trackers import TrackMetrics
 
     config, target, spec = stage.config, stage.run, train.spec
     keras.backend.clear_session()  # of a stage before
@@ -245,6 +254,7 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
         recompute=config.recompute,
         profile=config.profile,
         debug=config.debug,
+        more_hooks=[TrackMetrics(name, target, config.to_json()) for name in _trackers(config)],
     )
     start = trainer.restore(checkpoint)
     if start:

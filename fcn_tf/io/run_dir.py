@@ -139,6 +139,11 @@ class Run:
         """What was found in the files of the data set, by their size and time."""
         return files.join(self.logs_dir, "facts.json.gz")
 
+    @property
+    def trackers(self) -> str:
+        """The ids of the run at MLflow and Weights & Biases."""
+        return files.join(self.logs_dir, "trackers.json")
+
     def exists(self) -> bool:
         """Whether anything has been trained here."""
         return files.exists(self.config)

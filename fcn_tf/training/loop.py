@@ -6,7 +6,7 @@ validation.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -51,6 +51,7 @@ class Trainer:
       accumulate, recompute: see `TrainingStep`.
       profile: whether to trace a few steps of each `fit`.
       debug: whether to write histograms at every validation.
+      more_hooks: called on the chief, after what is written to `run` and before its checkpoints.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Trainer:
         recompute: bool = False,
         profile: bool = False,
         debug: bool = False,
+        more_hooks: Sequence[Hook] = (),
     ):
         model, spec = network.model, train.spec
         loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=spec.ignore_label)
@@ -119,6 +121,7 @@ class Trainer:
             (chief, WriteHistory(run)),
             (True, ShowProgress(len(validation))),  # what it prints is written
             (early_stopping > 0, StopEarly(run, early_stopping, chief=chief, total=self._sum_over_replicas)),
+            *((chief, each) for each in more_hooks),
             (True, self._saving),  # after the history, which says which checkpoint is the best
         ]
         self._hooks = [hook for wanted, hook in hooks if wanted]
