@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -139,9 +138,7 @@ class RunExamples:
         return classes is not None and classes.list_files(self._data_dir, Options(seed=self._seed)).seeded
 
     def _sizes(self, examples: tuple[Example, ...]) -> dict[str, int | None]:
-        with ThreadPoolExecutor() as pool:  # remote files take a while to answer
-            keys = [validation_split.key(example, self._data_dir) for example in examples]
-            return dict(zip(keys, pool.map(_size, examples), strict=True))
+        return {validation_split.key(example, self._data_dir): _size(example) for example in examples}
 
 
 def load(run: Run, name: str, data_dir: str, split: str, *, trained: bool = True, **flags: Any) -> Dataset:
@@ -178,6 +175,8 @@ def _read(run: Run) -> _Kept:
 
 
 def _size(example: Example) -> int | None:
+    if files.is_remote(example.image) and not shards.is_piece(example.image):
+        return None  # it would take a request for each
     with contextlib.suppress(OSError):  # reading it will say so
         return shards.size(example.image)
     return None
