@@ -1,6 +1,7 @@
 """`--mode=serve`: a page and an HTTP API that label pictures with the model of a run."""
 
 import importlib.util
+import os
 import secrets
 
 import numpy as np
@@ -55,7 +56,7 @@ def run(config: Config) -> int:
             segmenter,
             class_names=trained.class_names,
             colors=trained.colors,
-            title=trained.logs_dir,
+            title=os.path.basename(os.path.normpath(trained.logs_dir)),  # no path of this machine: others see it
             limits=limits,
             token=config.token or made,
         )

@@ -25,9 +25,12 @@ DOCUMENTS = (
 )
 # Import names that differ from the name to install.
 DISTRIBUTIONS = {
-    "absl": "absl-py", "cv2": "opencv-python", "PIL": "Pillow", "ai_edge_litert": "ai-edge-litert"
+    "absl": "absl-py", "cv2": "opencv-python", "PIL": "Pillow", "ai_edge_litert": "ai-edge-litert",
+    "python_multipart": "python-multipart", "starlette": "fastapi",
 }  # fmt: skip
 RUNTIMES = ("onnx", "openvino", "tflite")  # extras of export formats, imported when they are written
+OPTIONAL = (*RUNTIMES, "serve", "mlflow", "wandb")  # extras, imported when what they are for runs
+NEVER_IMPORTED = {"tensorboard", "fastapi-offline"}  # a command; files
 
 
 def setup(section, option):
@@ -52,21 +55,20 @@ def imported_packages(*paths):
     return found - sys.stdlib_module_names - {"fcn_tf", "flags", "main", "tests", "benchmarks", "tools"}
 
 
-def runtimes():
-    return {package for extra in RUNTIMES for package in requirements("options.extras_require", extra)}
+def optional(extras=OPTIONAL):
+    return {package for extra in extras for package in requirements("options.extras_require", extra)}
 
 
 def test_formats_name_what_their_extras_install():
     entries = [registry.resolve(entry) for entry in registry.EXPORTS.values()]
     tables = [each.packages for each in entries] + [more for each in entries for more in each.packages_for.values()]
-    assert {package for table in tables for package in table.values()} == runtimes()
+    assert {package for table in tables for package in table.values()} == optional(RUNTIMES)
 
 
 def test_installed_is_what_is_imported():
     code = [ROOT / "main.py", ROOT / "flags.py", *(ROOT / "fcn_tf").rglob("*.py")]
     imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages(*code)}
-    # tensorboard is a command: it is never imported.
-    assert requirements("options", "install_requires") | runtimes() == imported | {"tensorboard"}
+    assert requirements("options", "install_requires") | optional() == imported | NEVER_IMPORTED
 
 
 def test_tests_need_only_what_the_extra_installs():
@@ -79,7 +81,12 @@ def test_every_dependency_earns_its_line():
     text = (ROOT / "README.md").read_text()
     rows = {name for row in re.findall(r"^\| ([\w, -]+) \|.*\|$", text, re.M) for name in row.split(", ")}
     assert requirements("options", "install_requires") <= rows
-    assert requirements("options.extras_require", "test") | runtimes() <= rows
+    assert requirements("options.extras_require", "test") | optional() <= rows
+
+
+def test_what_serving_needs_is_tested():
+    serving = requirements("options.extras_require", "serve")
+    assert serving and serving <= requirements("options.extras_require", "test")
 
 
 def test_the_package_is_whole():

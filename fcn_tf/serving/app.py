@@ -5,13 +5,14 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
-import fcn_tf
+from fcn_tf import __version__
 from fcn_tf.inference.segmentation import Color
 from fcn_tf.io import files
 from fcn_tf.reports import html
@@ -22,7 +23,7 @@ from fcn_tf.serving.counters import CONTENT_TYPE, Counters
 from fcn_tf.serving.limits import Limits, Refusal
 from fcn_tf.serving.service import Service
 
-_Form = enum.StrEnum("_Form", [(name, name) for name in FORMS])  # type: ignore[misc]  # the names are a table's
+Format = enum.StrEnum("Format", [(name, name) for name in FORMS])  # type: ignore[misc]  # the names are a table's
 _DESCRIPTION = """Labels every pixel of a picture with the model of one run.
 
 JPEG, PNG, WebP, BMP, TIFF, GIF and PPM are read, turned upright by their EXIF data. Errors are one line of JSON,
@@ -71,7 +72,13 @@ class Server:
         counters = Counters()
         self._service = Service(segmenter, limits, counters)
         api = FastAPI(
-            title="fcn_tf", description=_DESCRIPTION, version=fcn_tf.__version__, docs_url=None, redoc_url=None
+            title="fcn_tf",
+            description=_DESCRIPTION,
+            version=__version__,
+            docs_url=None,
+            redoc_url=None,
+            # For the description: it is the middleware that asks for the token.
+            dependencies=[Depends(HTTPBearer(auto_error=False))] if token else [],
         )
         _add_errors(api)
         _add_labels(api, self._service, answers.describe(class_names, colors))
@@ -104,7 +111,7 @@ def _add_labels(api: FastAPI, service: Service, classes: Classes) -> None:
     async def segment(
         request: Request,
         format: Annotated[
-            _Form | None,
+            Format | None,
             Query(description="labels: class ids as PNG; without it, the Accept header decides: image/png or JSON."),
         ] = None,
         include: Annotated[

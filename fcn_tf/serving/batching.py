@@ -90,24 +90,26 @@ class Batcher:
         self._thread.join(seconds)
 
     def _work(self) -> None:
-        while batch := self._next():
-            began = time.monotonic()
-            try:
-                found = self._segmenter([job.picture for job in batch])
-                for job, segmentation in zip(batch, found, strict=True):
-                    job.result.set_result(segmentation)
-            except UserError as error:  # there is not the memory for it now
-                self._fail(batch, Refusal(503, str(error), headers={"Retry-After": "5"}))
-            except Exception as error:  # a fault of ours, which must not end the thread
-                self._fail(batch, error)
-            self._on_batch(len(batch), time.monotonic() - began)
-            del batch  # pictures are large, and the next one may be long in coming
+        while self._label(self._next()):
+            pass  # here nothing holds on to pictures, which are large: the next one may be long in coming
 
-    @staticmethod
-    def _fail(batch: list[_Job], error: Exception) -> None:
-        for job in batch:
-            if not job.result.done():
-                job.result.set_exception(error)
+    def _label(self, batch: list[_Job]) -> bool:
+        if not batch:
+            return False
+        began = time.monotonic()
+        try:
+            found = self._segmenter([job.picture for job in batch])
+            for job, segmentation in zip(batch, found, strict=True):
+                job.result.set_result(segmentation)
+        except Exception as error:
+            failure: Exception = error  # a fault of ours, which must not end the thread
+            if isinstance(error, UserError):  # there is not the memory for it now
+                failure = Refusal(503, str(error), headers={"Retry-After": "5"})
+            for job in batch:
+                if not job.result.done():
+                    job.result.set_exception(failure)
+        self._on_batch(len(batch), time.monotonic() - began)
+        return True
 
     def _next(self) -> list[_Job]:
         """The oldest picture and others of its size, without those that nobody waits for; [] after `stop`."""

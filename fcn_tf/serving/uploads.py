@@ -1,17 +1,19 @@
 """A request's body -> a picture, or the reason why not. Bodies are held in memory: no file is written."""
 
+import math
 from collections.abc import AsyncIterator
 
 import numpy as np
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field, File, FormParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import images
 from fcn_tf.serving.limits import Limits, Refusal
 
+_FORM = "multipart/form-data"
 _MOST_FIELDS = 16  # of a form; they are not read
 _NAME = "the picture"
 
@@ -40,7 +42,7 @@ async def read(request: Request, limits: Limits) -> bytes:
       Refusal: 413 where there are too many, 422 where there are none or the form is damaged, 499 where they end early.
     """
     try:
-        if request.headers.get("content-type", "").strip().lower().startswith("multipart/form-data"):
+        if request.headers.get("content-type", "").strip().lower().startswith(_FORM):
             data = await _file_of_form(request, limits)
         else:
             data = b"".join([chunk async for chunk in _chunks(request, limits)])
@@ -61,21 +63,31 @@ async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
 
 
 async def _file_of_form(request: Request, limits: Limits) -> bytes:
-    parser = MultiPartParser(request.headers, _chunks(request, limits), max_files=1, max_fields=_MOST_FIELDS)
-    parser.spool_max_size = limits.upload_bytes + 1  # no temporary file
+    found, fields = [], 0
+
+    def count_field(_: Field) -> None:
+        nonlocal fields
+        fields += 1
+        if fields > _MOST_FIELDS:
+            raise Refusal(422, f"the form has more than {_MOST_FIELDS} fields beside its file; send the file alone.")
+
+    def keep(file: File) -> None:
+        if found:
+            raise Refusal(422, "the form has several files; expected one: send the others in requests of their own.")
+        found.append(file.file_object)
+
     try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise Refusal(422, f"the form cannot be read: {error.message}; expected one file.") from None
-    except (KeyError, ValueError) as error:  # no boundary, a charset that nobody knows, bytes that are no text
-        raise Refusal(422, f"the form cannot be read ({error}); expected one file.") from None
-    found = [value for value in form.values() if isinstance(value, UploadFile)]
+        boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
+        # In memory, whatever its size: no temporary file.
+        parser = FormParser(_FORM, count_field, keep, boundary=boundary, config={"MAX_MEMORY_FILE_SIZE": math.inf})
+        async for chunk in _chunks(request, limits):
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise Refusal(422, f"the form cannot be read: {error}; expected one file.") from None
     if not found:
-        raise Refusal(422, "the form has no file; expected one, as curl -F image=@photo.jpg sends it.")
-    try:
-        return await found[0].read()
-    finally:
-        await form.close()
+        raise Refusal(422, "the form has no whole file; expected one, as curl -F image=@photo.jpg sends it.")
+    return found[0].getvalue()
 
 
 def _too_large(limits: Limits) -> Refusal:
