@@ -165,7 +165,7 @@ def _planes(segmentation: Segmentation) -> Planes:
     labels = segmentation.labels
     confidence = np.rint(segmentation.confidence * 255).astype(np.uint8)
     little = np.ascontiguousarray(labels, labels.dtype.newbyteorder("<"))
-    return Planes(_base64(zlib.compress(little)), labels.dtype.name, _base64(zlib.compress(confidence, 1)))
+    return Planes(_base64(zlib.compress(little.data)), labels.dtype.name, _base64(zlib.compress(confidence.data, 1)))
 
 
 def _base64(data: bytes) -> str:

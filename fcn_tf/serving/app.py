@@ -14,11 +14,11 @@ from starlette.exceptions import HTTPException
 
 from fcn_tf import __version__
 from fcn_tf.inference.segmentation import Color
+from fcn_tf.inference.segmenter import Segmenter
 from fcn_tf.io import files
 from fcn_tf.reports import html
 from fcn_tf.serving import answers, middleware
 from fcn_tf.serving.answers import FORMS, Classes, Failure, Result
-from fcn_tf.serving.batching import Labels
 from fcn_tf.serving.counters import CONTENT_TYPE, Counters
 from fcn_tf.serving.limits import Limits, Refusal
 from fcn_tf.serving.service import Service
@@ -61,7 +61,7 @@ class Server:
 
     def __init__(
         self,
-        segmenter: Labels,
+        segmenter: Segmenter,
         *,
         class_names: Sequence[str],
         colors: Sequence[Color],

@@ -4,24 +4,15 @@ import collections
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference.segmentation import Segmentation
+from fcn_tf.inference.segmenter import Segmenter
 from fcn_tf.serving.limits import Refusal, stopping
-
-
-class Labels(Protocol):
-    """What is asked of `Segmenter`."""
-
-    def __call__(self, picture: list[np.ndarray], /) -> Sequence[Segmentation]:
-        """Labels pictures of one size, uint8 (H, W, 3) RGB, with confidence."""
-
-    def batch_size(self, height: int, width: int) -> int:
-        """How many of them go together."""
 
 
 class _Job(NamedTuple):
@@ -40,7 +31,7 @@ class Batcher:
       on_batch: gets the number of pictures and the seconds that each batch took, in the model's thread.
     """
 
-    def __init__(self, segmenter: Labels, *, on_batch: Callable[[int, float], None]):
+    def __init__(self, segmenter: Segmenter, *, on_batch: Callable[[int, float], None]):
         self._segmenter, self._on_batch = segmenter, on_batch
         self._waiting: collections.deque[_Job] = collections.deque()
         self._changed = threading.Condition()
@@ -117,7 +108,9 @@ class Batcher:
             while not self._stopped:
                 while self._waiting:
                     height, width = self._waiting[0].picture.shape[:2]
-                    most, batch, others = self._segmenter.batch_size(height, width), [], []
+                    most = self._segmenter.batch_size(height, width)
+                    batch: list[_Job] = []
+                    others: list[_Job] = []
                     for job in self._waiting:
                         fits = len(batch) < most and job.picture.shape[:2] == (height, width)
                         if not fits:

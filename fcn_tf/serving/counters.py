@@ -44,7 +44,7 @@ class Counters:
             by_path[path] += count
         done = sum(batches.values())
         sizes = [(str(most), sum(n for size, n in batches.items() if size <= most)) for most in _BATCH_SIZES]
-        families = {
+        families: dict[tuple[str, str, str], list[tuple[str, float]]] = {
             ("requests_total", "counter", "Requests by path and status."): [
                 (f'_total{{path="{path}",status="{status}"}}', count)
                 for (path, status), count in sorted(requests.items())

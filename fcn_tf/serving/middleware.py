@@ -14,7 +14,8 @@ from fcn_tf.reports import html
 from fcn_tf.serving.counters import Counters
 
 Message = MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _OPEN_PATHS = ("/healthz",)  # need no token

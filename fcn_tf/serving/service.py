@@ -10,8 +10,9 @@ import numpy as np
 from fastapi import Request
 
 from fcn_tf.inference.segmentation import Segmentation
+from fcn_tf.inference.segmenter import Segmenter
 from fcn_tf.serving import uploads
-from fcn_tf.serving.batching import Batcher, Labels
+from fcn_tf.serving.batching import Batcher
 from fcn_tf.serving.counters import Counters
 from fcn_tf.serving.limits import Limits, Refusal, Room, stopping
 
@@ -38,7 +39,7 @@ class Service:
       counters: what is counted.
     """
 
-    def __init__(self, segmenter: Labels, limits: Limits, counters: Counters):
+    def __init__(self, segmenter: Segmenter, limits: Limits, counters: Counters):
         self._limits = limits
         self._batcher = Batcher(segmenter, on_batch=counters.batch)
         self._uploads, self._pictures = Room(limits.held_bytes), Room(limits.held_pixels)

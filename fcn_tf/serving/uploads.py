@@ -1,5 +1,6 @@
 """A request's body -> a picture, or the reason why not. Bodies are held in memory: no file is written."""
 
+import io
 import math
 from collections.abc import AsyncIterator
 
@@ -63,7 +64,8 @@ async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
 
 
 async def _file_of_form(request: Request, limits: Limits) -> bytes:
-    found, fields = [], 0
+    found: list[io.BytesIO] = []
+    fields = 0
 
     def count_field(_: Field) -> None:
         nonlocal fields
