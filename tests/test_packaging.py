@@ -74,7 +74,7 @@ def test_installed_is_what_is_imported():
 def test_tests_need_only_what_the_extra_installs():
     imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages(*(ROOT / "tests").rglob("*.py"))}
     test = requirements("options.extras_require", "test")
-    assert imported <= test | requirements("options", "install_requires") | runtimes()
+    assert imported <= test | requirements("options", "install_requires") | optional()
 
 
 def test_every_dependency_earns_its_line():
