@@ -361,6 +361,9 @@ class Config:
     seed: int = _flag(
         0, "everything random follows from it; visualize without it shows other examples each time", check=_SEED
     )
+    trials: int = _flag(
+        20, "search: trainings in all, those of an earlier start included", scope=Scope.COMMAND, check=_COUNT
+    )
     profile: bool = _flag(
         False,
         "trace a few steps of this start, for TensorBoard's profile plugin (pip install xprof)",
@@ -688,7 +691,7 @@ _LOCATIONS = (
         "holds downloaded weights",
         "weights",
         lambda config: config.weights in registry.WEIGHTS,
-        ("train",),
+        ("train", "search"),
         "--weights=vgg19",
     ),
 )

@@ -32,6 +32,7 @@ MODES = {
     "predict": "fcn_tf.predict:run",
     "explain": "fcn_tf.explain:run",
     "serve": "fcn_tf.serve:run",
+    "search": "fcn_tf.search:run",
     "check": "fcn_tf.check:run",
     "prepare": "fcn_tf.prepare:run",
     "export": "fcn_tf.export:run",

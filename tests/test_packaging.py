@@ -29,7 +29,7 @@ DISTRIBUTIONS = {
     "python_multipart": "python-multipart", "starlette": "fastapi",
 }  # fmt: skip
 RUNTIMES = ("onnx", "openvino", "tflite")  # extras of export formats, imported when they are written
-OPTIONAL = (*RUNTIMES, "serve", "mlflow", "wandb")  # extras, imported when what they are for runs
+OPTIONAL = (*RUNTIMES, "serve", "mlflow", "wandb", "search")  # extras, imported when what they are for runs
 NEVER_IMPORTED = {"tensorboard", "fastapi-offline"}  # a command; files
 
 

@@ -1,0 +1,181 @@
+"""`--mode=search`: tries learning rates, crops and class weights by training, and prints the best command."""
+
+import dataclasses
+import importlib.util
+import shlex
+from typing import Any
+
+from fcn_tf import registry
+from fcn_tf.config import Config, flag_name
+from fcn_tf.errors import UserError
+from fcn_tf.io import files, system
+from fcn_tf.io.run_dir import Run
+from fcn_tf.reports import search_report
+
+_RATES = 10.0  # the learning rate is looked for between a tenth and ten times of --learning_rate
+_CROPS = (0.75, 1.0, 1.25)  # sides of the training crop, as factors of --image_size
+_STRIDE = 32  # pixels: crops are multiples of it
+_CLASS_WEIGHTS = ("none", "balanced")
+
+
+def run(config: Config) -> int:
+    """Trains --trials runs under --logs_dir/trial_0, trial_1, ...; what was stopped goes on.
+
+    Trials are chosen by Optuna (Akiba et al. 2019) with its tree-structured Parzen estimator, from what --seed and the
+    trials before say. The score of a trial is the best mean IoU of its validations.
+
+    Args:
+      config: of every trial, but for the flags of `space`; uses trials and logs_dir.
+
+    Returns:
+      The exit status: 0, or that of the training that a signal stopped.
+
+    Raises:
+      UserError: if Optuna is not there, the study in --logs_dir is of other flags, or no trial could be trained.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("--mode=search needs the package optuna, which is not installed: pip install optuna.")
+    if files.is_remote(config.logs_dir):
+        raise UserError(f"--mode=search keeps its study in a local file, got --logs_dir={config.logs_dir}.")
+    files.require_writable(config.logs_dir, flag="--logs_dir")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=f"sqlite:///{files.join(config.logs_dir, 'search.db')}",
+        study_name="search",
+        direction="maximize",
+        load_if_exists=True,
+    )
+    _require_same(study, config)
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))  # a resumed search draws anew
+    while len(done := _finished(study)) < config.trials:
+        print(f"trial {len(done) + 1} of {config.trials}")
+        status = _try_one(study, config)
+        if status:
+            print("stopped; the same command goes on with this trial")
+            return status
+        _report(study, config)
+    _report(study, config)
+    if all(row.score is None for row in _rows(study, config)):
+        raise UserError(f"none of {config.trials} trials was ever validated; {config.logs_dir}/search.csv lists them.")
+    best = study.best_trial
+    print(search_report.table(_rows(study, config)))
+    print(
+        f"best: mean IoU {best.value:.4f} in {_folder(config, best.number)}; open {_picture(config)}. Train again with:"
+    )
+    print(command(config, best.params))
+    return 0
+
+
+def space(trial: Any, config: Config) -> dict[str, Any]:
+    """What a trial is trained with: values of flags, by name.
+
+    Args:
+      trial: Optuna's, which suggests them.
+      config: whose learning rate and crop lie in the middle.
+    """
+    rate, side = config.learning_rate, config.image_size
+    sides = sorted({max(_STRIDE, round(side * factor / _STRIDE) * _STRIDE) for factor in _CROPS})
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", rate / _RATES, rate * _RATES, log=True),
+        "image_size": trial.suggest_categorical("image_size", sides),
+        "class_weights": trial.suggest_categorical("class_weights", _CLASS_WEIGHTS),
+    }
+
+
+def command(config: Config, params: dict[str, Any]) -> str:
+    """The command that trains with the values of a trial, to be typed."""
+    defaults = Config(dataset=config.dataset).to_json()
+    values = {name: value for name, value in config.to_json().items() if value != defaults[name]}
+    values = {"dataset": config.dataset, **values, **params, "logs_dir": files.join(config.logs_dir, "best")}
+    names = {field.name: flag_name(field) for field in dataclasses.fields(Config)}
+    words = [f"--{names[name]}={_written(value)}" for name, value in values.items()]
+    return shlex.join(["python", "main.py", "--mode=train", *words])
+
+
+def _try_one(study: Any, config: Config) -> int:
+    """Trains a trial; returns 0, or the status of a signal, with which it stays open."""
+    import optuna
+
+    stopped = [trial for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)) if _is_whole(trial)]
+    if stopped:
+        number, params = stopped[0].number, stopped[0].params
+    else:
+        trial = study.ask()
+        number, params = trial.number, space(trial, config)
+    folder = _folder(config, number)
+    print(", ".join(f"--{name}={_written(value)}" for name, value in params.items()) + f" in {folder}")
+    target = Run(folder)
+    try:
+        status = _train(dataclasses.replace(config, mode="train", split="", logs_dir=folder, **params))
+    except UserError as error:
+        if not target.exists():
+            raise  # not the trial's fault: the next one would meet it, too
+        print(f"trial failed: {error}")
+        status = 0
+    if status:
+        return status
+    best = target.best_validation()
+    if best is None:
+        study.tell(number, state=optuna.trial.TrialState.FAIL)
+    else:
+        study.tell(number, best["val_mean_iou"])
+    return 0
+
+
+def _train(config: Config) -> int:
+    system.load_tensorflow()
+    import keras
+
+    keras.backend.clear_session()  # of the trial before
+    return registry.resolve(registry.MODES["train"])(config)
+
+
+def _require_same(study: Any, config: Config) -> None:
+    """A study compares trainings of the same flags."""
+    flags, known = config.to_json(), study.user_attrs.get("flags")
+    if known is None:
+        study.set_user_attr("flags", flags)
+        return
+    for name, value in flags.items():
+        if known.get(name) != value:
+            raise UserError(
+                f"{config.logs_dir} holds a search with --{name}={known.get(name)}, got --{name}={value}: trials are "
+                f"compared under the same flags; give another --logs_dir, or --{name}={known.get(name)} to go on."
+            )
+
+
+def _is_whole(trial: Any) -> bool:
+    """Whether all its values were chosen before it was killed."""
+    return set(trial.params) == {"learning_rate", "image_size", "class_weights"}
+
+
+def _finished(study: Any) -> list[Any]:
+    """The trials that count: those with a score, and those that failed."""
+    import optuna
+
+    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
+    return [trial for trial in study.get_trials(states=states) if _is_whole(trial)]
+
+
+def _folder(config: Config, number: int) -> str:
+    return files.join(config.logs_dir, f"trial_{number}")
+
+
+def _rows(study: Any, config: Config) -> list[search_report.Trial]:
+    return [search_report.Trial(_folder(config, trial.number), trial.value, trial.params) for trial in _finished(study)]
+
+
+def _report(study: Any, config: Config) -> None:
+    rows = _rows(study, config)
+    files.write_bytes(files.join(config.logs_dir, "search.csv"), search_report.csv_of(rows))
+    files.write_bytes(_picture(config), search_report.chart(rows))
+
+
+def _picture(config: Config) -> str:
+    return files.join(config.logs_dir, "search.png")
+
+
+def _written(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
