@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import math
 import shlex
 from typing import Any
 
@@ -13,8 +14,8 @@ from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import search_report
 
 _RATES = 10.0  # the learning rate is looked for between a tenth and ten times of --learning_rate
-_CROPS = (0.75, 1.0, 1.25)  # sides of the training crop, as factors of --image_size
-_STRIDE = 32  # pixels: crops are multiples of it
+_SMALLER, _LARGER = 0.75, 1.25  # sides of the training crop beside --image_size, about, as factors of it
+_STRIDE = 32  # pixels: they are multiples of it
 _CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -76,7 +77,8 @@ def space(trial: Any, config: Config) -> dict[str, Any]:
       config: whose learning rate and crop lie in the middle.
     """
     rate, side = config.learning_rate, config.image_size
-    sides = sorted({max(_STRIDE, round(side * factor / _STRIDE) * _STRIDE) for factor in _CROPS})
+    smaller = max(math.floor(_SMALLER * side / _STRIDE), 1) * _STRIDE
+    sides = sorted({min(smaller, side), side, math.ceil(_LARGER * side / _STRIDE) * _STRIDE})
     return {
         "learning_rate": trial.suggest_float("learning_rate", rate / _RATES, rate * _RATES, log=True),
         "image_size": trial.suggest_categorical("image_size", sides),

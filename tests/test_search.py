@@ -77,7 +77,7 @@ def test_trials_are_trained_and_the_best_command_is_one(tmp_path, training, caps
     assert f"--learning_rate={best.learning_rate:.4g}" in words and f"--image_size={best.image_size}" in words
     assert f"--logs_dir={tmp_path}/best" in words and "--batch_size=2" in words
     assert (tmp_path / "search.csv").read_text().count("\n") == 4
-    assert Image.open(tmp_path / "search.png").size == (1000, 380)
+    assert Image.open(tmp_path / "search.png").size == (1200, 380)
 
 
 @needs_optuna
@@ -115,6 +115,20 @@ def test_a_trial_that_fails_is_one_and_a_mistake_ends_the_search(tmp_path, train
     with pytest.raises(UserError, match="none of 1 trials was ever validated"):
         start(tmp_path / "b", trials=1)
     assert "trial failed: training diverged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("side", "sides"), [(96, [64, 96, 128]), (224, [160, 224, 288]), (64, [32, 64, 96]), (20, [20, 32])]
+)
+def test_crops_are_around_the_one_given(side, sides):
+    asked = {}
+    trial = types.SimpleNamespace(
+        suggest_float=lambda name, low, high, log: asked.setdefault(name, (low, high, log))[0],
+        suggest_categorical=lambda name, choices: asked.setdefault(name, choices)[0],
+    )
+    search.space(trial, tiny_run.config("search", "x", image_size=side, learning_rate=0.01))
+    assert asked["image_size"] == sides and asked["class_weights"] == ("none", "balanced")
+    assert asked["learning_rate"] == (pytest.approx(0.001), pytest.approx(0.1), True)
 
 
 def test_without_optuna(tmp_path, monkeypatch):
@@ -157,5 +171,5 @@ def test_the_picture_has_a_point_for_each_score(tmp_path):
 
     blue = np.abs(picture(TRIALS) - (31, 95, 191)).sum(-1) < 30
     more = np.abs(picture([*TRIALS, TRIALS[0]._replace(score=0.6)]) - (31, 95, 191)).sum(-1) < 30
-    assert more[:, :500].sum() > blue[:, :500].sum() > 20
-    assert picture([TRIALS[1]]).shape == (380, 1000, 3)  # axes alone
+    assert more[:, :450].sum() > blue[:, :450].sum() > 20
+    assert picture([TRIALS[1]]).shape == (380, 1200, 3)  # axes alone

@@ -54,7 +54,7 @@ def chart(trials: Sequence[Trial]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     history, rates = figure.subplots(1, 2)
     scored = [(number, trial) for number, trial in enumerate(trials, 1) if trial.score is not None]
@@ -80,11 +80,12 @@ def chart(trials: Sequence[Trial]) -> bytes:
                 rates.plot(*zip(*points, strict=True), marker, color=color, label=label)
     rates.set_xlabel("learning rate")
     rates.set_xscale("log")
-    for axes in (history, rates):
+    history.xaxis.get_major_locator().set_params(integer=True)
+    for axes, place in ((history, {}), (rates, {"loc": "upper left", "bbox_to_anchor": (1, 1)})):
         axes.set_ylabel("best mean IoU on validation")
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend(fontsize="small")
+            axes.legend(fontsize="small", **place)
     png = io.BytesIO()
     canvas.print_png(png)
     return png.getvalue()
