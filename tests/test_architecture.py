@@ -334,7 +334,9 @@ def test_a_named_pipe_in_place_of_a_file_is_named_and_not_waited_for(name, mode,
     assert re.search(rf"{name}.*is a named pipe; expected a regular file", done.stderr or done.stdout)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in registry.MODES if mode not in ("train", "check", "prepare")])
+@pytest.mark.parametrize(
+    "mode", [mode for mode in registry.MODES if mode not in ("train", "search", "check", "prepare")]
+)
 def test_a_run_that_is_not_there_costs_no_tensorflow(mode, tmp_path):
     done = launch(f"--mode={mode}", f"--logs_dir={tmp_path}/none", f"--input={ROOT}")
     assert done.returncode == 2
