@@ -20,6 +20,7 @@ from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import export_table
 
 _COMPARED_ON, _CALIBRATED_ON = 20, 100  # pictures
+_IDLE_SECONDS = 3600  # no export takes so long to write
 _STAND_IN = "shapes"  # generated pictures, to compare on where the data set is not there
 
 
@@ -47,6 +48,7 @@ def run(config: Config) -> int:
     for folder in folders.values():
         _require_replaceable(folder)
     files.require_writable(output_dir, flag="--output_dir")
+    files.sweep(output_dir, idle_seconds=_IDLE_SECONDS, folders=True)
     known = {**config.data_flags(), "cache": run_dir.facts}
     training = datasets.load(config.dataset, config.data_dir, "train", **known) if config.quantize == "int8" else None
     examples, has_truth = _examples(config, known)

@@ -93,6 +93,16 @@ def test_a_second_export_replaces_the_first_and_keeps_the_rows_of_others(logs):
     assert len(json.loads((logs / "export/export.json").read_text())["exports"]) == 1
 
 
+def test_what_a_killed_export_left_is_removed(logs):
+    old, new, other = (logs / f"export/{name}" for name in (".0123456789ab.tmp", ".ba9876543210.tmp", "notes.tmp"))
+    for folder in (old, new, other):
+        folder.mkdir(parents=True)
+        (folder / "half").touch()
+    os.utime(old, (0, 0))
+    assert run(logs, format="keras") == 0
+    assert not old.exists() and new.exists() and other.exists()
+
+
 def test_output_dir(logs, tmp_path):
     assert run(logs, format="keras", output_dir=str(tmp_path / "out")) == 0
     assert sorted(os.listdir(tmp_path / "out")) == ["export.json", "keras"]

@@ -347,19 +347,20 @@ def write_bytes(path: str, data: bytes) -> None:
                 file.write(data)
 
 
-def sweep(folder: str, *, idle_seconds: float = 0) -> None:
-    """Removes the temporary files that killed processes left in `folder`: no link, no folder, no other name.
+def sweep(folder: str, *, idle_seconds: float = 0, folders: bool = False) -> None:
+    """Removes the temporary files that killed processes left in `folder`: no link, no other name.
 
     Args:
       folder: one that exists.
       idle_seconds: leave alone what was written to since, where another process may be at work.
+      folders: whether to remove those that `replacing_folder` makes, in place of files.
     """
     for name in list_dir(folder, hidden=True):
         path = join(folder, name)
-        if _TEMPORARY.fullmatch(name) and not is_link(path) and not is_dir(path):
+        if _TEMPORARY.fullmatch(name) and not is_link(path) and is_dir(path) == folders:
             with contextlib.suppress(FileNotFoundError):  # put in place meanwhile
                 if stamp(path)[1] <= time.time_ns() - idle_seconds * 1e9:
-                    remove(path)
+                    (remove_tree if folders else remove)(path)
 
 
 def require_writable(folder: str, *, flag: str) -> None:
