@@ -8,6 +8,7 @@ from typing import Any
 
 from fcn_tf import registry
 from fcn_tf.config import Config, flag_name
+from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
@@ -76,12 +77,13 @@ def space(trial: Any, config: Config) -> dict[str, Any]:
       trial: Optuna's, which suggests them.
       config: whose learning rate and crop lie in the middle.
     """
-    rate, side = config.learning_rate, config.image_size
-    smaller = max(math.floor(_SMALLER * side / _STRIDE), 1) * _STRIDE
-    sides = sorted({min(smaller, side), side, math.ceil(_LARGER * side / _STRIDE) * _STRIDE})
+    rate, given = config.learning_rate, config.crop_size
+    smaller = tuple(min(side, max(math.floor(_SMALLER * side / _STRIDE), 1) * _STRIDE) for side in given)
+    larger = tuple(math.ceil(_LARGER * side / _STRIDE) * _STRIDE for side in given)
+    sizes = dict.fromkeys(crops.format_size((height, width)) for height, width in (smaller, given, larger))
     return {
         "learning_rate": trial.suggest_float("learning_rate", rate / _RATES, rate * _RATES, log=True),
-        "image_size": trial.suggest_categorical("image_size", sides),
+        "image_size": trial.suggest_categorical("image_size", list(sizes)),
         "class_weights": trial.suggest_categorical("class_weights", _CLASS_WEIGHTS),
     }
 

@@ -69,7 +69,7 @@ def test_trials_are_trained_and_the_best_command_is_one(tmp_path, training, caps
     assert {config.mode for config in training.configs} == {"train"}
     for config in training.configs:
         assert 1e-5 <= config.learning_rate <= 1e-3
-        assert config.image_size in (64, 96, 128) and config.class_weights in ("none", "balanced")
+        assert config.image_size in ("64", "96", "128") and config.class_weights in ("none", "balanced")
     assert len({config.learning_rate for config in training.configs}) == 3
     best = min(training.configs, key=lambda config: abs(math.log(config.learning_rate / 3e-4)))
     words = capsys.readouterr().out.splitlines()[-1].split()
@@ -118,7 +118,13 @@ def test_a_trial_that_fails_is_one_and_a_mistake_ends_the_search(tmp_path, train
 
 
 @pytest.mark.parametrize(
-    ("side", "sides"), [(96, [64, 96, 128]), (224, [160, 224, 288]), (64, [32, 64, 96]), (20, [20, 32])]
+    ("side", "sides"),
+    [
+        ("96", ["64", "96", "128"]),
+        ("224", ["160", "224", "288"]),
+        ("20", ["20", "32"]),
+        ("360x480", ["256x352", "360x480", "480x608"]),
+    ],
 )
 def test_crops_are_around_the_one_given(side, sides):
     asked = {}
