@@ -89,7 +89,8 @@ class Untrained:
 
         spec = camvid.SPEC
         run = run_dir.Run(logs_dir)
-        run.write_config({"class_names": spec.class_names, "colors": spec.colors, "ignore_label": spec.ignore_label})
+        facts = {"class_names": spec.class_names, "colors": spec.colors, "ignore_label": spec.ignore_label}
+        run.write_config({**facts, "flags": {}})
         network = build.build_model(arch, num_classes=spec.num_classes, weights=weights, dtype=precision)
         network.save(run.model)
 

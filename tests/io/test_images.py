@@ -252,3 +252,12 @@ def test_one_wrong_byte_anywhere_gives_a_picture_or_the_clear_error(form, monkey
                 (width, height), orientation, thumbnail = probed
                 assert pixels.shape[:2] == ((width, height) if orientation >= 5 else (height, width))
                 assert thumbnail.shape == (16, 17)
+
+
+def test_the_size_is_read_from_the_header_alone():
+    data = images.encode_jpeg(np.zeros((5, 7, 3), np.uint8))
+    whole = images.encode_png(np.zeros((5, 7, 3), np.uint8))
+    assert images.read_size(data, name="a") == (7, 5) and images.read_size(whole[:60], name="a") == (7, 5)
+    for broken in (b"", b"hello"):
+        with pytest.raises(UserError, match="^a: "):
+            images.read_size(broken, name="a")
