@@ -11,6 +11,7 @@ from typing import Any
 from fcn_tf import config as configs
 from fcn_tf import registry
 from fcn_tf.config import Config
+from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 from fcn_tf.inference.runs import TrainedRun, load_run
 
@@ -25,7 +26,7 @@ def train_run(*, verbose: bool = False, **settings: Any) -> TrainedRun:
     Args:
       verbose: print what the command would print, with its progress bar.
       **settings: the flags of main.py by name, such as `dataset="folder"`, `data_dir="photos"`, `logs_dir="logs/a"`,
-        `max_steps=500`; what is not given is as on the command line.
+        `max_steps=500`; what is not given is as on the command line. `image_size` may be a number or (height, width).
 
     Returns:
       The run.
@@ -57,6 +58,8 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, _KINDS, n=1)
             raise UserError(f"unknown setting {name!r}; {f'did you mean {near[0]}?' if near else 'see --help.'}")
         kind = _KINDS[name]
+        if name == "image_size" and (type(value) is int or isinstance(value, tuple) and len(value) == 2):
+            value = crops.format_size(value)
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
         if kind is float and type(value) is int:

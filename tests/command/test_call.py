@@ -58,7 +58,7 @@ def test_every_mode_reads_the_run(run, folder, capsys):
     assert (run.logs_dir, len(run.class_names), len(run.colors), run.ignore_label) == (str(folder / "logs"), 11, 11, 11)
     with open(folder / "logs/config.json") as file:
         flags = json.load(file)["flags"]
-    assert flags["image_size"] == 32 and flags["weights"].endswith("narrow.mat")
+    assert flags["image_size"] == "32" and flags["weights"].endswith("narrow.mat")
     for mode in ("evaluate", "visualize"):
         assert main.main(["main.py", f"--mode={mode}", f"--logs_dir={run.logs_dir}"]) == 0
     photo = tiny_training.scene(0)[0]
