@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,14 +50,34 @@ def runner(data: bytes) -> Runner:
 
 
 def _convert(source: Source) -> Any:
+    """The model as ONNX, in float32."""
     import tf2onnx
 
     from fcn_tf.formats import graph
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    function = graph.Segmenter(source.model).label
+    # With the weights in the graph, the conversion of a VGG of full width takes more than 21 GB.
+    function, weights = graph.Segmenter(source.model).without_kernels()
     model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=_OPSET)
+    _fill_in(model, weights)
     return model
+
+
+def _fill_in(model: Any, weights: Mapping[str, np.ndarray]) -> None:
+    """Makes weights of what are inputs, transposed where a node does no more than that."""
+    import onnx
+
+    graph, filled = model.graph, dict(weights)
+    transposed = [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights]
+    for node in transposed:
+        (order,) = (attribute.ints for attribute in node.attribute if attribute.name == "perm")
+        filled[node.output[0]] = weights[node.input[0]].transpose(order)
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    for name in [name for name in filled if name in used]:
+        graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(filled[name]), name))
+    for each in [each for each in graph.input if each.name in weights]:
+        graph.input.remove(each)
 
 
 def _float32(model: Any, source: Source) -> Any:
