@@ -1,7 +1,7 @@
 """The graph that other toolkits convert: one TensorFlow function over pictures of any size."""
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ class Segmenter(tf.Module):
 
         self.label = label
 
-    def without_kernels(self) -> tuple[Callable[..., dict[str, tf.Tensor]], dict[str, np.ndarray]]:
+    def without_kernels(self) -> tuple[Any, dict[str, np.ndarray]]:
         """The function with its large weights as further arguments, for converters that copy constants many times.
 
         Returns:
