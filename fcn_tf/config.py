@@ -643,16 +643,18 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
     if config.mode == "train":
         # What was typed comes first: it may be why others differ.
         for name, value in sorted(config.to_json().items(), key=lambda item: item[0] not in given):
-            if name not in RESUMABLE and name in saved and saved[name] != value:
+            was = saved.get(name, getattr(Config, name))  # of a run that is older than the flag, its default
+            if name not in RESUMABLE and (name in saved or name in given) and was != value:
                 raise UserError(
-                    f"{config.logs_dir} holds a run with --{name}={saved[name]}, got --{name}={value}: a run continues "
-                    f"as it was started; give another --logs_dir, or --{name}={saved[name]} to continue this one."
+                    f"{config.logs_dir} holds a run with --{name}={was}, got --{name}={value}: a run continues "
+                    f"as it was started; give another --logs_dir, or --{name}={was} to continue this one."
                 )
     if config.mode in ("evaluate", "visualize", "predict", "explain", "export", "serve"):
         for name in _names(Scope.MODEL):
-            if saved.get(name) not in (None, getattr(config, name)):
+            was = saved.get(name, getattr(Config, name))
+            if (name in saved or name in given) and was != getattr(config, name):
                 raise UserError(
-                    f"the model in {config.logs_dir} was trained with --{name}={saved[name]}, got "
+                    f"the model in {config.logs_dir} was trained with --{name}={was}, got "
                     f"--{name}={getattr(config, name)}: it is used as it was trained; leave the flag out."
                 )
     return _effective(config, given)
@@ -660,7 +662,7 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
 
 def _inherited(given: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, Any]:
     """What decides about the layers of a run's model, and their widths; of another arch, about those of its trunk."""
-    names = ["weights", "model_dir"]
+    names = ["weights", "model_dir", "trunk"]
     if given.get("arch", origin.get("arch")) == origin.get("arch") and not given.get("staged"):
         names.extend(_names(Scope.MODEL))
     return {name: origin[name] for name in names if name in origin}

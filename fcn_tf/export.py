@@ -13,6 +13,7 @@ from fcn_tf import __version__, formats
 from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
+from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.formats.base import METADATA, Source
 from fcn_tf.io import files, system
@@ -49,7 +50,8 @@ def run(config: Config) -> int:
         _require_replaceable(folder)
     files.require_writable(output_dir, flag="--output_dir")
     files.sweep(output_dir, idle_seconds=_IDLE_SECONDS, folders=True)
-    known = {**config.data_flags(), "cache": run_dir.facts}
+    rule = run_examples.RunExamples(run_dir, config.dataset, config.data_dir).split_rule
+    known = {**config.data_flags(), "cache": run_dir.facts, "split_rule": rule}
     training = datasets.load(config.dataset, config.data_dir, "train", **known) if config.quantize == "int8" else None
     examples, has_truth = _examples(config, known)
 

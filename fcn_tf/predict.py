@@ -38,7 +38,12 @@ def run(config: Config) -> int:
     output_dir = config.output_dir or Run(config.logs_dir).predict
     found = inputs.find(config.input, output_dir=output_dir)
     files.require_writable(output_dir, flag="--output_dir")
-    settings = {"model": _model_stamp(config.logs_dir), "tta": config.tta, "sliding_window": config.sliding_window}
+    settings = {
+        "model": _model_stamp(config.logs_dir),
+        "colors": [list(color) for color in trained.colors],
+        "tta": config.tta,
+        "sliding_window": config.sliding_window,
+    }
     journal = Journal(output_dir, settings)
     chosen = tuple(config.outputs.split(",")) if config.outputs else ()
     outputs = {video: chosen or (_OF_VIDEOS if video else _OF_PICTURES) for video in (False, True)}

@@ -94,7 +94,7 @@ def command(config: Config, params: dict[str, Any]) -> str:
     values = {name: value for name, value in config.to_json().items() if value != defaults[name]}
     values = {"dataset": config.dataset, **values, **params, "logs_dir": files.join(config.logs_dir, "best")}
     names = {field.name: flag_name(field) for field in dataclasses.fields(Config)}
-    words = [f"--{names[name]}={_written(value)}" for name, value in values.items()]
+    words = [f"--{names[name]}={_written(value) if name in params else value}" for name, value in values.items()]
     return shlex.join(["python", "main.py", "--mode=train", *words])
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fcn_tf import __version__, registry
-from fcn_tf.config import ARCH_FLAGS, Config
+from fcn_tf.config import ARCH_FLAGS, RESUMABLE, Config
 from fcn_tf.data import augment, class_weights, crops, datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets.run_examples import RunExamples
@@ -56,6 +56,7 @@ def run(config: Config) -> int:
     if resolved:
         config = dataclasses.replace(config, **resolved)
     stages = _stages(config)
+    _require_same_settings(stages[:-1])
     remaining = _remaining(stages)
     first = remaining[0].run
     # Without a checkpoint nothing is continued, so another seed may split anew.
@@ -96,7 +97,8 @@ def run(config: Config) -> int:
     claim = target.claimed() if chief else contextlib.nullcontext()
     with claim, distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step()):
         if config.staged and chief and not target.has_checkpoint():
-            target.write_config(_describe(config, train.spec))
+            kept = RunExamples(target, config.dataset, config.data_dir, started=False).write(train, validation)
+            target.write_config(_describe(config, train.spec) | ({"examples": kept} if kept else {}))
         for stage in remaining:
             if config.staged:
                 number = stages.index(stage) + 1
@@ -148,6 +150,18 @@ def _remaining(stages: Sequence[_Stage]) -> Sequence[_Stage]:
     """The stages from the last one on that has a checkpoint: those before it are finished."""
     begun = [number for number, stage in enumerate(stages) if stage.run.has_checkpoint()]
     return stages[max(begun, default=0) :]
+
+
+def _require_same_settings(stages: Sequence[_Stage]) -> None:
+    """Raises UserError if the folder of a network of --staged holds a run of other settings, of another command."""
+    for stage in stages:
+        saved = stage.run.read_config().get("flags", {}) if stage.run.has_checkpoint() else {}
+        for name, value in stage.config.to_json().items():
+            if name not in RESUMABLE and saved.get(name, value) != value:
+                raise UserError(
+                    f"{stage.run.logs_dir} holds a run with --{name}={saved[name]}, but --staged would train there "
+                    f"with --{name}={value}; give another --logs_dir."
+                )
 
 
 def _origin(stage: _Stage) -> trained.TrainedModel | None:

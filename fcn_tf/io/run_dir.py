@@ -155,7 +155,11 @@ class Run:
     def has_begun(self) -> bool:
         """Whether there is a state to continue from, be it of a network of `--staged` that comes before this one."""
         stages = (Run(files.join(self.logs_dir, arch)) for arch in registry.STAGED)
-        return self.has_checkpoint() or any(stage.has_checkpoint() for stage in stages)
+        return self.has_checkpoint() or (self._is_staged() and any(stage.has_checkpoint() for stage in stages))
+
+    def _is_staged(self) -> bool:
+        flags = self.read_config().get("flags") if self.exists() else None
+        return isinstance(flags, dict) and bool(flags.get("staged"))
 
     def resume_step(self) -> int:
         """The step of the newest complete checkpoint, 0 where there is none."""

@@ -73,6 +73,14 @@ def _find(dataset: Dataset, folder: str) -> dict[str, str]:
             missing.append(example.name)
         else:
             found[example.name] = path
+    by_path: dict[str, str] = {}
+    for name, path in found.items():
+        if path in by_path:
+            raise UserError(
+                f"{path} is the only label image for both {by_path[path]} and {name}; keep the images' folders for "
+                "their label images too, as --mode=predict does."
+            )
+        by_path[path] = name
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise UserError(

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from fcn_tf.errors import UserError
-from fcn_tf.models import layers, matconvnet, pretrained
+from fcn_tf.models import layers, pretrained
 from fcn_tf.models.base import Trunk
 
 # (name, filters, side of the kernel, stride, groups, whether normalised, whether pooled)
@@ -41,7 +41,7 @@ def alexnet(
         raise UserError(
             f"--trunk=alexnet has no {', '.join(options)}, which this --arch needs of its trunk; leave --trunk out."
         )
-    net = matconvnet.read(pretrained.find(weights, model_dir))
+    net, _ = pretrained.read(weights, model_dir)
     untrained = weights in (None, "none")
     if not untrained and not net.is_alexnet:
         raise UserError(

@@ -83,7 +83,7 @@ def test_load_run(run, tmp_path):
         ({"max_steps": "3"}, "max_steps must be of type int, got '3'"),
         ({"augment": 1}, "augment must be of type bool, got 1"),
         ({"learning_rate": -1}, "--learning_rate must be a positive number"),
-        ({"arch": "fcn4s"}, "--arch must be one of"),
+        ({"arch": "unet"}, "--arch must be one of"),
     ],
 )
 def test_a_wrong_setting_is_one_line(wrong, message, tmp_path):
