@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     accuracies = [result for result in found if result["benchmark"] == "accuracy"]
     for path, mark, blocks in (
         (args.document, BEGIN, [section(result) for result in found if result not in accuracies]),
-        (args.front_page, ACCURACY, [accuracy_table(accuracies)]),
+        (args.front_page, ACCURACY, [accuracy_table(accuracies)] if accuracies else []),
     ):
         text = files.read_bytes(path).decode()
         files.write_bytes(path, filled(text, blocks, begin=mark).encode())
