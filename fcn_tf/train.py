@@ -309,7 +309,8 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
     print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))
     status = trainer.fit(intervals, start=start)
     if status == 0:
-        print(f"done: step {target.resume_step()}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
+        step = target.resume_step()
+        print(f"done: step {step}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
     return status
 
 

@@ -342,7 +342,9 @@ def test_resume_accepts_the_same_values_again():
 def test_flags_of_other_versions_are_passed_over():
     older = saved(arch="original")
     del older["dropout"]
-    assert merge({"dropout": 0.5}, {**older, "of_the_future": 1}) == Config(arch="original", dropout=0.5)
+    assert merge({"dropout": 0.15}, {**older, "of_the_future": 1}) == Config(arch="original")
+    with pytest.raises(UserError, match="holds a run with --dropout=0.15, got --dropout=0.5"):
+        merge({"dropout": 0.5}, older)
 
 
 @pytest.mark.parametrize("flags", [{"batch_size": "8"}, {"arch": ["fcn8s"]}, {"augment": "yes"}, {"seed": None}])

@@ -24,12 +24,14 @@ class Segmenter(tf.Module):
         super().__init__(name="segmenter")
         self.weights = [variable.value for variable in model.variables]
         last = model.get_layer("segmentation")
-        self._logits = keras.Model(model.input, last.input)
+        network = keras.Model(model.input, last.input)
+        # Behind a function: a SavedModel would hold the weights of a Keras model, which it keeps track of, once more.
+        self._network = lambda: network
         self._dtype = tf.as_dtype(model.output["labels"].dtype)
 
         @tf.function(input_signature=[_IMAGES])
         def label(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._decide(self._logits(images, training=False))
+            return self._decide(network(images, training=False))
 
         self.label = label
 
@@ -39,7 +41,7 @@ class Segmenter(tf.Module):
         Returns:
           A tf.function (images, *weights), and {name of the argument: weight} of these, in order.
         """
-        network = self._logits
+        network = self._network()
         variables = [*network.trainable_variables, *network.non_trainable_variables]
         large = [number for number, each in enumerate(variables) if math.prod(each.shape) >= _LARGE]
         names = {f"weight_{number}": variables[number] for number in large}

@@ -243,7 +243,7 @@ _WINDOWED = tuple(kind for kinds, _ in _RULES for kind in kinds)
 _POINTWISE = {
     *("Activation", "Add", "Average", "BatchNormalization", "Concatenate", "Dropout", "Identity", "LayerNormalization"),
     *("LeakyReLU", "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "ReLU", "Rescaling", "RMSNormalization"),
-    *("RMSNormalize", "Softmax", "SpatialDropout2D", "StepDropout", "Subtract"),
+    *("LocalResponseNormalization", "RMSNormalize", "Softmax", "SpatialDropout2D", "StepDropout", "Subtract"),
 }
 
 
