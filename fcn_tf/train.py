@@ -62,7 +62,7 @@ def run(config: Config) -> int:
     # Without a checkpoint nothing is continued, so another seed may split anew.
     examples = RunExamples(first, config.dataset, config.data_dir, started=first.has_checkpoint())
     flags = {**config.data_flags(), "cache": target.facts, "split_rule": examples.split_rule}
-    settings = first.read_config() if first.has_checkpoint() else None
+    settings = first.read_config() if first.has_checkpoint() and first.exists() else None
     train, validation = (
         datasets.as_in_run(datasets.load(config.dataset, config.data_dir, split, **flags), settings, config.palette)
         for split in ("train", "validation")
@@ -155,7 +155,8 @@ def _remaining(stages: Sequence[_Stage]) -> Sequence[_Stage]:
 def _require_same_settings(stages: Sequence[_Stage]) -> None:
     """Raises UserError if the folder of a network of --staged holds a run of other settings, of another command."""
     for stage in stages:
-        saved = stage.run.read_config().get("flags", {}) if stage.run.has_checkpoint() else {}
+        begun = stage.run.has_checkpoint() and stage.run.exists()
+        saved = stage.run.read_config().get("flags", {}) if begun else {}
         for name, value in stage.config.to_json().items():
             if name not in RESUMABLE and saved.get(name, value) != value:
                 raise UserError(
