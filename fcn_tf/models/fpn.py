@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import keras
 
-from fcn_tf.models import layers
+from fcn_tf.models import blocks, layers
 from fcn_tf.models.base import Head
 
 _WIDTH = 128
@@ -33,28 +33,20 @@ def fpn(
         x = keras.layers.Conv2D(width, side, name=name, dtype=dtype, **options)(x)
         return keras.layers.ReLU(name=f"relu_{name}", dtype=dtype)(x)
 
-    def upsample(x, name, *, like, stride=2):
-        initializer = layers.BilinearInitializer()
-        return layers.UpsampleLike(
-            x.shape[-1], 2 * stride, stride, kernel_initializer=initializer, name=name, dtype=dtype
-        )(x, like)
-
     x = layers.RMSNormalize(name="norm_pool5", dtype=dtype)(features["stride32"])
     x = conv(x, "conv6", width=2 * x.shape[-1], dilation=2)
-    x = layers.StepDropout(dropout_rate, salt=0, name="dropout6", dtype=dtype)(x)
+    x = blocks.dropout(x, dropout_rate, dtype, name="dropout6")
     x = conv(x, "conv7", side=1)
     for number, stage in enumerate(_LATERALS, 1):
         skip = layers.RMSNormalize(name=f"norm_{stage}", dtype=dtype)(features[stage])
-        skip = keras.layers.Conv2D(_WIDTH, 1, kernel_initializer="he_normal", name=f"lateral_{stage}", dtype=dtype)(
-            skip
-        )
-        x = upsample(x, f"conv_t{number}", like=skip)
-        x = keras.layers.Add(name=f"fuse_{stage}", dtype=dtype)([x, skip])
+        skip = blocks.scores(skip, _WIDTH, f"lateral_{stage}", dtype, init=keras.initializers.HeNormal)
+        x = blocks.upsample(_WIDTH, 4, 2, name=f"conv_t{number}", dtype=dtype)(x, skip)
+        x = blocks.add([x, skip], f"fuse_{stage}", dtype)
         x = layers.RMSNormalize(name=f"norm_fuse_{stage}", dtype=dtype)(x)
         x = conv(x, f"refine_{stage}")
-    x = layers.StepDropout(dropout_rate, salt=1, name="dropout_score", dtype=dtype)(x)
-    x = keras.layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name="score", dtype=dtype)(x)
-    return upsample(x, "conv_t4", like=images, stride=4)
+    x = blocks.dropout(x, dropout_rate, dtype, name="dropout_score", salt=1)
+    x = blocks.scores(x, num_classes, "score", dtype)
+    return blocks.upsample(num_classes, 8, 4, name="conv_t4", dtype=dtype)(x, images)
 
 
 FPN = Head(fpn, finest=4, classifier=False, trunk_rate=0.3, head_rate=10.0)
