@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import enum
+import functools
 import math
 import re
 import secrets
@@ -525,6 +526,7 @@ def _suggestion(value: Any, choices: Collection[str]) -> str:
     return "."
 
 
+@functools.cache
 def _names(scope: Scope) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(Config) if flag_of(field).scope is scope)
 
@@ -563,6 +565,11 @@ def _conflicts(config: Config) -> Iterator[str]:
         yield f"--staged trains {', '.join(registry.STAGED)}, got --arch={config.arch}; leave out --arch."
     if config.stage_rate != Config.stage_rate and not config.staged:
         yield f"--stage_rate={config.stage_rate:g} has no effect without --staged; add it, or leave this out."
+    if config.optimizer == "adam" and config.weight_decay:
+        yield (
+            f"--optimizer=adam has no weight decay, got --weight_decay={config.weight_decay:g}; use --optimizer=adamw "
+            "or sgd."
+        )
     if config.nesterov and (config.optimizer != "sgd" or not config.momentum):
         yield (
             f"--nesterov has no effect on --optimizer={config.optimizer} with --momentum={config.momentum:g}; use "

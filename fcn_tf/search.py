@@ -10,7 +10,7 @@ from fcn_tf import registry
 from fcn_tf.config import Config, flag_name
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, system
+from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import search_report
 
@@ -59,10 +59,11 @@ def run(config: Config) -> int:
             return status
         _report(study, config)
     _report(study, config)
-    if all(row.score is None for row in _rows(study, config)):
+    rows = _rows(study, config)
+    if all(row.score is None for row in rows):
         raise UserError(f"none of {config.trials} trials was ever validated; {config.logs_dir}/search.csv lists them.")
     best = study.best_trial
-    print(search_report.table(_rows(study, config)))
+    print(search_report.table(rows))
     print(
         f"best: mean IoU {best.value:.4f} in {_folder(config, best.number)}; open {_picture(config)}. Train again with:"
     )
@@ -112,7 +113,8 @@ def _try_one(study: Any, config: Config) -> int:
     print(", ".join(f"--{name}={_written(value)}" for name, value in params.items()) + f" in {folder}")
     target = Run(folder)
     try:
-        status = _train(dataclasses.replace(config, mode="train", split="", logs_dir=folder, **params))
+        trial_config = dataclasses.replace(config, mode="train", split="", logs_dir=folder, **params)
+        status = registry.resolve(registry.MODES["train"])(trial_config)
     except UserError as error:
         if not target.exists():
             raise  # not the trial's fault: the next one would meet it, too
@@ -126,14 +128,6 @@ def _try_one(study: Any, config: Config) -> int:
     else:
         study.tell(number, best["val_mean_iou"])
     return 0
-
-
-def _train(config: Config) -> int:
-    system.load_tensorflow()
-    import keras
-
-    keras.backend.clear_session()  # of the trial before
-    return registry.resolve(registry.MODES["train"])(config)
 
 
 def _require_same(study: Any, config: Config) -> None:

@@ -209,7 +209,7 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
     from fcn_tf.training.trackers import TrackMetrics
 
     config, target, spec = stage.config, stage.run, train.spec
-    keras.backend.clear_session()  # of a stage before
+    keras.backend.clear_session()  # of a training before
     keras.utils.set_random_seed(config.seed)
     build_network = functools.partial(
         build.build_network,
@@ -320,7 +320,7 @@ def _with_rates(network, config):
     # An untrained trunk learns at the base rate; one that starts from a trained model is a pretrained one.
     trunk_rate = network.trunk_rate
     if config.init_from and config.weights == "none":
-        trunk_rate = registry.resolve(registry.HEADS[config.arch]).trunk_rate
+        trunk_rate = registry.resolve(registry.HEADS[config.arch]).with_flags(**config.arch_flags()).trunk_rate
     return dataclasses.replace(
         network, trunk_rate=config.trunk_rate or trunk_rate, head_rate=config.head_rate or network.head_rate
     )
@@ -402,7 +402,6 @@ def _augmentation(config):
 def _describe(config, spec):
     """The content of config.json: everything that made the run, and what its model needs to be used."""
     import keras
-    import numpy
     import tensorflow
 
     return {
@@ -416,7 +415,7 @@ def _describe(config, spec):
             "python": platform.python_version(),
             "tensorflow": tensorflow.__version__,
             "keras": keras.__version__,
-            "numpy": numpy.__version__,
+            "numpy": np.__version__,
         },
     }
 

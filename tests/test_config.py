@@ -313,6 +313,7 @@ def test_resume_refuses_every_other_change(name):
     users = {
         "momentum": {"optimizer": "sgd"},
         "nesterov": {"optimizer": "sgd"},
+        "weight_decay": {"optimizer": "adamw"},
         "learn_last_upsampling": {"arch": "fcn32s"},
         "quirks": {"arch": "original"},
         "stage_rate": {"arch": "fcn8s_paper", "staged": True},

@@ -67,9 +67,8 @@ def build_network(
     Args:
       arch: a name in `registry.HEADS`.
       num_classes: how many classes to tell apart.
-      weights: "tiny" (embedded), "vgg19" or "vgg16" (downloaded to `model_dir`), the path of a MatConvNet
-        `.mat` file that fits the trunk, for "original" of a checkpoint of FCN.tensorflow, or None: an untrained trunk,
-        for "vgg" as wide as the tiny one.
+      weights: "tiny" (embedded), "vgg19" or "vgg16" (downloaded to `model_dir`), the path of a file that fits the trunk
+        (see `pretrained.read`), or None: an untrained trunk, for "vgg" as wide as the tiny one.
       model_dir: where "vgg19" and "vgg16" are looked for.
       dropout_rate: after conv6 and conv7, while training.
       dtype: "float32", "bfloat16" or "float16": what the layers compute in. Weights and logits stay float32.

@@ -50,7 +50,7 @@ def _faster(layer):
     if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1:
         return GroupedConv2D
     if isinstance(layer, keras.layers.Conv2D) and layer.use_bias:
-        plain = (layer.strides, layer.dilation_rate, layer.groups, layer.padding) == ((1, 1), (1, 1), 1, "same")
+        plain = (layer.strides, layer.dilation_rate, layer.padding) == ((1, 1), (1, 1), "same")
         wide = layer.filters >= layer.kernel.shape[2]  # layers of class scores are not
         if plain and wide and math.prod(layer.kernel_size) not in _LEFT_TO_ONEDNN:
             return PatchConv2D

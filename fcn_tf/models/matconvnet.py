@@ -142,7 +142,7 @@ def write(path: str | os.PathLike, net: MatConvNet, *, layout: str = "beta16") -
 
 
 def reject(path: str, found: str) -> NoReturn:
-    """Raises UserError: the file is of another network than a VGG."""
+    """Raises UserError: the file is of another network than a VGG or an AlexNet."""
     raise UserError(
         f"{path}: {found}; expected a VGG11, 13, 16 or 19 (conv1_1 to conv5_x), or MatConvNet's AlexNet. "
         f"Is this another network's file? VGG19 is at {VGG19.url}"
@@ -267,7 +267,7 @@ def check(path: str, convs: Mapping[str, ConvWeights]) -> None:
     trunk = tuple(name for name in convs if name not in _CLASSIFIER)
     depth = min(TRUNKS, key=lambda depth: len(set(TRUNKS[depth]) ^ set(trunk)))
     _check_order(path, tuple(convs), depth, TRUNKS[depth])
-    _check_shapes(path, convs, side=3, grouped=False)
+    _check_shapes(path, convs, side=3)
 
 
 def _check_order(path: str, names: tuple[str, ...], network: str, expected: tuple[str, ...]) -> None:
@@ -281,23 +281,20 @@ def _check_order(path: str, names: tuple[str, ...], network: str, expected: tupl
         reject(path, f"the convolutions come in the order {', '.join(names)}")
 
 
-def _check_shapes(
-    path: str, convs: Mapping[str, ConvWeights], *, side: int | None = None, grouped: bool = True
-) -> None:
+def _check_shapes(path: str, convs: Mapping[str, ConvWeights], *, side: int | None = None) -> None:
     """Raises UserError unless kernels and biases fit each other and are finite.
 
     Args:
       path: of the file.
       convs: in order.
-      side: of the trunk's kernels; None for any.
-      grouped: whether the trunk's kernels may see a part of the channels each.
+      side: of the trunk's kernels; None for any, which may also see a part of the channels each.
     """
     channels = 3
     for name, conv in convs.items():
         shape = conv.kernel.shape
         in_trunk = name not in _CLASSIFIER
         size = (side, side) if side and in_trunk else shape[:2]
-        parts = channels % shape[2] == 0 if grouped and in_trunk and len(shape) == 4 and shape[2] else False
+        parts = side is None and in_trunk and len(shape) == 4 and shape[2] and channels % shape[2] == 0
         if len(shape) != 4 or 0 in shape or shape[:2] != size or not (shape[2] == channels or parts):
             wanted = f"{side}, {side}" if side and in_trunk else "any, any"
             reject(path, f"kernel {name} has shape {shape}, expected ({wanted}, {channels}, any)")

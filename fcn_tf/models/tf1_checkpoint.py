@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.models.base import Weights
-from fcn_tf.models.matconvnet import ConvWeights, MatConvNet
+from fcn_tf.models.matconvnet import TRUNKS, ConvWeights, MatConvNet
 
 # The graph holds it as a constant, so a checkpoint does not: of imagenet-vgg-verydeep-19.mat, the only file it loads.
 MEAN_RGB = (123.68, 116.779, 103.939)
@@ -19,7 +19,7 @@ _HEAD = {  # what the graph calls kernel and bias: our layer, the side of its ke
     "6": ("conv6", 7), "7": ("conv7", 1), "8": ("conv8", 1), "_t1": ("conv_t1", 4), "_t2": ("conv_t2", 4),
     "_t3": ("conv_t3", 16),
 }  # fmt: skip
-_NEEDED = [f"conv{stage}_{i}" for stage, count in enumerate((2, 2, 4, 4, 3), 1) for i in range(1, count + 1)]
+_NEEDED = [name for name in TRUNKS["VGG19"] if name != "conv5_4"]
 _NOT_IN_THE_NETWORK = "feeds nothing in FCN.tensorflow either"
 _OPTIMIZER = re.compile(r"(^|/)(beta[12]_power(_\d+)?|[^/]+/(Adam(_\d+)?|Momentum|RMSProp(_\d+)?)|global_step)$")
 

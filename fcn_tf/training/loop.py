@@ -109,22 +109,24 @@ class Trainer:
         self._signals = StopOnSignal(self._sum_over_replicas if distribution.others(strategy) else None)
         self._saving = SaveCheckpoints(self._checkpoints, run)
         # In the order in which they are called.
-        hooks: list[tuple[bool, Hook]] = [
-            (profile and chief, Profile(run.train_events)),  # next to the step, so that a trace holds nothing else
-            *((True, FollowSchedule(optimizer, each)) for each in (rate,) if each),
-            *((True, each) for each in (average,) if each),
-            (True, self._signals),
-            (debug, Histograms(summaries, model, loss, strategy=strategy, accumulate=accumulate)),
-            (True, TensorBoard(summaries, self._graph)),
-            (chief, WriteTrainingCurve(run)),  # before history and checkpoints: none is of a step that lacks its points
-            (chief, KeepBestModel(best, run)),  # before the history, whose best row it compares with
-            (chief, WriteHistory(run)),
-            (True, ShowProgress(len(validation))),  # what it prints is written
-            (early_stopping > 0, StopEarly(run, early_stopping, chief=chief, total=self._sum_over_replicas)),
-            *((chief, each) for each in more_hooks),
-            (True, self._saving),  # after the history, which says which checkpoint is the best
+        hooks: list[Hook | None] = [
+            Profile(run.train_events) if profile and chief else None,  # next to the step: a trace holds nothing else
+            FollowSchedule(optimizer, rate) if rate else None,
+            average,
+            self._signals,
+            Histograms(summaries, model, loss, strategy=strategy, accumulate=accumulate) if debug else None,
+            TensorBoard(summaries, self._graph),
+            WriteTrainingCurve(run)
+            if chief
+            else None,  # before history and checkpoints: none lacks its points
+            KeepBestModel(best, run) if chief else None,  # before the history, whose best row it compares with
+            WriteHistory(run) if chief else None,
+            ShowProgress(len(validation)),  # what it prints is written
+            StopEarly(run, early_stopping, chief=chief, total=self._sum_over_replicas) if early_stopping else None,
+            *(more_hooks if chief else ()),
+            self._saving,  # after the history, which says which checkpoint is the best
         ]
-        self._hooks = [hook for wanted, hook in hooks if wanted]
+        self._hooks = [hook for hook in hooks if hook is not None]
 
     def restore(self, step: int | None = None) -> int:
         """Continues from the checkpoint of `step`, or the newest one, where there is one, and returns its step.

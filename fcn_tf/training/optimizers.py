@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 
 from fcn_tf import registry
-from fcn_tf.errors import UserError
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
@@ -125,16 +124,8 @@ def clip_scale(gradients: Sequence[tf.Tensor], clip_norm: float) -> tf.Tensor:
     return tf.where(tf.math.is_finite(norm), tf.minimum(1.0, clip_norm / norm), float("nan"))
 
 
-def adam(learning_rate: float, *, factors: Mapping[str, float], weight_decay: float, clip_norm: float, **_: Any):
-    """Adam (Kingma & Ba 2015).
-
-    Raises:
-      UserError: if there is a weight decay, which adaptive rates would distort.
-    """
-    if weight_decay:
-        raise UserError(
-            f"--optimizer=adam has no weight decay, got --weight_decay={weight_decay:g}; use --optimizer=adamw or sgd."
-        )
+def adam(learning_rate: float, *, factors: Mapping[str, float], clip_norm: float, **_: Any):
+    """Adam (Kingma & Ba 2015), without weight decay, which its adaptive rates would distort."""
     return FusedAdam(learning_rate, factors=factors, global_clipnorm=clip_norm or None, name="adam")
 
 
