@@ -26,8 +26,8 @@ def run(config: Config) -> int:
     """Scores the whole split; writes metrics.json, per_class.csv, confusion.npz, per_image.npz and report.html.
 
     Args:
-      config: uses dataset, data_dir, split, ignore_label, logs_dir, batch_size, predictions, tta, sliding_window,
-        boundary, compare and seed.
+      config: uses dataset, data_dir, split and the other flags of the data set, palette, logs_dir,
+        batch_size, predictions, tta, sliding_window, boundary, compare and seed.
 
     Returns:
       The exit status, 0.
@@ -48,7 +48,8 @@ def run(config: Config) -> int:
         **config.data_flags(),
         cache=run_dir.facts,
     )
-    dataset = datasets.as_in_run(dataset, run_dir.read_config() if run_dir.exists() else None, config.palette)
+    settings = run_dir.read_config() if run_dir.exists() else None
+    dataset = datasets.as_in_run(dataset, settings, config.palette)
     spec = dataset.spec
     # Read before the pass: it takes long, and mistakes should show at once.
     others = per_image.read_pixel_counts(Run(config.compare), dataset) if config.compare else None
@@ -73,7 +74,7 @@ def run(config: Config) -> int:
     if others is not None:
         summary["comparison"] = _compare(stats.pixel_counts, others, config.compare, config.seed)
     print(tables.text(summary))  # before anything is written: the disk may be full by now
-    flags = run_dir.read_config().get("flags") if run_dir.exists() else None
+    flags = settings.get("flags") if settings else None
     contents = {
         "confusion.npz": tables.confusion_npz(stats.counts, spec.class_names, spec.ignore_label),
         per_image.FILE: per_image.pack(dataset, stats.pixel_counts),

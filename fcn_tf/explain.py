@@ -6,17 +6,21 @@ from collections.abc import Sequence
 
 from fcn_tf.config import Config
 from fcn_tf.data.masks.read import read_file
+from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
+from fcn_tf.inference.runs import load_run
 from fcn_tf.io import files, images, system
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import explanation_page
+
+_SHOWN = 12  # classes in an error message; the rest is counted
 
 
 def run(config: Config) -> int:
     """Writes explain/index.html and its pictures under --logs_dir.
 
     Args:
-      config: uses input, class_, point, layers and logs_dir.
+      config: uses input, class_, point, layers, palette and logs_dir.
 
     Returns:
       The exit status, 0.
@@ -25,14 +29,14 @@ def run(config: Config) -> int:
       UserError: without a trained model, a picture, or a class or a point to explain; where the memory is too small.
     """
     run_dir = Run(config.logs_dir)
-    settings = run_dir.read_config()
+    trained = load_run(config.logs_dir).in_palette(config.palette)
     path = run_dir.require_model()
-    class_names, colors = settings["class_names"], [tuple(color) for color in settings["colors"]]
+    class_names, colors = trained.class_names, trained.colors
     class_id = _class_id(config.class_, class_names) if config.class_ else None
     if class_id is None and not config.point:
         raise UserError(
             "--mode=explain needs --class=NAME or --point=x,y: what to explain, a class or the label of a pixel; the "
-            f"classes are {_some(class_names)}."
+            f"classes are {some(class_names, _SHOWN)}."
         )
     picture = images.decode_image(read_file(config.input, fix="give one picture with --input"), name=config.input)
     point = _row_and_column(config.point, picture.shape[:2], config.input) if config.point else None
@@ -105,7 +109,7 @@ def _class_id(typed: str, class_names: Sequence[str]) -> int:
     if typed.isdecimal() and int(typed) < len(class_names):
         return int(typed)
     meant = [class_names[by_name[name]] for name in difflib.get_close_matches(typed.casefold(), by_name, 1)]
-    hint = f"did you mean {meant[0]}?" if meant else f"give one of {_some(class_names)}, or an id."
+    hint = f"did you mean {meant[0]}?" if meant else f"give one of {some(class_names, _SHOWN)}, or an id."
     raise UserError(f"--class={typed} is none of the run's {len(class_names)} classes (ids from 0); {hint}")
 
 
@@ -127,8 +131,3 @@ def _row_and_column(point: str, size: tuple[int, int], name: str) -> tuple[int, 
             f"--point={point} lies outside {name}; expected x,y from 0,0 to {size[1] - 1},{size[0] - 1}: column, row."
         )
     return row, column
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -16,6 +16,7 @@ from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.formats.base import METADATA, Source
+from fcn_tf.inference.runs import load_run
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import export_table
@@ -29,8 +30,8 @@ def run(config: Config) -> int:
     """Writes a folder for each format into --output_dir, and export.json: what the comparisons found.
 
     Args:
-      config: uses format, quantize, web_runtime, output_dir, logs_dir, dataset, data_dir, split, ignore_label and
-        seed.
+      config: uses format, quantize, web_runtime, output_dir, logs_dir, palette, dataset, data_dir, split and the other
+        flags of the data set.
 
     Returns:
       The exit status: 0, or 1 if a format does not say what the model says; the others are written all the same.
@@ -40,7 +41,7 @@ def run(config: Config) -> int:
         written.
     """
     run_dir = Run(config.logs_dir)
-    settings = run_dir.read_config()
+    settings = load_run(config.logs_dir).in_palette(config.palette).config
     path = run_dir.require_model()
     entries = formats.entries(config.format.split(","), config.quantize, runtime=config.web_runtime)
     output_dir = config.output_dir or run_dir.export

@@ -15,8 +15,8 @@ def run(config: Config) -> int:
     """Writes visualize/{inp,gt,pred,overlay,error}_N.png, legend.png and index.html under --logs_dir.
 
     Args:
-      config: uses dataset, data_dir, split, ignore_label, logs_dir, tta and sliding_window; count, or batch_size where
-        that is 0, says how many examples, and seed which ones.
+      config: uses dataset, data_dir, split and the other flags of the data set, palette, logs_dir, tta and
+        sliding_window; count, or batch_size where that is 0, says how many examples, and seed which ones.
 
     Returns:
       The exit status, 0.

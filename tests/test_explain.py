@@ -45,6 +45,13 @@ def test_the_page_and_its_pictures(logs, capsys):
     assert "pick: receptive field 1x1 pixels, 1x1 measured" in capsys.readouterr().out
 
 
+def test_another_palette_than_the_runs(logs):
+    assert start(logs, class_="red") == 0
+    before = picture(logs / "explain/prediction.png")
+    assert start(logs, class_="red", palette="voc") == 0
+    assert (picture(logs / "explain/prediction.png") != before).any()
+
+
 @pytest.mark.parametrize("typed", ["GREEN", "1"])
 def test_a_class_by_name_or_id(logs, typed, capsys):
     assert start(logs, class_=typed) == 0

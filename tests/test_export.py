@@ -69,6 +69,12 @@ def test_each_format_gets_a_folder_and_a_row(logs, capsys):
     assert "savedmodel   float32" in out and "on 20 pictures of tiny validation" in out
 
 
+def test_another_palette_than_the_runs(logs):
+    assert run(logs, format="keras", palette="voc") == 0
+    said = json.loads((logs / "export/keras/classes.json").read_text())
+    assert [each["color"] for each in said["classes"]] == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
+
+
 def sizes(folder):
     """{path below the folder: bytes}."""
     found = {}

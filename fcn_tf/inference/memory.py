@@ -13,9 +13,9 @@ from fcn_tf.errors import UserError
 _SIDE = 256  # pixels, of the image whose activations are counted: a multiple of every stride
 _INPUT = 40  # bytes a pixel: as uint8, float32 and float32 without the mean, its label, and some to spare
 _DRAWN, _LABELS = 12, 4  # bytes a pixel, measured, of an overlay and its PNG; of labels
-_STEP = 128  # pixels: only multiples of it are chosen as tile sizes
+STEP = 128  # pixels: only multiples of it are chosen as tile sizes
 _LARGEST_TILE = 2048  # pixels, of those that are chosen: larger ones are no faster
-_SAFE = 0.75  # of the memory, for a tile size that is chosen: less may be free for the next image
+SAFE = 0.75  # of the memory, for a tile size that is chosen: less may be free for the next image
 
 Available = tuple[int | None, int | None]  # bytes that may be held, and that may be reserved; None where unknown
 
@@ -70,7 +70,7 @@ class PredictionMemory:
 
     def fits(self, height: int, width: int, *, tile: int, available: Available, kept: int = 0) -> bool:
         """Whether there is the memory for an image; arguments as for `tile_for`."""
-        return _fits(self.need(height, width, tile=tile, kept=kept), available)
+        return fits(self.need(height, width, tile=tile, kept=kept), available)
 
     def tile_for(self, height: int, width: int, *, tile: int, available: Available, name: str, kept: int = 0) -> int:
         """Asks for the memory before it is taken, and chooses tiles where the image does not fit into it at once.
@@ -90,16 +90,16 @@ class PredictionMemory:
           UserError: if no tiles fit, or those asked for do not; then it names the largest --sliding_window that fits.
         """
         need = self.need(height, width, tile=tile, kept=kept)
-        if _fits(need, available):
+        if fits(need, available):
             return tile
-        sides = range(min(_LARGEST_TILE, max(height, width) // _STEP * _STEP), 0, -_STEP)
-        fitting = (s for s in sides if _fits(self.need(height, width, tile=s, kept=kept), available, _SAFE))
+        sides = range(min(_LARGEST_TILE, max(height, width) // STEP * STEP), 0, -STEP)
+        fitting = (s for s in sides if fits(self.need(height, width, tile=s, kept=kept), available, SAFE))
         side = next(fitting, 0)
         if side and not tile:
             return side
         fix = f"add --sliding_window={side}" if side else "make it smaller, or let the program have more memory"
         how = f"in tiles of {tile}" if tile else "even in small tiles"
-        least, share = (need, 1.0) if tile else (self.need(height, width, tile=_STEP, kept=kept), _SAFE)
+        least, share = (need, 1.0) if tile else (self.need(height, width, tile=STEP, kept=kept), SAFE)
         texts = ("takes about {:.1f} GB, {:.1f} GB are free", "reserves about {:.1f} GB, {:.1f} GB may be reserved")
         missing = [
             text.format(wanted / 1e9, there / 1e9)
@@ -112,5 +112,6 @@ class PredictionMemory:
         )
 
 
-def _fits(need: tuple[int, int], available: Available, share: float = 1.0) -> bool:
+def fits(need: tuple[int, int], available: Available, share: float = 1.0) -> bool:
+    """Whether what is held and what is reserved, in bytes, is at most this share of what is available."""
     return all(there is None or wanted <= share * there for wanted, there in zip(need, available, strict=True))

@@ -6,13 +6,11 @@ import keras
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
-from fcn_tf.inference.memory import PredictionMemory
+from fcn_tf.inference import memory
 from fcn_tf.inference.views import InferenceOptions
 from fcn_tf.io import system
 
 _SCORED = 100  # bytes a pixel, measured: labels, predictions, cells of the confusion matrix, cross-entropy
-_STEP = 128  # pixels: only multiples of it are proposed as tile sizes
-_SAFE = 0.75  # of the memory, for what is proposed: less may be free for the next images
 
 Bytes = tuple[int, int]  # held, reserved
 
@@ -30,7 +28,7 @@ class ScoringMemory:
 
     def __init__(self, model: keras.Model, options: InferenceOptions):
         self._tile = options.tile
-        self._labelled = PredictionMemory(model, scales=options.scales if options.tta else ())
+        self._labelled = memory.PredictionMemory(model, scales=options.scales if options.tta else ())
         # Of several views the logits are copied once more, and their exponentials.
         self._scored = _SCORED + (2 * 4 * model.output_shape[-1] if options.tta else 0)
         # Of a GPU's memory only TensorFlow's allocator knows.
@@ -52,16 +50,20 @@ class ScoringMemory:
         """
         images, height, width = shape[:3]
         self._last = name, images, height, width
-        available = (None, None) if self._on_gpu else (system.memory_left(), system.reservable())
+        available: memory.Available = (None, None) if self._on_gpu else (system.memory_left(), system.reservable())
         need = self.need(images, height, width, tile=self._tile)
-        missing = [(wanted, there) for wanted, there in zip(need, available, strict=True) if _short(wanted, there)]
+        missing = [
+            (wanted, there)
+            for wanted, there in zip(need, available, strict=True)
+            if there is not None and wanted > there
+        ]
         if not missing:
             return
         wanted, there = missing[0]
         fix = next(self._fixes(images, height, width, available), "let the program have more memory")
         raise UserError(
             f"{name}: labelling and scoring {_several(images, height, width)} takes about {wanted / 1e9:.1f} GB, "
-            f"{(there or 0) / 1e9:.1f} GB are free; {fix}."
+            f"{there / 1e9:.1f} GB are free; {fix}."
         )
 
     def exhausted(self) -> UserError:
@@ -72,21 +74,14 @@ class ScoringMemory:
             "smaller one if it is there already."
         )
 
-    def _fixes(self, images: int, height: int, width: int, available: tuple[int | None, int | None]) -> Iterator[str]:
+    def _fixes(self, images: int, height: int, width: int, available: memory.Available) -> Iterator[str]:
         def fits(count: int, tile: int) -> bool:
-            need = self.need(count, height, width, tile=tile)
-            return not any(
-                _short(w, None if a is None else int(_SAFE * a)) for w, a in zip(need, available, strict=True)
-            )
+            return memory.fits(self.need(count, height, width, tile=tile), available, memory.SAFE)
 
         yield from (f"add --batch_size={count}" for count in range(images - 1, 0, -1) if fits(count, self._tile))
-        sides = range(max(height, width) // _STEP * _STEP, 0, -_STEP)
+        sides = range(max(height, width) // memory.STEP * memory.STEP, 0, -memory.STEP)
         yield from (f"add --sliding_window={side}" for side in sides if fits(images, side))
 
 
 def _several(images: int, height: int, width: int) -> str:
     return f"{images} images of {width}x{height} pixels" if images > 1 else f"{width}x{height} pixels"
-
-
-def _short(wanted: int, there: int | None) -> bool:
-    return there is not None and wanted > there

@@ -11,11 +11,10 @@ from fcn_tf.data.datasets import annotated, layouts
 from fcn_tf.data.masks import infer, notation
 from fcn_tf.data.masks.read import read_file, read_pair
 from fcn_tf.data.masks.rules import MaskRules
+from fcn_tf.data.quality.findings import some
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files
-
-_SHOWN = 5  # names in an error message
 
 
 def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:  # noqa: B008 (frozen)
@@ -36,7 +35,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     layout = annotated.find(data_dir)
     if layout.unpaired and options.on_bad_example == "fail":
         raise UserError(
-            f"{data_dir}: {_count(layout.unpaired)} no partner of the same name: {_some(layout.unpaired)}; add what is "
+            f"{data_dir}: {_count(layout.unpaired)} no partner of the same name: {some(layout.unpaired)}; add what is "
             "missing, or leave such files out with --on_bad_example=skip."
         )
     options = resolve(data_dir, options, layout)
@@ -195,11 +194,6 @@ def _found(layout: layouts.Layout) -> str:
 
 def _count(paths: tuple[str, ...]) -> str:
     return "1 file has" if len(paths) == 1 else f"{len(paths)} files have"
-
-
-def _some(paths: tuple[str, ...]) -> str:
-    rest = len(paths) - _SHOWN
-    return ", ".join(paths[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 ENTRY = DatasetEntry(load, classes=ClassInference(resolve, list_files))

@@ -5,6 +5,7 @@ import os
 
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
 from fcn_tf.data.masks.read import read_pair
+from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files, images
 
@@ -69,7 +70,7 @@ def pair(images_dir: str, labels_dir: str) -> tuple[Example, ...]:
         if alone:
             raise UserError(
                 f"{folder}: {len(alone)} of {len(own)} files {'has' if len(alone) == 1 else 'have'} no {kind} of the "
-                f"same name in {labels_dir if kind == 'label map' else images_dir}: {_some(alone)}; add what is "
+                f"same name in {labels_dir if kind == 'label map' else images_dir}: {some(alone, _SHOWN)}; add what is "
                 "missing, or remove what has no partner."
             )
     return tuple(
@@ -90,8 +91,3 @@ def _by_stem(folder: str) -> dict[str, str]:
             raise UserError(f"{folder}: {stems[stem]} and {name} have the same stem; remove one of them.")
         stems[stem] = name
     return stems
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fcn_tf.data import datasets, validation_split
 from fcn_tf.data.base import Dataset, Example, Options
 from fcn_tf.data.quality import screening
+from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, shards
 from fcn_tf.io.run_dir import Run
@@ -85,8 +86,8 @@ class RunExamples:
             elif trained and dataset.split != "train":
                 raise UserError(
                     f"{len(trained)} of {len(dataset)} {dataset.split} examples are photos that the run in "
-                    f"{self._run.logs_dir} was trained on ({_some(trained)}): scores would look better than they are; "
-                    "put them back into the training split or remove them, or train into another --logs_dir."
+                    f"{self._run.logs_dir} was trained on ({some(trained, _SHOWN)}): scores would look better than "
+                    "they are; put them back into the training split or remove them, or train into another --logs_dir."
                 )
         if self._by_count and self._seeded():
             print(
@@ -131,7 +132,8 @@ class RunExamples:
             removed = kept.keys() - keys if dataset.split in (side, "all") else set()
             for what, which in (("added", added), ("removed", removed)):
                 if which:
-                    yield f"{len(which)} {_NOUNS[side]} example{'s' * (len(which) > 1)} {what} ({_some(sorted(which))})"
+                    named = some(sorted(which), _SHOWN)
+                    yield f"{len(which)} {_NOUNS[side]} example{'s' * (len(which) > 1)} {what} ({named})"
 
     def _seeded(self) -> bool:
         classes = datasets.entry(self._name).classes
@@ -189,8 +191,3 @@ def _files_of(sizes: Sizes) -> Iterator[tuple[str, int]]:
 
 def _absolute(path: str) -> str:
     return path if files.is_remote(path) else os.path.realpath(path)
-
-
-def _some(names: Collection[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(list(names)[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -44,10 +44,10 @@ class Finding:
         }
 
 
-def some(paths: tuple[str, ...]) -> str:
-    """The first few paths, the rest counted."""
-    rest = len(paths) - _SHOWN
-    return ", ".join(paths[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+def some(names: Sequence[str], most: int = _SHOWN) -> str:
+    """The first few names, the rest counted."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def alternatives(flags: Sequence[str]) -> str:
