@@ -276,8 +276,8 @@ class Config:
     model_dir: str = _flag("data/models/", "where .mat files are, or are downloaded to")
     init_from: str = _flag(
         "",
-        "start from what fits of a trained run's --logs_dir or a .keras file; --arch, --weights, --precision and others "
-        "default to its",
+        "start from what fits of a trained run's --logs_dir or a .keras file; --arch, --weights, --precision and "
+        "others default to its",
     )
     dropout: float = _flag(0.15, "dropout rate after conv6 and conv7", check=_FRACTION)
     precision: str = _flag(
