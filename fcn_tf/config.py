@@ -313,7 +313,7 @@ class Config:
         "constant", "{choices}: of the learning rate, over --max_steps steps", check=_one_of(registry.SCHEDULES)
     )
     warmup_steps: int = _flag(0, "steps over which the learning rate rises linearly", check=_NOT_NEGATIVE)
-    weight_decay: float = _flag(0.0, "of adamw and sgd, decoupled from the gradient; not of biases", check=_FRACTION)
+    weight_decay: float = _flag(0.0, "of kernels: adamw's, decoupled, or sgd's, in the gradient", check=_FRACTION)
     momentum: float = _flag(0.9, "of sgd", check=_FRACTION)
     nesterov: bool = _flag(False, "Nesterov momentum, of sgd")
     clip_norm: float = _flag(

@@ -54,12 +54,41 @@ def test_factors_are_learning_rates_of_their_own():
 
 @pytest.mark.parametrize("options", [{}, {"nesterov": True}, {"momentum": 0.0}], ids=str)
 def test_fused_sgd_is_sgd(options):
-    options = {"momentum": 0.9, "weight_decay": 0.1} | options
-    got = after([FusedSGD(0.001, factors={"of another model": 7.0}, **options)])
-    want = after([keras.optimizers.SGD(0.001, **options)])
+    options = {"momentum": 0.9} | options
+    got = after([FusedSGD(0.1, factors={"of another model": 7.0}, **options)])
+    want = after([keras.optimizers.SGD(0.1, **options)])
     for mine, theirs in zip(got, want, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5)
         assert np.abs(theirs - 0.5).max() > 1e-6
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_weight_decay_of_sgd_is_part_of_the_gradient(nesterov):
+    """PyTorch's rule, written out: the decay goes through the momentum, at the rate of the variable."""
+    optimizer = FusedSGD(0.001, momentum=0.9, nesterov=nesterov, weight_decay=0.5, factors={"a": 3.0})
+    got = after([optimizer], steps=5)
+    for index, rate in enumerate((0.003, 0.001)):
+        value, velocity = variables()[index].numpy(), 0.0
+        for step in range(5):
+            gradient = gradients(step)[index].numpy() + 0.5 * value
+            velocity = 0.9 * velocity + gradient
+            value = value - rate * (gradient + 0.9 * velocity if nesterov else velocity)
+        np.testing.assert_allclose(got[index], value, rtol=1e-5)
+    assert np.abs(got[0] - 0.5).max() > 1e-3  # its gradients are next to nothing: it is the decay that moved it
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_only_kernels_decay(name):
+    layers = [keras.layers.Conv2D(2, 1, name="conv"), keras.layers.BatchNormalization(name="bn")]
+    for layer in layers:
+        layer.build((None, 4, 4, 2))
+    found = [variable for layer in layers for variable in layer.trainable_variables]
+    for variable in found:
+        variable.assign(keras.ops.ones(variable.shape))
+    build(name, 0.1, weight_decay=0.5).apply([tf.zeros(variable.shape) for variable in found], found)
+    moved = {variable.path: float(np.ptp(variable.numpy()) + abs(variable.numpy().max() - 1)) for variable in found}
+    assert moved.pop("conv/kernel") == pytest.approx(0.05)
+    assert moved == {"conv/bias": 0.0, "bn/gamma": 0.0, "bn/beta": 0.0}
 
 
 def test_factors_of_sgd_are_learning_rates_of_their_own():
