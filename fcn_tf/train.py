@@ -77,6 +77,8 @@ def run(config: Config) -> int:
             raise UserError(f"--log_to={name} needs the package {name}, which is not installed: pip install {name}.")
     weights_file = pretrained.find(config.weights, config.model_dir)
     origin = _origin(remaining[0])
+    if origin is not None:
+        _learn_from(config, examples, validation)
 
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
@@ -106,6 +108,7 @@ def run(config: Config) -> int:
             if stage is not remaining[0]:
                 origin = _origin(stage)
                 examples = RunExamples(stage.run, config.dataset, config.data_dir, started=False)
+                _learn_from(stage.config, examples, validation)
             status = _train(
                 stage,
                 checkpoint=checkpoint,
@@ -168,6 +171,11 @@ def _require_same_settings(stages: Sequence[_Stage]) -> None:
 def _origin(stage: _Stage) -> trained.TrainedModel | None:
     """What a training starts from; what a checkpoint holds needs no other start."""
     return trained.find(stage.config.init_from) if stage.config.init_from and not stage.run.has_checkpoint() else None
+
+
+def _learn_from(config: Config, examples: RunExamples, validation: Dataset) -> None:
+    """Lets a run that starts from another know what that was trained on; see `RunExamples.start_from`."""
+    examples.start_from(RunExamples(trained.run_of(config.init_from), config.dataset, config.data_dir), validation)
 
 
 def _gains(stages: Sequence[_Stage]) -> Iterable[str]:

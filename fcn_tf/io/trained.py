@@ -46,7 +46,12 @@ def find(name: str) -> TrainedModel:
     return TrainedModel(name, name, class_names)
 
 
+def run_of(name: str) -> Run:
+    """The run that a value of `--init_from` lies in; a `.keras` file alone lies in an empty one."""
+    return Run(name if files.is_dir(name) else os.path.dirname(name) or ".")
+
+
 def config_of(name: str) -> dict[str, Any]:
     """The content of the config.json that belongs to a value of `--init_from`; empty where there is none."""
-    run = Run(name if files.is_dir(name) else os.path.dirname(name) or ".")
+    run = run_of(name)
     return run.read_config() if run.exists() else {}

@@ -3,8 +3,8 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fcn_tf.data import datasets, validation_split
@@ -85,9 +85,8 @@ class RunExamples:
                 print(f"note: {len(trained)} of these {len(dataset)} images are ones that the run was trained on")
             elif trained and dataset.split != "train":
                 raise UserError(
-                    f"{len(trained)} of {len(dataset)} {dataset.split} examples are photos that the run in "
-                    f"{self._run.logs_dir} was trained on ({some(trained, _SHOWN)}): scores would look better than "
-                    "they are; put them back into the training split or remove them, or train into another --logs_dir."
+                    f"{self._seen(dataset, trained)}; put them back into the training split or remove them, or train "
+                    "into another --logs_dir."
                 )
         if self._by_count and self._seeded():
             print(
@@ -98,6 +97,28 @@ class RunExamples:
             changes = [text for dataset in loaded for text in self._changes(dataset)]
             if changes:
                 print(f"note: the examples changed since the run was last started: {', '.join(changes)}")
+
+    def start_from(self, origin: "RunExamples", validation: Dataset) -> None:
+        """Takes over the photos that the weights this run starts from were trained on.
+
+        Args:
+          origin: what the run of these weights knows.
+          validation: this run's.
+
+        Raises:
+          UserError: if photos of it are among them.
+        """
+        if not screening.in_files(validation):
+            return
+        trained = list(origin._trained(validation.examples))
+        if trained:
+            raise UserError(
+                f"{origin._seen(validation, trained)}; --init_from starts from its weights: split the photos as there "
+                f"(--seed={origin._seed}, the same --data_dir and --holdout), or start from another model."
+            )
+        if origin._same_folder:
+            before = {**origin._kept.trained_before, **origin._kept.train, **self._kept.trained_before}
+            self._kept = replace(self._kept, trained_before=before)
 
     def write(self, train: Dataset, validation: Dataset) -> dict[str, int]:
         """Writes examples.json; returns how many of each, for config.json; {} where examples are generated."""
@@ -122,6 +143,12 @@ class RunExamples:
                     yield key
             elif os.path.basename(key) in names and (os.path.basename(key), _size(example)) in moved:
                 yield key
+
+    def _seen(self, dataset: Dataset, trained: Sequence[str]) -> str:
+        return (
+            f"{len(trained)} of {len(dataset)} {dataset.split} examples are photos that the run in "
+            f"{self._run.logs_dir} was trained on ({some(trained, _SHOWN)}): scores would look better than they are"
+        )
 
     def _changes(self, dataset: Dataset) -> Iterator[str]:
         sides = {"train": self._kept.train, "validation": self._kept.validation}

@@ -235,6 +235,27 @@ def test_trained_resumed_and_evaluated(data, tmp_path, capsys):
         assert "error: 1 of 1 validation examples are photos that the run" in capsys.readouterr().err
 
 
+def test_a_run_starts_from_another_that_was_split_alike(data, tmp_path, capsys):
+    """Its weights know their training photos, and so do those of a third run."""
+    weights = tiny_training.write_weights(str(tmp_path))
+    common = ["main.py", f"--weights={weights}", "--dataset=folder", f"--data_dir={data}", "--max_steps=1"]
+    common += ["--image_size=32", "--batch_size=2"]
+    assert main.main([*common, f"--logs_dir={tmp_path}/first"]) == 0
+    first = json.loads((tmp_path / "first/examples.json").read_text())
+    later = f"--init_from={tmp_path}/first/model.keras"
+    assert main.main([*common, later, f"--logs_dir={tmp_path}/other", "--seed=5"]) == 2
+    error = capsys.readouterr().err
+    assert f"validation examples are photos that the run in {tmp_path}/first was trained on (" in error
+    assert "; --init_from starts from its weights: split the photos as there (--seed=0, the same --data_dir" in error
+    assert not (tmp_path / "other/checkpoints").exists()
+
+    gone = min(first["train"])
+    remove(data, gone.removeprefix("images/"))
+    assert main.main([*common, later, f"--logs_dir={tmp_path}/second"]) == 0
+    second = json.loads((tmp_path / "second/examples.json").read_text())
+    assert second["validation"] == first["validation"] and second["trained_before"].keys() == {gone}
+
+
 def test_a_training_that_never_saved_may_split_anew(data, tmp_path):
     run = Run(str(tmp_path / "run"))
     start(run, data)
