@@ -6,7 +6,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from benchmarks.learner import Learner
 from benchmarks.stepper import Stepper
+from fcn_tf.models import pretrained
 
 
 def _keras_segmentation(num_classes: int, image_size: int) -> Any:
@@ -45,7 +49,6 @@ class Keras(Stepper):
     def __init__(self, *, package: str, num_classes: int, image_size: int, batch_size: int):
         importlib.metadata.version(package)  # says in one line that it is not installed
         import keras
-        import numpy as np
 
         self._package = package
         network = NETWORKS[package](num_classes, image_size)
@@ -68,3 +71,48 @@ class Keras(Stepper):
     def version(self) -> str:
         """Of the package."""
         return importlib.metadata.version(self._package)
+
+
+class UNetLearner(Learner):
+    """U-Net over VGG16 of segmentation-models, from a file of VGG16's weights, by Adam at 1e-4.
+
+    Args:
+      folder, num_classes, batch_size: see `Learner`.
+      weights: MatConvNet file.
+    """
+
+    def __init__(self, *, folder: str, num_classes: int, batch_size: int, weights: str):
+        super().__init__(folder=folder, num_classes=num_classes, batch_size=batch_size)
+        os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
+        package = importlib.import_module("segmentation_models")
+        keras = importlib.import_module("tensorflow").keras
+        keras.utils.set_random_seed(0)
+        net, _ = pretrained.read(weights, "")
+        self._mean = np.asarray(net.mean_rgb, np.float32)
+        self._network = package.Unet("vgg16", classes=num_classes, encoder_weights=None, activation="linear")
+        for name, conv in net.convs.items():
+            if name.startswith("conv"):  # conv1_2 is its block1_conv2
+                layer = self._network.get_layer("block{}_conv{}".format(*name.removeprefix("conv").split("_")))
+                layer.set_weights([conv.kernel, conv.bias])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+        self._network.compile(keras.optimizers.Adam(1e-4), loss)
+
+    def _step(self, images, labels, number):
+        known = labels < self._num_classes
+        weights = known[..., None] / max(known.sum(), 1)
+        truth = np.where(known, labels, 0)[..., None]
+        return float(self._network.train_on_batch(images - self._mean, truth, sample_weight=weights))
+
+    def _predict(self, images):
+        return np.argmax(self._network.predict_on_batch(images - self._mean), axis=-1)
+
+    def _state(self):
+        return [variable.numpy() for variable in self._variables()]
+
+    def _restore(self, state):
+        self._network.optimizer.build(self._network.trainable_variables)
+        for variable, value in zip(self._variables(), state, strict=True):
+            variable.assign(value)
+
+    def _variables(self):
+        return [*self._network.weights, *self._network.optimizer.variables]

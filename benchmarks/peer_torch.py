@@ -7,10 +7,13 @@ the same work; sides of pictures are multiples of 32. Eager, channels last and w
 recommends on CPUs.
 """
 
+import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.learner import Learner
 from benchmarks.stepper import Stepper
+from fcn_tf.models import pretrained
 
 _STAGES = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # VGG19: (convolutions, filters)
 
@@ -95,6 +98,70 @@ class Torch(Stepper):
     def version(self) -> str:
         """Of PyTorch."""
         return torch.__version__
+
+
+class TorchLearner(Learner):
+    """FCN-8s from a file of VGG weights, by Adam at 1e-4, PyTorch's fused one.
+
+    Args:
+      folder, num_classes, batch_size: see `Learner`.
+      weights: MatConvNet file; a classifier in it is not used, as not all have one.
+    """
+
+    def __init__(self, *, folder: str, num_classes: int, batch_size: int, weights: str):
+        super().__init__(folder=folder, num_classes=num_classes, batch_size=batch_size)
+        torch.manual_seed(0)
+        net, _ = pretrained.read(weights, "")
+        convs = {name: conv for name, conv in net.convs.items() if name.startswith("conv")}
+        numbers = [int(name.removeprefix("conv").split("_")[0]) for name in convs]
+        widths = [conv.kernel.shape[3] for conv in convs.values()]
+        stages = [(numbers.count(stage), widths[numbers.index(stage)]) for stage in sorted(set(numbers))]
+        model = Fcn8s(num_classes, stages=stages)
+        layers = [layer for layer in model.stages.modules() if isinstance(layer, nn.Conv2d)]
+        with torch.no_grad():
+            for layer, conv in zip(layers, convs.values(), strict=True):
+                layer.weight.copy_(torch.from_numpy(conv.kernel.transpose(3, 2, 0, 1).copy()))
+                layer.bias.copy_(torch.from_numpy(conv.bias.copy()))
+            model.mean.copy_(torch.tensor(np.asarray(net.mean_rgb)).reshape(1, 3, 1, 1))
+        self._model = model.to(memory_format=torch.channels_last)
+        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=1e-4, fused=True)
+
+    def _step(self, images, labels, number):
+        self._optimizer.zero_grad()
+        truth = torch.from_numpy(np.where(labels < self._num_classes, labels, -100).astype(np.int64))
+        loss = nn.functional.cross_entropy(self._model(_tensor(images)), truth)
+        loss.backward()
+        self._optimizer.step()
+        return loss.item()
+
+    def _predict(self, images):
+        self._model.eval()
+        with torch.no_grad():
+            found = self._model(_tensor(images)).argmax(1).numpy()
+        self._model.train()
+        return found
+
+    def _state(self):
+        moments = [entry[name] for entry in self._moments() for name in ("exp_avg", "exp_avg_sq", "step")]
+        return [part.detach().numpy() for part in [*self._model.parameters(), *moments]]
+
+    def _restore(self, state):
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        self._optimizer.step()  # makes its state; whatever it does to the weights, they are replaced
+        moments = [entry[name] for entry in self._moments() for name in ("exp_avg", "exp_avg_sq", "step")]
+        with torch.no_grad():
+            for part, value in zip([*self._model.parameters(), *moments], state, strict=True):
+                part.copy_(torch.from_numpy(value))
+
+    def _moments(self):
+        """A dictionary for each parameter."""
+        return [self._optimizer.state[parameter] for parameter in self._model.parameters()]
+
+
+def _tensor(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images.transpose(0, 3, 1, 2)).float().contiguous(memory_format=torch.channels_last)
 
 
 def _enlarge(channels: int, stride: int) -> nn.ConvTranspose2d:

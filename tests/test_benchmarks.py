@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 SCRIPTS = (
     "train_step", "optimizer_step", "input_pipeline", "inference", "predict_rate", "startup", "growth",
     "freeze_recompute", "summaries", "memory_growth", "check_size", "precision", "peers",
-    "step_profile", "revisions", "accuracy", "serve_load", "report",
+    "step_profile", "revisions", "accuracy", "time_to_accuracy", "serve_load", "report",
 )  # fmt: skip
 WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
 SIZE = {"num_classes": 5, "image_size": 32, "batch_size": 2}
