@@ -3,7 +3,7 @@
 Two layouts are in use under the same file names. Up to beta16 a file holds `layers` and `normalization`;
 newer ones hold `layers` and `meta`, which holds `normalization`, and their structs have more fields in
 another order. `layers` is a 1xN cell of structs; a convolution's `weights` is a cell {kernel, bias}. Kernels
-are (h, w, in, out) and the first one sees RGB. Fields are found by name. NumPy and SciPy only.
+are (h, w, in, out) and the first one sees RGB. Fields are found by name. NumPy, and SciPy for writing.
 """
 
 import io
@@ -17,7 +17,7 @@ import numpy as np
 import scipy.io
 
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, matfile
 from fcn_tf.io.downloads import VGG16, VGG19, looks_like_html
 
 _DEPTHS = {  # convolutions a stage (Simonyan & Zisserman 2014, table 1: A, B, D, E)
@@ -37,7 +37,6 @@ _LAYERS_WITHOUT_WEIGHTS = frozenset({"relu", "pool", "softmax", "softmaxloss", "
 _NORMALIZATIONS = frozenset({"lrn", "normalize"})  # the newer name and the older one
 _HEADER = 128
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF"
-_NUMERIC = "fiu"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +87,11 @@ def read(path: str | os.PathLike) -> MatConvNet:
     path = os.fspath(path)
     contents = _load(path)
     layers = contents["layers"]
-    if layers.dtype != object:
+    if not isinstance(layers, tuple):
         reject(path, "`layers` is not a cell of layers, as in a DagNN file (ResNet, GoogLeNet, ...)")
     convs: dict[str, ConvWeights] = {}
     normalizations: dict[str, tuple[float, ...]] = {}
-    for number, value in enumerate(layers.ravel(), 1):
+    for number, value in enumerate(layers, 1):
         layer = _fields(value)
         name, kind = _text(layer.get("name")), _text(layer.get("type"))
         if kind in _NORMALIZATIONS:
@@ -149,8 +148,8 @@ def reject(path: str, found: str) -> NoReturn:
     )
 
 
-def _load(path: str) -> dict[str, np.ndarray]:
-    """The variables that matter of a .mat file; what cannot be one is told apart first."""
+def _load(path: str) -> dict[str, Any]:
+    """The variables that matter of a .mat file, see `matfile.read`; what cannot be one is told apart first."""
     try:
         stream = io.BytesIO(files.read_bytes(path)) if files.is_remote(path) else files.open_regular(path)
     except FileNotFoundError:
@@ -161,19 +160,12 @@ def _load(path: str) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: cannot be read: {error.strerror}; expected a readable .mat file.") from None
     with stream:
         _check_format(path, stream)
-        stream.seek(0)
         try:
-            contents = scipy.io.loadmat(stream, variable_names=("layers", "normalization", "meta"))
-        # On damaged bytes SciPy raises whatever comes: zlib.error, TypeError, IndexError, ...
-        except Exception as error:
-            raise UserError(
-                f"{path}: the file is damaged ({type(error).__name__}: {' '.join(str(error).split())}). "
-                f"{_whole_copy(path)}"
-            ) from error
+            contents, names = matfile.read(stream, ("layers", "normalization", "meta"))
+        except (matfile.Damaged, OSError) as error:
+            raise UserError(f"{path}: the file is damaged ({error}). {_whole_copy(path)}") from None
         if "layers" not in contents:
-            stream.seek(0)
-            found = ", ".join(name for name, *_ in scipy.io.whosmat(stream)) or "nothing"
-            reject(path, f"no variable `layers`, found {found}")
+            reject(path, f"no variable `layers`, found {', '.join(names) or 'nothing'}")
         return contents
 
 
@@ -228,14 +220,12 @@ def _check_format(path: str, stream: BinaryIO) -> None:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """A MATLAB struct as a dict; empty for anything else."""
-    if not isinstance(value, np.ndarray) or not value.dtype.names or value.size != 1:
-        return {}
-    return {name: value[name].item() for name in value.dtype.names}
+    """A MATLAB struct; empty for anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:
-    return str(value.item()) if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.size == 1 else ""
+    return value if isinstance(value, str) else ""
 
 
 def _float32(values: np.ndarray) -> np.ndarray:
@@ -245,10 +235,10 @@ def _float32(values: np.ndarray) -> np.ndarray:
 
 def _conv(path: str, name: str, weights: Any) -> ConvWeights:
     """A `weights` cell as float32 arrays, without copies where they are float32 already."""
-    if not isinstance(weights, np.ndarray) or weights.dtype != object or weights.size < 2:
+    if not isinstance(weights, tuple) or len(weights) < 2:
         reject(path, f"{name} has no cell `weights` of kernel and bias")
-    kernel, bias = weights.ravel()[:2]
-    if not all(isinstance(w, np.ndarray) and w.dtype.kind in _NUMERIC for w in (kernel, bias)):
+    kernel, bias = weights[:2]
+    if not all(isinstance(w, np.ndarray) for w in (kernel, bias)):
         reject(path, f"{name}'s weights are not plain numbers")
     # MATLAB drops trailing dimensions of 1, and stores vectors as (1, n) or (n, 1).
     kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim), order="F")
@@ -257,7 +247,7 @@ def _conv(path: str, name: str, weights: Any) -> ConvWeights:
 
 def _normalization(path: str, name: str, param: Any) -> tuple[float, ...]:
     """The `param` of a local response normalisation: channels, bias, alpha, beta."""
-    if not isinstance(param, np.ndarray) or param.dtype.kind not in _NUMERIC or param.size != 4:
+    if not isinstance(param, np.ndarray) or param.size != 4:
         reject(path, f"{name} has no `param` of four numbers")
     return tuple(float(value) for value in param.ravel())
 
@@ -313,7 +303,7 @@ def _mean_rgb(path: str, contents: Mapping[str, Any]) -> np.ndarray:
     meta = _fields(contents.get("meta"))
     normalization = _fields(meta.get("normalization", contents.get("normalization")))
     image = normalization.get("averageImage")
-    if not isinstance(image, np.ndarray) or image.dtype.kind not in _NUMERIC:
+    if not isinstance(image, np.ndarray):
         reject(path, "no normalization.averageImage, the mean to subtract from pictures")
     if image.size == 3:
         image = image.reshape(1, 1, 3)
