@@ -101,13 +101,19 @@ def _reads(parse: Callable[[str], Any], text: str) -> bool:
     return True
 
 
-_NOT_NEGATIVE = Check(lambda value: value >= 0, "0 or more")
-_COUNT = Check(lambda value: value >= 1, "1 or more")
+_LARGEST = 10**15  # TensorFlow counts in 64 bits, products of two counts included
+_COUNT = Check(lambda value: 1 <= value <= _LARGEST, "1 or more, up to 10^15")
+_NOT_NEGATIVE = Check(lambda value: 0 <= value <= _LARGEST, "0 or more, up to 10^15")
 _SIZE = Check(
-    lambda text: _reads(crops.parse_size, text),
-    "a side in pixels such as 224, or HEIGHTxWIDTH such as 360x480 (or 0: the data set's default)",
+    lambda text: _reads(crops.parse_size, text) and max(crops.parse_size(text)) <= crops.LARGEST,
+    "a side in pixels such as 224, or HEIGHTxWIDTH such as 360x480 (or 0: the data set's default), each up to "
+    f"{crops.LARGEST}",
 )
-_COUNT_OR_DEFAULT = Check(lambda value: value >= 1, "1 or more (or 0: the data set's default)")
+_COUNT_OR_DEFAULT = Check(lambda value: 1 <= value <= _LARGEST, "1 or more, up to 10^15 (or 0: the data set's default)")
+_MOST_IMAGES = 65_536
+_BATCH = Check(
+    lambda value: 1 <= value <= _MOST_IMAGES, f"1 or more, up to {_MOST_IMAGES} (or 0: the data set's default)"
+)
 _CLASSES = Check(lambda value: value == 0 or value >= 2, "2 or more (or 0: as many as the masks show)")
 _LABEL = Check(lambda text: text in ("auto", "none") or text.isdecimal(), "auto, none or a label id from 0")
 _RATE = Check(lambda value: value > 0 and math.isfinite(value), "a positive number such as 1e-4")
@@ -301,7 +307,7 @@ class Config:
     batch_size: int = _flag(
         0,
         "images a step, over all replicas; 0: the data set's default",
-        check=_COUNT_OR_DEFAULT,
+        check=_BATCH,
     )
     loss: str = _flag("cross_entropy", "{choices}, or a sum such as cross_entropy+dice", check=_LOSS)
     class_weights: str = _flag("none", "none | balanced (rare classes weigh more) | a file of name,weight lines")

@@ -17,7 +17,7 @@ from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.formats.base import METADATA, Source
 from fcn_tf.inference.runs import load_run
-from fcn_tf.io import files, system
+from fcn_tf.io import files, system, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import export_table
 
@@ -139,9 +139,10 @@ def _add_to_summary(path: str, rows: list[dict[str, Any]], *, model: str, pictur
     about = {"model": model, "dataset": data.spec.name, "split": data.split, "pictures": pictures}
     found = {row["folder"]: about | row for row in rows}
     try:
-        before = json.loads(files.read_bytes(path))["exports"] if files.exists(path) else []
+        before = texts.parse_json(files.read_bytes(path))["exports"] if files.exists(path) else []
     except (ValueError, TypeError, LookupError):
         before = []  # damaged: it says nothing that a new export does not say again
-    kept = [row for row in before if row["folder"] not in found and files.exists(row["folder"])]
+    named = (row for row in before if isinstance(row, dict) and isinstance(row.get("folder"), str))
+    kept = [row for row in named if row["folder"] not in found and files.exists(row["folder"])]
     text = json.dumps({"exports": [*kept, *found.values()]}, indent=2, allow_nan=False) + "\n"
     files.write_bytes(path, text.encode())

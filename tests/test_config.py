@@ -31,9 +31,11 @@ def test_the_data_set_fills_in_what_was_not_given(dataset):
 
 
 def test_zero_is_told_where_it_is_a_default():
-    with pytest.raises(UserError, match=r"^--batch_size must be 1 or more \(or 0: the data set's default\), got -3\.$"):
+    with pytest.raises(
+        UserError, match=r"^--batch_size must be 1 or more, up to 65536 \(or 0: the data set's .*\), got -3\.$"
+    ):
         Config(batch_size=-3)
-    with pytest.raises(UserError, match=r"^--log_every must be 1 or more, got 0\.$"):
+    with pytest.raises(UserError, match=r"^--log_every must be 1 or more, up to 10\^15, got 0\.$"):
         Config(log_every=0)
 
 

@@ -1,5 +1,6 @@
 """--mode=evaluate: its numbers, its files, and folders of label images made by anything."""
 
+import contextlib
 import csv
 import dataclasses
 import errno
@@ -18,6 +19,8 @@ from fcn_tf.data import datasets
 from fcn_tf.data.quality import scan
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
+from fcn_tf.io.run_dir import Run
+from fcn_tf.metrics import per_image
 from tests import tiny_run
 
 PAIRS = [([[0, 1, 2]], [[0, 0, 3]]), ([[1, 1], [2, 2]], [[1, 2], [2, 2]])]
@@ -180,8 +183,19 @@ def test_compare_with_what_is_not_comparable(tmp_path, two_runs, monkeypatch):
     put(monkeypatch, tiny_run.dataset(PAIRS))
     with pytest.raises(UserError, match="12 other images than the 2"):
         compare()
-    (tmp_path / "a/evaluation/per_image.npz").write_bytes(b"torn")
+    path = tmp_path / "a/evaluation/per_image.npz"
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    for number in range(100):
+        harmed = bytearray(data)
+        harmed[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        path.write_bytes(harmed if number % 2 else data[: rng.integers(len(data))])
+        with contextlib.suppress(UserError):
+            per_image.read_pixel_counts(Run(str(tmp_path / "a")), tiny_run.dataset(PAIRS))
+    path.write_bytes(b"torn")
     with pytest.raises(UserError, match="damaged"):
+        compare()
+    np.savez(path, names=np.array([print], object), areas=1, class_names=2, ignore_label=3)
+    with pytest.raises(UserError, match="damaged .*allow_pickle"):
         compare()
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -167,6 +168,59 @@ def test_a_flag_file_is_a_preset(empty_folder):
     (empty_folder / "small.cfg").write_text("# small\n\n--arch=original\n--batch_size=3\n--noaugment\n")
     assert parse("--flagfile=small.cfg") == Config(arch="original", batch_size=3, augment=False)
     assert parse("--flagfile=small.cfg", "--batch_size=5").batch_size == 5
+
+
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16"])
+def test_a_flag_file_of_an_editor_of_windows(empty_folder, coding):
+    (empty_folder / "small.cfg").write_bytes("// Größe\r\n--batch_size=3\r\n".encode(coding))
+    assert parse("--flagfile", "small.cfg").batch_size == 3
+
+
+def test_flag_files_in_flag_files(empty_folder):
+    (empty_folder / "a.cfg").write_text("--batch_size=3\n--flagfile=b.cfg\n--seed=5\n")
+    (empty_folder / "b.cfg").write_text("--batch_size=4\n--seed=4\n")
+    config = parse("--flagfile=a.cfg")
+    assert (config.batch_size, config.seed) == (4, 5)
+    (empty_folder / "b.cfg").write_text("--flagfile=a.cfg\n--flagfile=a.cfg\n")
+    with pytest.raises(UserError, match="more than 100 files.*does it name itself"):
+        parse("--flagfile=a.cfg")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\x89PNG\r\n\x1a\n", "no text in UTF-8"), (b"\xff\xfe-\0-", "no text in UTF-8"), (b"--seed=\0", "seed")],
+)
+def test_what_is_no_flag_file(empty_folder, capsys, content, said):
+    (empty_folder / "bad.cfg").write_bytes(content)
+    assert main.main(["main.py", "--flagfile=bad.cfg"]) == 2
+    printed = capsys.readouterr().err
+    assert re.fullmatch(r"error: .+\n", printed) and said in printed
+
+
+def test_a_flag_file_that_never_ends(empty_folder):
+    os.mkfifo("pipe.cfg")
+    for path in ("pipe.cfg", "/dev/zero", "."):
+        with pytest.raises(UserError, match="name a file of flags"):
+            parse(f"--flagfile={path}")
+
+
+@pytest.mark.parametrize("flag", ["max_steps", "eval_every", "save_every", "log_every", "warmup_steps", "batch_size"])
+def test_numbers_that_64_bits_do_not_hold(empty_folder, flag):
+    for value in (2**63, 10**400):
+        with pytest.raises(UserError, match=f"{flag} must be .* up to"):
+            parse(f"--{flag}={value}")
+
+
+@pytest.mark.parametrize("size", ["99999", "32x99999", "9" * 5000, "²"])
+def test_crops_that_no_memory_holds(empty_folder, size):
+    with pytest.raises(UserError, match=r"image_size must be .* each up to 16384, got"):
+        parse(f"--image_size={size}")
+
+
+def test_a_mistake_shows_no_terminal_codes(empty_folder, capsys):
+    assert main.main(["main.py", "--input=\x1b]0;title\x07\n.jpg", "--mode=predict", "--logs_dir=\x1b[31mred"]) == 2
+    printed = capsys.readouterr().err
+    assert re.fullmatch(r"error: .+\n", printed) and "\\x1b[31mred" in printed
 
 
 def test_a_mistake_in_a_flag_file_is_told(empty_folder):

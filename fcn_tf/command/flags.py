@@ -2,16 +2,53 @@
 
 import dataclasses
 import os
+import re
 import textwrap
+from collections.abc import Sequence
 
 from absl import flags
 
 from fcn_tf import config as configs
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
+from fcn_tf.io import texts
+
+_MOST_FILES = 100
+
+
+class _FlagValues(flags.FlagValues):
+    """absl's, but for reading files of flags: in any coding that `texts` knows, and never from a pipe or a device."""
+
+    def read_flags_from_files(
+        self, argv: Sequence[str], force_gnu: bool = True, opened: list[str] | None = None
+    ) -> list[str]:
+        """The arguments, with those that stand in files, one a line, where `--flagfile` names them."""
+        opened = [] if opened is None else opened
+        found: list[str] = []
+        rest = iter(argv)
+        for argument in rest:
+            if argument == "--":
+                return [*found, argument, *rest]
+            if not (named := re.fullmatch(r"--?flagfile(?:=(.*))?", argument, re.DOTALL)):
+                found.append(argument)
+                continue
+            path = os.path.expanduser(next(rest, "") if named[1] is None else named[1])
+            try:
+                text = texts.load(path)
+            except (OSError, ValueError) as error:
+                reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
+                raise UserError(f"--flagfile: {reason}; name a file of flags such as configs/original.cfg.") from None
+            opened.append(path)
+            if len(opened) > _MOST_FILES:
+                raise UserError(f"--flagfile: more than {_MOST_FILES} files, {path} among them; does it name itself?")
+            lines = (line.strip() for line in text.split("\n"))
+            within = [line for line in lines if line and not line.startswith(("#", "//"))]
+            found += self.read_flags_from_files(within, force_gnu, opened)
+        return found
+
 
 # A set of our own: what other packages define (--log_dir and forty more) is none of our users' business.
-FLAGS = flags.FlagValues()
+FLAGS = _FlagValues()
 
 _DEFINE = {
     str: flags.DEFINE_string,
@@ -89,16 +126,11 @@ def config_from_flags(argv: list[str]) -> Config | None:
         FLAGS[name].unparse()
     try:
         rest = FLAGS(argv)
-    except flags.CantOpenFlagFileError as error:
-        reason = str(error).removeprefix("ERROR:: ")
-        raise UserError(f"--flagfile: {reason}; name a file of flags such as configs/original.cfg.") from None
     except flags.UnrecognizedFlagError as error:
         raise UserError(_unknown(error)) from None
     except flags.Error as error:
         message = str(error).strip().replace("\n", " ").replace(" ?", "?")
         raise UserError(f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help.") from None
-    except OSError as error:
-        raise UserError(f"--flagfile: {error}; name a file of flags such as configs/original.cfg.") from None
     if FLAGS.help:
         print(_help(argv[0]))
         return None

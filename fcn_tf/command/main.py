@@ -5,9 +5,9 @@ import signal
 import sys
 
 from fcn_tf import registry
-from fcn_tf.command import flags
+from fcn_tf.command import flags, terminal
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,6 +20,11 @@ def main(argv: list[str] | None = None) -> int:
       The exit status.
     """
     argv = sys.argv if argv is None else argv
+    with terminal.escaped():
+        return _run(argv)
+
+
+def _run(argv: list[str]) -> int:
     try:
         config = flags.config_from_flags(argv)
         if config is None:
@@ -28,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         # Only now: a typing mistake should not wait for imports.
         return registry.resolve(registry.MODES[config.mode])(config)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {texts.printable(str(error))}", file=sys.stderr)
         return error.status
     except BrokenPipeError:  # whoever reads standard output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -36,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if (reason := files.refusal(error)) is None:
             raise  # a fault of ours
-        where = "" if error.filename is None else f"{error.filename}: "
+        where = "" if error.filename is None else texts.printable(f"{error.filename}: ")
         print(
             f"error: {where}{reason}; give files and folders that can be read and written (--logs_dir, "
             "--data_dir, --output_dir), or make room.",

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from fcn_tf.data import crops
+from fcn_tf.errors import UserError
+from fcn_tf.io import texts
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,16 @@ class DatasetSpec:
     colors: tuple[tuple[int, int, int], ...]
     ignore_label: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.class_names) != len(self.colors):
             raise ValueError(
                 f"{self.name}: {len(self.class_names)} class names but {len(self.colors)} colours; "
                 "give one colour a class."
+            )
+        for name in filter(texts.has_controls, self.class_names):
+            raise UserError(
+                f"{self.name}: the class name {texts.printable(name)!r} holds control characters; correct it "
+                "where the classes are named."
             )
 
     @property

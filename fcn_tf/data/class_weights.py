@@ -6,7 +6,7 @@ import numpy as np
 
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import texts
 
 MOST = 10.0  # times the median: a class of a few pixels must not rule the training
 RULES = (
@@ -47,8 +47,8 @@ def read(path: str, spec: DatasetSpec) -> tuple[float, ...]:
       UserError: if a class is missing or unknown, or a weight is no positive number.
     """
     try:
-        lines = files.read_bytes(path).decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = texts.load(path).split("\n")
+    except OSError as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"--class_weights={path} cannot be read ({reason}); expected none, balanced or a file of NAME,WEIGHT lines."

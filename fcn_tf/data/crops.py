@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 Size = tuple[int, int]  # (height, width) in pixels
+LARGEST = 16_384  # pixels a side: one such crop alone takes 3 GB as float32
 
 
 def parse_size(text: str) -> Size:
@@ -13,7 +14,7 @@ def parse_size(text: str) -> Size:
       ValueError: if it is neither.
     """
     height, times, width = text.lower().partition("x")
-    if not all(part.isascii() and part.isdecimal() and int(part) for part in ((height, width) if times else (height,))):
+    if not all(re.fullmatch(r"0*[1-9][0-9]{0,18}", part) for part in ((height, width) if times else (height,))):
         raise ValueError(f"{text!r} is neither a side in pixels nor HEIGHTxWIDTH")
     return int(height), int(width or height)
 

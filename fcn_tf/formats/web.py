@@ -15,7 +15,7 @@ from typing import Any
 from fcn_tf.errors import UserError
 from fcn_tf.formats import onnx
 from fcn_tf.formats.base import Format, Runner, Source
-from fcn_tf.io import files
+from fcn_tf.io import archives, files
 from fcn_tf.reports import html
 
 _SCRIPT, _WASM = "dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"
@@ -56,10 +56,10 @@ def _runtime_file(runtime: str, name: str) -> bytes:
     try:
         if files.is_dir(runtime):
             return files.read_bytes(files.join(runtime, name))
-        archive = tarfile.TarFile(fileobj=io.BytesIO(gzip.decompress(files.read_bytes(runtime))))
+        archive = tarfile.TarFile(fileobj=io.BytesIO(archives.gunzip(files.read_bytes(runtime))))
         with archive, archive.extractfile(f"package/{name}") or io.BytesIO() as member:
             return member.read()
-    except (OSError, EOFError, LookupError, tarfile.TarError) as error:
+    except (OSError, ValueError, LookupError, tarfile.TarError) as error:
         raise UserError(f"{runtime} is not the npm package onnxruntime-web: no {name} ({error}); {fix}.") from None
 
 

@@ -23,7 +23,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import checkpoint
 from fcn_tf.inference.scoring_memory import ScoringMemory
 from fcn_tf.inference.views import InferenceOptions, scorer, tiles
-from fcn_tf.io import files
+from fcn_tf.io import archives, files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion, in_graph
 from fcn_tf.models import layers as _layers  # noqa: F401  (registers what model.keras is made of)
@@ -103,12 +103,24 @@ def _load_keras(path: str) -> keras.Model:
     if not files.exists(path):
         raise UserError(f"{path} does not exist: there is no trained model; train one first with --mode=train.")
     try:
+        _check_archive(path)
         return keras.models.load_model(path, compile=False)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except Exception as error:  # on damaged bytes Keras and HDF5 raise nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} is not a model this version can load ({reason}); train again, or restore it."
         ) from error
+
+
+def _check_archive(path: str) -> None:
+    """Raises ValueError or OSError where a `.keras` file is damaged: HDF5 would not notice, and might crash."""
+    if files.is_remote(path):
+        return
+    with files.open_regular(path) as stream:
+        archives.check_zip(stream)
+        with zipfile.ZipFile(stream) as opened:
+            if (damaged := opened.testzip()) is not None:
+                raise ValueError(f"the checksum of {damaged} in it is another one")
 
 
 class Prediction(NamedTuple):

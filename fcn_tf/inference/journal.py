@@ -7,7 +7,7 @@ from typing import Any
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference.inputs import JOURNAL, Input
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 
 _SECONDS = 10.0  # between saves: what a killed process did since is done again
 
@@ -35,7 +35,7 @@ class Journal:
         if not self.began:
             return
         try:
-            content = json.loads(files.read_bytes(self._path))
+            content = texts.parse_json(files.read_bytes(self._path))
             settings, entries = content["settings"], dict(content["results"])
         except (ValueError, KeyError, TypeError):
             raise UserError(

@@ -214,12 +214,18 @@ def _require_regular(status: os.stat_result, path: str) -> None:
         raise NotRegularFile(errno.EINVAL, f"is {kind}; expected a regular file", path)
 
 
-def read_bytes(path: str) -> bytes:
+def read_bytes(path: str, *, most: int | None = None) -> bytes:
     """The whole content of a file.
 
+    Args:
+      path: of the file.
+      most: refuse one of more bytes.
+
     Raises:
-      OSError: if it cannot be read, or is no regular file.
+      OSError: if it cannot be read, is no regular file, or too large.
     """
+    if most is not None and size(path) > most:
+        raise OSError(errno.EFBIG, f"{os.strerror(errno.EFBIG)}: more than {most:,} bytes", path)
     if is_remote(path):
         with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
             return file.read()

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from fcn_tf.io import archives
+
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -33,7 +35,7 @@ class Damaged(ValueError):
 def read(stream: BinaryIO, names: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """Reads variables.
 
-    A file takes at most `most_bytes` of its size in memory, and twice the largest array.
+    A file takes at most `most_bytes` of its size in memory.
 
     Args:
       stream: a file that can be sought, with the header of MATLAB 5 to 7.
@@ -76,8 +78,8 @@ def read(stream: BinaryIO, names: Collection[str]) -> tuple[dict[str, Any], list
 
 
 def most_bytes(size: int) -> int:
-    """How many bytes a file of `size` bytes may become: trained weights hardly shrink, bombs grow a thousandfold."""
-    return max(size, min(_MOST_BYTES, (64 << 20) + 20 * size))
+    """How many bytes a file of `size` bytes may become."""
+    return max(size, min(_MOST_BYTES, archives.most_bytes(size)))
 
 
 class _Plain:

@@ -18,7 +18,7 @@ from typing import Any
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 
 HISTORY_COLUMNS = (
     "step",
@@ -46,6 +46,7 @@ TRAINING_COLUMNS = (
     "learning_rate",
     "images_per_second",
 )
+_MOST = 64 << 20  # bytes of config.json, history.csv or training.csv
 _IDLE_SECONDS = 600  # so long nobody takes to write a file; evaluate and check write to the folder of a training too
 
 
@@ -225,7 +226,7 @@ class Run:
                 f"{self.logs_dir} is no run: no config.json; train first with --mode=train --logs_dir={self.logs_dir}"
             )
         try:
-            config = json.loads(files.read_bytes(self.config))
+            config = texts.parse_json(files.read_bytes(self.config, most=_MOST))
         except ValueError as error:
             raise UserError(f"{self.config} is not JSON ({error}); restore it, or train into a new folder.") from None
         if not isinstance(config, dict):

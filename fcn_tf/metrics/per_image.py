@@ -5,7 +5,6 @@ report shows.
 """
 
 import io
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetSpec
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, images
+from fcn_tf.io import archives, files, images
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion
 from fcn_tf.metrics.boundary import BoundaryScores
@@ -159,11 +158,15 @@ def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
             f"--mode=evaluate --logs_dir={run.logs_dir} and the same --split."
         )
     try:
-        with np.load(io.BytesIO(files.read_bytes(path))) as saved:
+        data = io.BytesIO(files.read_bytes(path))
+        archives.check_zip(data)
+        with np.load(data, allow_pickle=False) as saved:
             names, pixel_counts = saved["names"].tolist(), saved["areas"]
             classes, ignore = tuple(saved["class_names"].tolist()), int(saved["ignore_label"])
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is damaged ({error}); evaluate that run again.") from None
+            if pixel_counts.shape != (len(names), 3, len(classes)) or pixel_counts.dtype.kind not in "iu":
+                raise ValueError(f"counts of shape {pixel_counts.shape}")
+    except Exception as error:  # on damaged bytes NumPy raises nearly anything
+        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); evaluate that run again.") from None
     spec = dataset.spec
     if classes != spec.class_names or ignore != (-1 if spec.ignore_label is None else spec.ignore_label):
         raise UserError(

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference.checkpoint import AVERAGE
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models.variables import not_finite
 from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
@@ -132,7 +132,7 @@ class Checkpoints:
         """What was saved with the checkpoint of `step`; empty if nothing was, or it cannot be read."""
         path = self._notes_path(step)
         try:
-            return json.loads(files.read_bytes(path)) if files.exists(path) else {}
+            return texts.parse_json(files.read_bytes(path)) if files.exists(path) else {}
         except (OSError, ValueError):
             return {}  # the variables are what counts
 

@@ -3,10 +3,11 @@
 A prediction from shapes, not a measurement: what is counted is written down at `activation_bytes` and `peak_bytes`.
 """
 
+import bisect
 import dataclasses
 import functools
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import keras
@@ -143,11 +144,17 @@ def savings(
     """
     found: dict[str, str] = {}
     activations = functools.cache(functools.partial(activation_bytes, network))  # of many plans they are the same
+
+    def fits(smaller: Plan) -> bool:
+        return _peak(network, smaller, activations(smaller.image_size, recompute=smaller.recompute)) <= available
+
     for names, text, smaller in _smaller(plan, replicas):
         alone = "+".join(names)
         if alone not in found and not {*names} & {*excluded} and not (len(names) > 1 and {*names} & {*found}):
-            if _peak(network, smaller, activations(smaller.image_size, recompute=smaller.recompute)) <= available:
+            if fits(smaller):
                 found[alone] = text
+    if "image_size" not in excluded and (cropped := _smaller_crop(plan, fits)) is not None:
+        found["image_size"] = f"--image_size={crops.format_size(cropped.image_size)}"
     return list(found.values())
 
 
@@ -162,7 +169,16 @@ def _smaller(plan: Plan, replicas: int) -> Iterator[tuple[tuple[str, ...], str, 
         yield ("accumulate", "recompute"), f"--accumulate={plan.batch_size} --recompute", one_by_one
     for batch in range(plan.batch_size - plan.accumulate, 0, -plan.accumulate):
         yield ("batch_size",), f"--batch_size={batch * replicas}", dataclasses.replace(plan, batch_size=batch)
+
+
+def _smaller_crop(plan: Plan, fits: Callable[[Plan], bool]) -> Plan | None:
+    """The plan with the largest smaller crop that fits, by bisection; None where none does."""
     height, width = crops.as_size(plan.image_size)
-    for smaller in range((height - 1) // _GRAIN * _GRAIN, 0, -_GRAIN):
+
+    def cropped(cells: int) -> Plan:
+        smaller = cells * _GRAIN
         size = smaller, max(_GRAIN, round(width * smaller / height / _GRAIN) * _GRAIN)
-        yield ("image_size",), f"--image_size={crops.format_size(size)}", dataclasses.replace(plan, image_size=size)
+        return dataclasses.replace(plan, image_size=size)
+
+    cells = bisect.bisect_left(range(1, (height - 1) // _GRAIN + 1), True, key=lambda cells: not fits(cropped(cells)))
+    return cropped(cells) if cells else None

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
 from fcn_tf.training.progress import BestEffort, write
@@ -164,6 +164,6 @@ def read_ids(run: Run) -> dict[str, str]:
     if not files.exists(run.trackers):
         return {}
     try:
-        return {str(service): str(known) for service, known in json.loads(files.read_bytes(run.trackers)).items()}
+        return {str(service): str(known) for service, known in texts.parse_json(files.read_bytes(run.trackers)).items()}
     except (ValueError, AttributeError) as error:
         raise UserError(f"{run.trackers} is damaged ({error}); remove it: a new run starts at the service.") from None

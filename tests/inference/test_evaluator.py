@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import textwrap
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -134,6 +136,29 @@ def test_load_model_that_is_damaged_names_the_file(tmp_path, content):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
     with pytest.raises(UserError, match="model.keras is not a model"):
+        inference.load_model(str(path))
+
+
+def test_load_model_with_flipped_bits_and_cut_short(tmp_path):
+    """HDF5 looks at no checksum, and its library ends the process on some damage: the zip file's are looked at."""
+    path, rng = Path(tiny_run.write_run(tmp_path).model), np.random.default_rng(0)
+    data = path.read_bytes()
+    for number in range(120):
+        harmed = bytearray(data)
+        harmed[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        path.write_bytes(harmed if number % 3 else data[: rng.integers(len(data))])
+        try:
+            inference.load_model(str(path))
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+def test_load_model_that_is_a_bomb(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
+        for i in range(5):
+            opened.writestr(f"assets/{i}", bytes(1 << 24))
+    with pytest.raises(UserError, match=r"would become 83,886,080; at most [\d,]+ are unpacked"):
         inference.load_model(str(path))
 
 

@@ -13,7 +13,7 @@ from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec
 from fcn_tf.data.datasets import pairs
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import downloads, files
+from fcn_tf.io import archives, downloads, files
 
 # The first name of each line of the data set's objectInfo150.txt, from id 1 on.
 _NAMES = """
@@ -114,22 +114,22 @@ def unpack(archive: str, folder: str) -> None:
     fix = f"Put a whole copy in its place, from {downloads.ADE20K.url}"
     try:
         with files.open_regular(archive) as stream, zipfile.ZipFile(stream) as opened:
+            archives.check_members(opened.infolist(), files.size(archive))
             members = [m for m in opened.infolist() if m.filename.startswith(top) and not m.is_dir()]
             if not members:
                 raise UserError(f"{archive}: holds no folder {top}; is this another archive? {fix}")
             for member in tqdm(members, desc=f"unpacking {os.path.basename(archive)}", unit=" files", leave=False):
-                parts = member.filename.split("/")[1:]
-                if ".." in parts or "\\" in member.filename:
-                    raise UserError(f"{archive}: a file in it would land outside ({member.filename!r}). {fix}")
-                target = files.join(partial, *parts)
+                target = files.join(partial, *member.filename.split("/")[1:])
                 # Files are written whole or not at all, so one that is there is complete.
                 if not files.exists(target) or files.size(target) != member.file_size:
                     files.write_bytes(target, opened.read(member))
         files.replace(partial, folder)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise UserError(f"{archive}: not a whole zip file ({error}). {fix}") from None
     except OSError as error:
         raise UserError(f"{archive}: cannot be unpacked to {partial}: {error.strerror or error}.") from None
+    except archives.ZIP_ERRORS as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{archive}: not a whole zip file ({error}). {fix}") from None
 
 
 ENTRY = DatasetEntry(load, batch_size=2, max_steps=100_000, eval_every=10_000, save_every=1_000)  # the original's

@@ -9,12 +9,12 @@ from fcn_tf.data import palette
 from fcn_tf.data.base import ClassInference, Dataset, DatasetEntry, DatasetSpec, Listing, Options
 from fcn_tf.data.datasets import annotated, layouts
 from fcn_tf.data.masks import infer, notation
-from fcn_tf.data.masks.read import read_file, read_pair
+from fcn_tf.data.masks.read import read_pair
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality.findings import some
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 
 
 def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:  # noqa: B008 (frozen)
@@ -142,7 +142,11 @@ def read_classes(data_dir: str) -> tuple[tuple[str, ...], tuple[notation.Color, 
     path = classes_file(data_dir)
     if not path:
         return (), ()
-    return _parse_classes(read_file(path, fix="fix or remove it").decode("utf-8-sig", "replace"), path)
+    try:
+        return _parse_classes(texts.load(path), path)
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read ({reason}); expected NAME or NAME,R,G,B on each line.") from None
 
 
 def classes_file(data_dir: str) -> str:

@@ -22,10 +22,11 @@ from fcn_tf.data.masks.notation import Color
 from fcn_tf.data.masks.read import read_pair
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import files, shards
+from fcn_tf.io import archives, files, shards, texts
 
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
+_MOST_MANIFEST = 64 << 20  # bytes
 _FORMAT, _VERSION = "fcn_tf records", 1
 _FIX = "Restore the whole folder, or make it again with --mode=prepare."
 
@@ -140,7 +141,7 @@ def load(data_dir: str, split: str) -> Dataset:
         present = {name: manifest["splits"][name] for name in SPLITS if name in manifest["splits"]}
         wanted = [name for name in present if split in (name, "all")]
         rows = {name: _read_rows(data_dir, name, present[name]) for name in wanted}
-    except (KeyError, TypeError, ValueError, AttributeError, EOFError, OSError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}). {_FIX}") from None
@@ -163,7 +164,7 @@ def _read_manifest(path: str) -> dict[str, Any]:
             f"records: there is no {path}; --data_dir names the --output_dir of a --mode=prepare that ran to its end."
         )
     try:
-        manifest = json.loads(files.read_bytes(path))
+        manifest = texts.parse_json(files.read_bytes(path, most=_MOST_MANIFEST))
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read ({error}). {_FIX}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
@@ -208,25 +209,42 @@ def _number(value: Any) -> int | None:
 
 def _read_rows(data_dir: str, split: str, listed: dict[str, Any]) -> list[tuple[Example, dict[int, int]]]:
     """The examples of a split and the pixels of their classes, once its files are known to be there and whole."""
-    paths = [files.join(data_dir, str(shard["file"])) for shard in listed["shards"]]
-    for path, shard in zip(paths, listed["shards"], strict=True):
-        _check_size(path, shard["bytes"])
-    path = files.join(data_dir, str(listed["index"]["file"]))
-    _check_size(path, listed["index"]["bytes"])
+    count = len(listed["shards"])
+    if not count:
+        raise ValueError(f"no shards of {split}")
+    paths = []
+    for number, shard in enumerate(listed["shards"]):
+        paths.append(_path(data_dir, shard, shard_name(split, number, count)))
+    path = _path(data_dir, listed["index"], index_name(split))
     data = files.read_bytes(path)
     if zlib.crc32(data) != listed["index"]["crc32"]:
         raise UserError(f"{path} is damaged: its checksum is another one. {_FIX}")
     rows = []
-    for number, line in enumerate(gzip.decompress(data).splitlines()):
-        row = json.loads(line)
-        image, label = (_address(paths[number % len(paths)], row[kind]) for kind in ("image", "label"))
-        rows.append((Example(row["name"], image, label), {int(label): int(count) for label, count in row["pixels"]}))
+    for number, line in enumerate(archives.gunzip(data).splitlines()):
+        row = texts.parse_json(line)
+        shard = listed["shards"][number % count]
+        image, label = (_address(paths[number % count], row[kind], shard["bytes"]) for kind in ("image", "label"))
+        if not isinstance(row["name"], str) or not archives.is_inside(row["name"]):
+            raise ValueError(f"an example called {row['name']!r}")
+        rows.append((Example(row["name"], image, label), {int(label): int(pixels) for label, pixels in row["pixels"]}))
     if len(rows) != listed["examples"] or len(rows) < len(paths):
         raise ValueError(f"{len(rows)} examples of {split} are listed, expected {listed['examples']}")
     return rows
 
 
-def _address(shard: str, piece: dict[str, Any]) -> str:
+def _path(data_dir: str, listed: dict[str, Any], name: str) -> str:
+    """The path of a file that the manifest lists, which has the one name that is written, and is whole."""
+    if listed["file"] != name:
+        raise ValueError(f"a file {listed['file']!r} where {name} belongs")
+    path = files.join(data_dir, name)
+    _check_size(path, listed["bytes"])
+    return path
+
+
+def _address(shard: str, piece: dict[str, Any], size: int) -> str:
+    whole = all(type(piece[key]) is int and piece[key] >= 0 for key in ("start", "length", "checksum"))
+    if not whole or piece["start"] + piece["length"] > size or not isinstance(piece["name"], str):
+        raise ValueError(f"a piece {piece!r} in a shard of {size} bytes")
     return shards.address(
         shard, piece["name"], start=piece["start"], length=piece["length"], checksum=piece["checksum"]
     )

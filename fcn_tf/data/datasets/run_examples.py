@@ -12,7 +12,7 @@ from fcn_tf.data.base import Dataset, Example, Options
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, shards
+from fcn_tf.io import files, shards, texts
 from fcn_tf.io.run_dir import Run
 
 _SHOWN = 3  # names in a message; the rest is counted
@@ -195,7 +195,7 @@ def _read(run: Run) -> _Kept:
     if not files.exists(run.examples):
         return _Kept()  # what changed cannot be told; the sides follow from the seed
     try:
-        content = json.loads(files.read_bytes(run.examples))
+        content = texts.parse_json(files.read_bytes(run.examples))
         return _Kept(**{side: {str(key): size for key, size in keys.items()} for side, keys in content.items()})
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(

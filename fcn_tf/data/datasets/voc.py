@@ -8,10 +8,10 @@ import functools
 import os
 
 from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
-from fcn_tf.data.masks.read import read_file, read_pair
+from fcn_tf.data.masks.read import read_pair
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 
 _NAMES = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
@@ -119,7 +119,7 @@ def _read_list(root: str, split: str) -> list[tuple[str, str]]:
             continue
         folder = "SegmentationClassAug" if augmented else "SegmentationClass"
         pairs_listed = []
-        for line in read_file(path).decode().splitlines():
+        for line in texts.load(path).split("\n"):
             words = line.split()
             if len(words) == 2 and "/" in words[0]:  # "/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png"
                 pairs_listed.append((words[0].strip("/"), words[1].strip("/")))

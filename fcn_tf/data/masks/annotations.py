@@ -12,7 +12,6 @@ The names behind labelme: are percent-encoded; the numbers are ids of images.
 
 import base64
 import functools
-import json
 import os
 import re
 import threading
@@ -25,7 +24,7 @@ import cv2
 import numpy as np
 
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, images, shards
+from fcn_tf.io import files, images, shards, texts
 
 IGNORED = 255
 MOST = 65_535  # values of a PNG of 16 bits, but for 0
@@ -160,7 +159,7 @@ def _parts(path: str) -> tuple[str, str, str]:
 def _parsed(path: str, _stamp: tuple[int, int]) -> LabelMe | Coco | None:
     expected = "JSON"
     try:
-        content = json.loads(files.read_bytes(path))
+        content = texts.parse_json(files.read_bytes(path))
         keys = content.keys() if isinstance(content, dict) else ()
         if "shapes" in keys:
             expected = "LabelMe's shapes with label and points, imagePath, imageHeight and imageWidth"
@@ -169,7 +168,7 @@ def _parsed(path: str, _stamp: tuple[int, int]) -> LabelMe | Coco | None:
             expected = "COCO's images and categories, and annotations of these"
             return _coco(content)
         return None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{path}: is damaged ({reason}); expected {expected}. Export it again, or remove it.") from None
 

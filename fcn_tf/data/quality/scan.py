@@ -7,10 +7,9 @@ import contextlib
 import functools
 import gzip
 import json
-import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from fcn_tf.data.masks import annotations, histogram
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, images, shards
+from fcn_tf.io import archives, files, images, shards, texts
 
 _VERSION = 1  # of the cache's content
 _KEPT = 300  # values a mask that are kept, the most frequent: more than any data set has classes
@@ -72,9 +71,10 @@ class FileScanCache:
         self._known: dict[str, list[Any]] = {}
         if cache and files.exists(cache):
             try:
-                content = json.loads(gzip.decompress(files.read_bytes(cache)))
-                self._known = content["files"] if content["version"] == _VERSION else {}
-            except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error):
+                content = texts.parse_json(archives.gunzip(files.read_bytes(cache)))
+                if content["version"] == _VERSION:
+                    self._known = {key: each for key, each in content["files"].items() if _is_entry(key, each)}
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 self._known = {}  # it holds nothing that cannot be found again
 
     def photos(self, examples: Iterable[Example]) -> dict[str, PhotoInfo]:
@@ -191,6 +191,19 @@ def _mask(info: dict[str, Any]) -> MaskInfo:
         return MaskInfo(error=info["error"])
     counts = {value: count for value, count in info["counts"]}
     return MaskInfo(histogram=Histogram(**{**info, "counts": counts}))
+
+
+def _is_entry(key: str, entry: Any) -> bool:
+    """Whether a scan may have written this: files of others, or damaged ones, are scanned again."""
+    try:
+        _, info = entry
+        if key.startswith("mask "):
+            found = _mask(info).histogram
+            return found is None or all(type(number) is int for pair in found.counts.items() for number in pair)
+        usual = asdict(PhotoInfo())
+        return all(type(value) is type(usual[name]) for name, value in asdict(PhotoInfo(**info)).items())
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return False
 
 
 _SCANS = {"photo": _scan_photo, "mask": _scan_mask}

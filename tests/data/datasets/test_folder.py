@@ -61,6 +61,33 @@ def test_the_layout_of_the_keras_tutorial(tmp_path):
         datasets.load("folder", str(tmp_path), "test")
 
 
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_classes_from_editors_of_every_system(tmp_path, coding, end):
+    (tmp_path / "classes.txt").write_bytes(end.join(("sea", "Küste", "")).encode(coding))
+    assert folder.read_classes(str(tmp_path)) == (("sea", "Küste"), ())
+    (tmp_path / "classes.csv").write_bytes(end.join(("name;r;g;b", "sea;0;0;255", "land;0;255;0")).encode(coding))
+    assert folder.read_classes(str(tmp_path)) == (("sea", "land"), ((0, 0, 255), (0, 255, 0)))
+
+
+@pytest.mark.parametrize(
+    "content", [b"sea\n\x89PNG\xff", b"a" * 200_000, b"sea\0\nland", b'"sea\nland', b"sea,1,2\n", b"\xff\xfe\0"]
+)
+def test_what_names_no_classes(tmp_path, content):
+    fill(tmp_path, "images", "masks")
+    (tmp_path / "classes.txt").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        datasets.load("folder", str(tmp_path), "all")
+    assert "\n" not in str(caught.value) and "class" in str(caught.value)
+
+
+def test_class_names_steer_no_terminal(tmp_path):
+    fill(tmp_path, "images", "masks")
+    (tmp_path / "classes.txt").write_text("sea\n\x1b[31mland\n")
+    with pytest.raises(UserError, match=r"the class name '\\\\x1b\[31mland' holds control characters"):
+        datasets.load("folder", str(tmp_path), "all")
+
+
 @pytest.mark.parametrize("parts", [("",), ("photos",), ("train", "val")])
 def test_photos_and_masks_in_one_folder(tmp_path, parts):
     for part in parts:

@@ -1,8 +1,10 @@
 """records: the same stream of examples as from files, each worker its own shards, and damage told by its shard."""
 
+import gzip
 import json
 import os
 import re
+import zlib
 
 import numpy as np
 import pytest
@@ -223,6 +225,11 @@ def test_a_short_or_missing_shard_is_told_at_once_and_in_between(out):
         (lambda m: {**m, "rules": {"values": [0]}}, "is damaged"),
         (lambda m: {**m, "splits": {"train": {}}}, "is damaged"),
         (lambda m: {**m, "splits": {"train": {**m["splits"]["train"], "examples": 21}}}, "is damaged"),
+        (lambda m: {**m, "splits": {"train": {**m["splits"]["train"], "shards": []}}}, "no shards of train"),
+        (lambda m: with_shard(m, file="../train-00000-of-00016.tfrecord"), "a file '../train-00000-of-00016.tfrecord'"),
+        (lambda m: with_shard(m, file="/etc/passwd"), "where train-00000-of-00016.tfrecord belongs"),
+        (lambda m: with_shard(m, bytes=float("inf")), "has [0-9]+ bytes, expected inf"),
+        (lambda m: {**m, "dataset": {**m["dataset"], "ignore_label": float("inf")}}, "is damaged"),
     ],
 )
 def test_a_manifest_that_is_not_as_it_should_be(out, change, said):
@@ -231,6 +238,45 @@ def test_a_manifest_that_is_not_as_it_should_be(out, change, said):
     with pytest.raises(UserError, match=said) as caught:
         datasets.load("records", out, "train")
     assert "\n" not in str(caught.value)
+
+
+def with_shard(manifest, **changes):
+    """The manifest with other facts about the first shard of the training split."""
+    train = manifest["splits"]["train"]
+    shards_of = [{**train["shards"][0], **changes}, *train["shards"][1:]]
+    return {**manifest, "splits": {"train": {**train, "shards": shards_of}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda row: {**row, "name": "../../outside"}, "an example called '../../outside'"),
+        (lambda row: {**row, "name": 3}, "an example called 3"),
+        (lambda row: {**row, "image": {**row["image"], "start": 10**30}}, "a piece"),
+        (lambda row: {**row, "image": {**row["image"], "length": -1}}, "a piece"),
+        (lambda row: {**row, "label": {**row["label"], "length": 1.5}}, "a piece"),
+        (lambda row: {**row, "pixels": [[0]]}, "is damaged"),
+        (lambda row: 3, "is damaged"),
+    ],
+)
+def test_an_index_that_is_not_as_it_should_be(out, change, said):
+    """Its checksum is right: whoever wrote it meant it."""
+    path, index = files.join(out, "manifest.json"), files.join(out, "train-index.jsonl.gz")
+    rows = [json.loads(line) for line in gzip.decompress(files.read_bytes(index)).splitlines()]
+    data = gzip.compress("\n".join(json.dumps(row) for row in [change(rows[0]), *rows[1:]]).encode())
+    files.write_bytes(index, data)
+    manifest = json.loads(files.read_bytes(path))
+    manifest["splits"]["train"]["index"] |= {"bytes": len(data), "crc32": zlib.crc32(data)}
+    files.write_bytes(path, json.dumps(manifest).encode())
+    with pytest.raises(UserError, match=said) as caught:
+        datasets.load("records", out, "train")
+    assert "\n" not in str(caught.value)
+
+
+def test_deep_json_is_damage(out):
+    files.write_bytes(files.join(out, "manifest.json"), b"[" * 100_000)
+    with pytest.raises(UserError, match="nested too deeply"):
+        datasets.load("records", out, "train")
 
 
 def test_a_damaged_index_or_a_manifest_that_is_no_json(out):

@@ -1,0 +1,63 @@
+"""Text and JSON from files that others made, and text that a terminal may be shown. No TensorFlow."""
+
+import codecs
+import json
+import re
+from typing import Any
+
+from fcn_tf.errors import UserError
+from fcn_tf.io import files
+
+_MOST = 64 << 20  # bytes of a file of text
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# What moves a cursor, ends a line, turns the direction of writing, or has no place in UTF-8.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def load(path: str) -> str:
+    r"""The content of a file of text: UTF-8, or UTF-16 as some editors of Windows write it; lines end in \n.
+
+    Raises:
+      UserError: if it is no text.
+      OSError: if it cannot be read, or is larger than 64 MB.
+    """
+    data = files.read_bytes(path, most=_MOST)
+    coding = next((coding for mark, coding in _MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(coding)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8."
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def parse_json(data: bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+      ValueError: if it is none, or nested deeper than Python can follow.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""The same text with control characters written as \x1b is.
+
+    Args:
+      text: such as the name of a file.
+      keep: control characters to leave as they are.
+    """
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def has_controls(text: str) -> bool:
+    """Whether `printable` would change it."""
+    return _CONTROLS.search(text) is not None
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
