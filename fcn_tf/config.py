@@ -609,7 +609,7 @@ def complete(given: dict[str, Any]) -> Config:
     if given.get("mode") == "visualize" and "seed" not in given:
         given = {**given, "seed": secrets.randbelow(_SEEDS)}
     origin = trained.config_of(given["init_from"]).get("flags") if saved is None and given.get("init_from") else None
-    return merge(given, saved, origin=origin if isinstance(origin, dict) else None)
+    return merge(given, saved, origin=origin)
 
 
 def _saved(given: dict[str, Any]) -> dict[str, Any] | None:
@@ -618,6 +618,7 @@ def _saved(given: dict[str, Any]) -> dict[str, Any] | None:
     A training that never reached a checkpoint left nothing to continue: it may start anew with corrected flags.
     """
     run = Run(given.get("logs_dir", Config.logs_dir))
+    run.require_layout()
     if given.get("mode") in ("check", "prepare") and "dataset" in given:
         return None  # other data than the run's, perhaps: it is looked at afresh
     if not run.exists() or (given.get("mode", "train") == "train" and not run.has_begun()):
@@ -641,19 +642,10 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
         with, or its model used with others than it has.
     """
     if saved is None:
-        return _effective(Config(**{**_inherited(given, origin or {}), **given}), given)
-    kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
-    saved = {name: value for name, value in saved.items() if name in kinds}
-    if type(saved.get("image_size")) is int:  # of a run that was made when crops were squares
-        saved["image_size"] = str(saved["image_size"])
+        return _effective(Config(**{**_inherited(given, _known(origin or {})), **given}), given)
+    saved = _known(saved)
     if given.get("dataset", saved.get("dataset")) != saved.get("dataset"):
         saved = {name: value for name, value in saved.items() if name not in _names(Scope.DATA)}
-    for name, value in saved.items():
-        if type(value) is not kinds[name]:
-            raise UserError(
-                f"config.json says {name} is {value!r}, expected {kinds[name].__name__}; restore it, or train into a "
-                "new --logs_dir."
-            )
     config = Config(**{**saved, **given})
     if config.mode == "train":
         # What was typed comes first: it may be why others differ.
@@ -673,6 +665,27 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
                     f"--{name}={getattr(config, name)}: it is used as it was trained; leave the flag out."
                 )
     return _effective(config, given)
+
+
+def _known(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Those flags of a config.json that there are today.
+
+    Raises:
+      UserError: if one has a value that its flag does not take.
+    """
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    known = {name: value for name, value in flags.items() if name in fields}
+    if type(known.get("image_size")) is int:  # of a run that was made when crops were squares
+        known["image_size"] = str(known["image_size"])
+    for name, value in known.items():
+        kind, check = type(fields[name].default), flag_of(fields[name]).check
+        expected = kind.__name__ if type(value) is not kind else "" if check is None else check.expected
+        if type(value) is not kind or not (check is None or value in (0, "") or check.accepts(value)):
+            raise UserError(
+                f"config.json says {name} is {repr(value)[:80]}, expected {expected}; restore it, or train into "
+                "a new --logs_dir."
+            )
+    return known
 
 
 def _inherited(given: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, Any]:

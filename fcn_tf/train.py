@@ -62,6 +62,8 @@ def run(config: Config) -> int:
     # Without a checkpoint nothing is continued, so another seed may split anew.
     examples = RunExamples(first, config.dataset, config.data_dir, started=first.has_checkpoint())
     flags = {**config.data_flags(), "cache": target.facts, "split_rule": examples.split_rule}
+    for rows in (first.read_history, first.read_training):
+        rows()  # what is damaged should show before work begins
     settings = first.read_config() if first.has_checkpoint() and first.exists() else None
     train, validation = (
         datasets.as_in_run(datasets.load(config.dataset, config.data_dir, split, **flags), settings, config.palette)

@@ -37,7 +37,9 @@ class Journal:
         try:
             content = texts.parse_json(files.read_bytes(self._path))
             settings, entries = content["settings"], dict(content["results"])
-        except (ValueError, KeyError, TypeError):
+            for entry in entries.values():
+                _check(entry)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
                 f"{self._path} is not what an earlier prediction left; remove it, or give another --output_dir."
             ) from None
@@ -85,6 +87,15 @@ class Journal:
         content = {"settings": self._settings, "results": self._entries}
         files.write_bytes(self._path, json.dumps(content).encode())
         self._saved = time.monotonic()
+
+
+def _check(entry: Any) -> None:
+    """Raises ValueError, KeyError, TypeError or AttributeError unless `Journal.add` may have made this."""
+    texts_of = [entry["input"], *entry["files"]]
+    counts = [pixels for frame in entry["frames"] for label, pixels in frame.items() if int(label) >= 0]
+    if not all(isinstance(text, str) for text in texts_of) or not all(type(each) is int for each in counts):
+        raise ValueError("an entry of another kind")
+    list(entry["stamp"] or ())
 
 
 def _stamp(path: str) -> list[int] | None:

@@ -85,6 +85,7 @@ def load_run(logs_dir: str | os.PathLike) -> TrainedRun:
       UserError: if there is no run, it has no model yet, or its config.json does not describe one.
     """
     run = Run(os.fspath(logs_dir))
+    run.require_layout()
     config = run.read_config()
     run.require_model()
     missing = {"class_names", "colors"} - set(config)

@@ -145,6 +145,22 @@ class Run:
         """The ids of the run at MLflow and Weights & Biases."""
         return files.join(self.logs_dir, "trackers.json")
 
+    def require_layout(self) -> None:
+        """Checks that files lie where files belong and folders where folders do, before anything is read or written.
+
+        Raises:
+          UserError: naming one that does not.
+        """
+        folders = (self.logs_dir, self.checkpoints, self.train_events, self.validation_events)
+        written = (self.config, self.history, self.training, self.curves, self.model, self.examples, self.facts)
+        for path in (*folders, *written, self.trackers):
+            is_folder = files.is_dir(path)
+            if is_folder != (path in folders) and files.exists(path):
+                found, expected = ("folder", "file") if is_folder else ("file", "folder")
+                raise UserError(
+                    f"{path} is a {found}, expected a {expected}; move it away, or give another --logs_dir."
+                )
+
     def exists(self) -> bool:
         """Whether anything has been trained here."""
         return files.exists(self.config)
@@ -219,7 +235,7 @@ class Run:
         """Reads config.json.
 
         Raises:
-          UserError: if there is none, or it is damaged.
+          UserError: if there is none, it is damaged, or what it says about classes cannot be.
         """
         if not files.exists(self.config):
             raise UserError(
@@ -227,10 +243,12 @@ class Run:
             )
         try:
             config = texts.parse_json(files.read_bytes(self.config, most=_MOST))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise UserError(f"{self.config} is not JSON ({error}); restore it, or train into a new folder.") from None
         if not isinstance(config, dict):
             raise UserError(f"{self.config} holds no object of settings; restore it, or train into a new folder.")
+        for wrong in _contradictions(config):
+            raise UserError(f"{self.config}: {wrong}; restore it, or train into a new folder.")
         return config
 
     def require_model(self) -> str:
@@ -290,16 +308,18 @@ def _read_rows(path: str, columns: Sequence[str], *, absent: Collection[str] = (
     """The rows of a CSV file of numbers; a column of `absent` may be missing."""
     if not files.exists(path):
         return []
-    rows = csv.DictReader(io.StringIO(files.read_bytes(path).decode()))
     try:
+        rows = csv.DictReader(io.StringIO(files.read_bytes(path, most=_MOST).decode()))
+        if missing := [name for name in columns if name not in (*(rows.fieldnames or ()), *absent)]:
+            raise ValueError(f"no column {missing[0]}")
         return [
-            {name: int(row[name]) if name == "step" else float(row[name]) if row[name] else None for name in columns}
+            {name: _step(row[name]) if name == "step" else float(row[name]) if row[name] else None for name in columns}
             for row in (dict.fromkeys(absent) | row for row in rows)
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
         raise UserError(
-            f"{path} has a row that is no row of numbers ({error}); expected the columns {', '.join(columns)}: fix the "
-            "row or remove the file."
+            f"{path} has a row that is no row of numbers ({' '.join(str(error).split()):.80}); expected the columns "
+            f"{', '.join(columns)}: fix the row or remove the file."
         ) from None
 
 
@@ -310,6 +330,40 @@ def _write_rows(path: str, columns: Sequence[str], rows: list[dict[str, Any]]) -
     writer.writerows(rows)
     files.makedirs(os.path.dirname(path) or ".")
     files.write_bytes(path, text.getvalue().encode())
+
+
+def _step(text: str) -> int:
+    step = int(text)
+    if not 0 <= step < 1 << 63:
+        raise ValueError(f"step {step}")
+    return step
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """What a training does not write into config.json."""
+    names, colors, count = config.get("class_names"), config.get("colors"), config.get("num_classes")
+    if not isinstance(config.get("flags", {}), dict):
+        yield "its flags are no object"
+    if names is not None:
+        if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+            yield f"class_names is {str(names)[:40]!r}, expected a list of names"
+            return
+        for name in filter(texts.has_controls, names):
+            yield f"the class name {texts.printable(name)!r} holds control characters"
+        if count is not None and (type(count) is not int or count != len(names)):
+            yield f"num_classes is {str(count)[:40]}, expected {len(names)}, as many as class_names"
+    if colors is not None:
+        if not (isinstance(colors, list) and all(map(_is_color, colors))):
+            yield "colors are no list of [red, green, blue] from 0 to 255"
+        elif names is not None and len(colors) != len(names):
+            yield f"{len(colors)} colors for {len(names)} class_names"
+    ignored = config.get("ignore_label")
+    if ignored is not None and (type(ignored) is not int or not 0 <= ignored < 1 << 31):
+        yield f"ignore_label is {str(ignored)[:40]!r}, expected a label id or null"
+
+
+def _is_color(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each <= 255 for each in value)
 
 
 def checkpoint_steps(folder: str) -> list[int]:

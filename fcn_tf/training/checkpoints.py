@@ -132,9 +132,10 @@ class Checkpoints:
         """What was saved with the checkpoint of `step`; empty if nothing was, or it cannot be read."""
         path = self._notes_path(step)
         try:
-            return texts.parse_json(files.read_bytes(path)) if files.exists(path) else {}
+            found = texts.parse_json(files.read_bytes(path)) if files.exists(path) else {}
         except (OSError, ValueError):
-            return {}  # the variables are what counts
+            found = {}  # the variables are what counts
+        return found if isinstance(found, dict) else {}
 
     def _path(self, step: int) -> str:
         return files.join(self._folder, f"ckpt-{step}")

@@ -251,8 +251,8 @@ class Trainer:
             batch_size=self._batch_size,
             dataset_size=len(self._train),
             rate=self.learning_rate,
-            since_validation=RunningMetrics(self._train.spec, sums),
-            since_log=RunningMetrics(self._train.spec, notes.get("since_log")),
+            since_validation=RunningMetrics.restored(self._train.spec, sums),
+            since_log=RunningMetrics.restored(self._train.spec, notes.get("since_log")),
             earlier_seconds=rows[-1]["elapsed_seconds"] or 0.0 if rows else 0.0,
         )
 

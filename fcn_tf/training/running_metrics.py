@@ -102,6 +102,18 @@ class RunningMetrics:
         self._seconds, self._images = state["seconds"], state["images"]
         self._cells = None if state["cells"] is None else np.asarray(state["cells"], np.int64)
 
+    @classmethod
+    def restored(cls, spec: DatasetSpec, state: Any) -> "RunningMetrics":
+        """What goes on from a state that was read from a file; from nothing, if none of ours was."""
+        try:
+            found = cls(spec, state)
+            found.scores()  # raises what is wrong with the cells
+            numbers = (found._losses, found._steps, found._seconds, found._images)
+            whole = all(isinstance(each, int | float) for each in numbers)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+            whole = False
+        return found if whole else cls(spec)
+
     def state(self) -> dict[str, Any]:
         """The sums, for a JSON file."""
         cells = None if self._cells is None else self._cells.tolist()

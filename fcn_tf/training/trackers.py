@@ -165,5 +165,5 @@ def read_ids(run: Run) -> dict[str, str]:
         return {}
     try:
         return {str(service): str(known) for service, known in texts.parse_json(files.read_bytes(run.trackers)).items()}
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{run.trackers} is damaged ({error}); remove it: a new run starts at the service.") from None

@@ -74,7 +74,7 @@ def as_in_run(dataset: Dataset, settings: Mapping[str, Any] | None, wanted: str)
       settings: the run's config.json; None without a run.
       wanted: the palette; where it is not the run's, the colours stay as they are.
     """
-    if not settings or settings.get("class_names") != list(dataset.spec.class_names):
+    if not settings or "colors" not in settings or settings.get("class_names") != list(dataset.spec.class_names):
         return dataset
     if settings.get("flags", {}).get("palette", "auto") != wanted:
         return dataset

@@ -196,11 +196,17 @@ def _read(run: Run) -> _Kept:
         return _Kept()  # what changed cannot be told; the sides follow from the seed
     try:
         content = texts.parse_json(files.read_bytes(run.examples))
-        return _Kept(**{side: {str(key): size for key, size in keys.items()} for side, keys in content.items()})
-    except (ValueError, TypeError, AttributeError) as error:
+        return _Kept(**{side: {str(key): _bytes(size) for key, size in keys.items()} for side, keys in content.items()})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{run.examples} is damaged ({error}); restore it, or remove it to go on without comparing the examples."
         ) from None
+
+
+def _bytes(size: Any) -> int | None:
+    if size is not None and type(size) is not int:
+        raise ValueError(f"a size {size!r}")
+    return size
 
 
 def _size(example: Example) -> int | None:
