@@ -68,7 +68,8 @@ REFUSED: dict[str, Change] = {
     )},
     **{f"num_classes {value!r:.30}": setting(num_classes=value) for value in (3, 10**30, "11", [11], -1)},
     **{f"ignore_label {value!r:.30}": setting(ignore_label=value) for value in (-1, 1e30, "11", [11], 2**40)},
-    **{f"flags {value!r:.30}": setting(flags=value) for value in (3, [], "--seed=1", None)},
+    **{f"flags {value!r:.30}": setting(flags=value) for value in (3, "--seed=1", None)},
+    "flags a list": setting(flags=[]),
     **{f"flag {name} {value!r:.30}": flag(**{name: value}) for name, value in (
         ("seed", "0"), ("seed", 10**30), ("arch", "other"), ("arch", ["fcn8s"]), ("dataset", {}), ("image_size", "9x"),
         ("batch_size", -1), ("learning_rate", None), ("precision", "float8"), ("palette", 3), ("data_dir", 5),

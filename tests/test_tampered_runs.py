@@ -1,17 +1,27 @@
 """Folders of runs that somebody, or a disk, has changed: one line, status 2, and nothing in the run is lost."""
 
+import builtins
+import contextlib
+import email.message
+import errno
+import fcntl
 import hashlib
+import io
+import os
 import re
 import shutil
+import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import main
+from fcn_tf.errors import UserError
+from fcn_tf.io import downloads
 from fcn_tf.io.run_dir import Run
 from fcn_tf.training.running_metrics import RunningMetrics
-from tests import tampering, tiny_training
+from tests import disks, tampering, tiny_training
 
 
 @pytest.fixture(scope="module")
@@ -116,5 +126,100 @@ def test_a_journal_that_no_prediction_wrote(made, run, capsys, data):
 
 def test_notes_that_no_training_wrote(made, run):
     (run / "checkpoints/notes-4.json").write_bytes(b'{"window": 3}')
+    (run / "checkpoints/ckpt-4.json").unlink()  # of a version that wrote no checksums
     assert main.main(["main.py", "--mode=train", "--max_steps=5", f"--logs_dir={run}"]) == 0
     assert Run(str(run)).resume_step() == 5
+
+
+# ---- disks
+
+
+def full(monkeypatch):
+    """Nothing fits that is longer than a few bytes; native code meets it, too."""
+    return disks.no_file_larger_than(64)
+
+
+def read_only(monkeypatch):
+    """As a disk mounted so answers."""
+
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    opened = builtins.open
+
+    def open_to_read(path, mode="r", *rest, **options):
+        return refuse(path) if set(mode) & {*"wxa+"} else opened(path, mode, *rest, **options)
+
+    monkeypatch.setattr(builtins, "open", open_to_read)
+    for name in ("mkdir", "replace", "rename", "remove", "unlink", "rmdir"):
+        monkeypatch.setattr(os, name, refuse)
+    return contextlib.nullcontext()
+
+
+def no_rename(monkeypatch):
+    """As some network disks and FUSE file systems answer."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
+    return contextlib.nullcontext()
+
+
+def broken(monkeypatch):
+    """A disk that takes what is written, and cannot keep it."""
+
+    def refuse(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    return contextlib.nullcontext()
+
+
+@pytest.mark.parametrize("mode", ["train", "evaluate", "visualize", "predict", "explain", "export"])
+@pytest.mark.parametrize("fault", [full, read_only, no_rename, broken])
+def test_a_disk_that_refuses(made, run, capsys, monkeypatch, fault, mode):
+    arguments, before = commands(made, run)[mode], contents(run)
+    capsys.readouterr()
+    with monkeypatch.context() as patch, fault(patch):
+        status = main.main(["main.py", *arguments])
+    printed = capsys.readouterr().err
+    assert status == 2, printed
+    assert re.search(r"(^|\n)error: [^\n]+\n$", printed) and "Traceback" not in printed
+    kept = {path: data for path, data in before.items() if path.name != "checkpoint" or mode != "train"}
+    assert kept.items() <= contents(run).items()
+    left = [path for path in run.rglob("*") if path.is_file() and path.relative_to(run) not in before]
+    assert [path for path in left if path.parent.name not in ("train", "validation")] == []
+
+
+@pytest.mark.parametrize("fault", [full, read_only, no_rename, broken])
+def test_prepare_on_a_disk_that_refuses(made, tmp_path, capsys, monkeypatch, fault):
+    data = [f"--data_dir={made}/data", "--dataset=camvid", f"--logs_dir={tmp_path}/logs"]
+    with monkeypatch.context() as patch, fault(patch):
+        assert main.main(["main.py", "--mode=prepare", *data, f"--output_dir={tmp_path}/out"]) == 2
+    assert re.search(r"(^|\n)error: [^\n]+\n$", capsys.readouterr().err)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("fault", [full, read_only, no_rename, broken])
+def test_a_download_on_a_disk_that_refuses(tmp_path, monkeypatch, fault):
+    class Answer(io.BytesIO):
+        status, headers = 200, email.message.Message()
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: Answer(bytes(1000)))
+    remote = downloads.Remote("http://localhost/a.bin", size=1000)
+    with monkeypatch.context() as patch, fault(patch), pytest.raises(UserError) as caught:
+        downloads.fetch(remote, tmp_path / "a.bin", progress=False, attempts=1)
+    assert "\n" not in str(caught.value) and not (tmp_path / "a.bin").exists()
+    downloads.fetch(remote, tmp_path / "a.bin", progress=False, attempts=1)
+    assert (tmp_path / "a.bin").read_bytes() == bytes(1000)
+
+
+def test_a_file_system_without_locks(made, run, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert main.main(["main.py", *commands(made, run)["train"]]) == 0
+    assert Run(str(run)).resume_step() == 6

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
+from fcn_tf.io import checksums
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import build
 
@@ -24,6 +25,11 @@ def load_newest(run: Run) -> keras.Model:
       UserError: if config.json is not that of a training, or the checkpoint is damaged or another network's.
     """
     path = run.newest_checkpoint()
+    if (problem := checksums.problem(f"{path}.json")) is not None:
+        raise UserError(
+            f"{path} is damaged: {problem}; --mode=train --logs_dir={run.logs_dir} sets it aside and goes on from "
+            "the one before it, if there is one."
+        )
     model = _build(run)
     try:
         # Not tf.train.load_checkpoint, which asks whether this is a folder: ram:// says so of any name's beginning.

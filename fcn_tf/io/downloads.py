@@ -123,10 +123,17 @@ def _complete(remote: Remote, path: str, by_hand: str, *, progress: bool, attemp
     try:
         with tqdm(desc=remote.filename, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress) as bar:
             _download(remote, part, by_hand, bar, attempts=attempts, backoff=backoff)
-        if problem := _problem(remote, part):
-            os.unlink(part)
+        try:
+            problem = _problem(remote, part)
+            if problem:
+                os.unlink(part)
+            else:
+                os.replace(part, path)
+                files.flush(os.path.dirname(path) or ".")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}. Choose another folder.") from None
+        if problem:
             raise UserError(f"{remote.url}: {problem}; the download was deleted. Run again, or: {by_hand}")
-        os.replace(part, path)
     finally:
         if os.path.exists(part) and not os.path.getsize(part):
             os.unlink(part)

@@ -33,16 +33,21 @@ class NotRegularFile(OSError):
     """A named pipe, a device or a socket where a file is expected: reading one may block, or never end."""
 
 
-# What a disk, its owner or a wrong path causes.
+# What a disk, its owner, its file system or a wrong path causes.
+_LOSSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _REFUSALS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
+    *_LOSSES,
     errno.EROFS,
     errno.EACCES,
     errno.EPERM,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EXDEV,
 )
 
 
@@ -273,11 +278,34 @@ def replacing(path: str, *, ending: str = "") -> Iterator[str]:
         open(temporary, "xb").close()  # refuses what is there already, links too
     try:
         yield temporary
+        flush(temporary)
         replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             remove(temporary)
         raise
+    flush(os.path.dirname(path) or ".")
+
+
+def flush(path: str) -> None:
+    """Waits until a file, or what a folder lists, is on the disk, so that a loss of power leaves it as it is.
+
+    Raises:
+      OSError: if it cannot be written there; not where the file system or the machine knows nothing of it.
+    """
+    if is_remote(path):
+        return
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return  # a folder that may be written to, but not listed; or of Windows
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno in _LOSSES:
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -309,6 +337,10 @@ def replacing_folder(path: str) -> Iterator[str]:
                     write_bytes(join(path, os.path.relpath(source, temporary)), read_bytes(source))
             remove_tree(temporary)
             return
+        for folder, _, names in os.walk(temporary, topdown=False):
+            for name in names:
+                flush(join(folder, name))
+            flush(folder)
         # Two renames, because a folder cannot be renamed over one that holds something.
         if exists(path):
             os.replace(path, old)
@@ -318,6 +350,7 @@ def replacing_folder(path: str) -> Iterator[str]:
             if exists(old):
                 os.replace(old, path)
             raise
+        flush(parent)
         if exists(old):
             remove_tree(old)
     except BaseException:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -11,14 +12,15 @@ import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference.checkpoint import AVERAGE
-from fcn_tf.io import files, texts
+from fcn_tf.io import checksums, files, texts
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models.variables import not_finite
 from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
 from fcn_tf.training.running_metrics import NonFiniteLoss
 
 KEPT = 2
-_FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d{5}-of-\d{5})|notes-(\d+)\.json")
+_FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d{5}-of-\d{5}|json)|notes-(\d+)\.json")
+_DAMAGED = ".damaged"  # what is set aside ends so
 
 
 class Checkpoints:
@@ -83,7 +85,7 @@ class Checkpoints:
         try:
             # First: a checkpoint that is there has its notes. Notes alone go with the next save.
             files.write_bytes(self._notes_path(step), json.dumps(notes or {}).encode())
-            self._checkpoint.write(self._path(step))
+            self._write(step)
         except (OSError, tf.errors.OpError) as error:
             reason = files.refusal(error)
             if reason is None:
@@ -95,6 +97,26 @@ class Checkpoints:
                 f"room, and run the same command to {rest}."
             ) from None
         self.prune(best=best)
+
+    def _write(self, step: int) -> None:
+        """Writes the variables; on a local disk flushed, with checksums, and the index last: it makes them count."""
+        path = self._path(step)
+        if files.is_remote(path):
+            self._checkpoint.write(path)  # such storage keeps checksums itself, and renames by copying
+            return
+        folder = f"{path}_temp"
+        files.makedirs(folder)
+        self._checkpoint.write(files.join(folder, "ckpt"))
+        names = sorted(files.list_dir(folder), key=lambda name: name.endswith(".index"))
+        sources = {name.replace("ckpt", f"ckpt-{step}", 1): files.join(folder, name) for name in names}
+        for source in sources.values():
+            files.flush(source)
+        notes = self._notes_path(step)
+        checksums.write(f"{path}.json", {**sources, os.path.basename(notes): notes})
+        for name, source in sources.items():
+            files.replace(source, files.join(self._folder, name))
+        files.flush(self._folder)
+        files.remove_tree(folder)
 
     def prune(self, *, best: int | None = None) -> None:
         """Removes, on the worker that writes, all checkpoints but the newest two and that of step `best`."""
@@ -144,14 +166,15 @@ class Checkpoints:
         return files.join(self._folder, f"notes-{step}.json")
 
     def restore(self, step: int | None = None) -> int:
-        """Restores the checkpoint of `step`, or the newest one.
+        """Restores the checkpoint of `step`, or the newest one whose checksums are right, and says so of others.
 
         Returns:
           The number of steps taken, 0 where there is no checkpoint.
 
         Raises:
-          UserError: if it holds other variables than this network's, or is damaged.
+          UserError: if it holds other variables than this network's, or is damaged and no other one is left.
         """
+        self._set_aside(step)
         path = self.latest if step is None else self._path(step)
         if path is None:
             return 0
@@ -172,6 +195,35 @@ class Checkpoints:
                 "there is one."
             ) from None
         return int(self._step.numpy())
+
+    def _set_aside(self, step: int | None) -> None:
+        """Renames, on the worker that writes, the newest ones until one is as it was saved; or that of `step`."""
+        steps = checkpoint_steps(self._folder)
+        wanted = steps[::-1] if step is None else [step] if step in steps else []
+        damaged = {}
+        for each in wanted:
+            problem = checksums.problem(f"{self._path(each)}.json")
+            if problem is None:
+                break
+            damaged[each] = problem
+        found = "; ".join(f"ckpt-{each} is damaged: {problem}" for each, problem in damaged.items())
+        if damaged and len(damaged) == len(wanted) and (step is None or len(steps) == 1):
+            raise UserError(
+                f"{self._folder}: {found}; no other checkpoint is left. Restore it, remove {self._path(wanted[-1])}.* "
+                "to start again, or start another run from the model: --init_from and another --logs_dir."
+            )
+        if not damaged:
+            return
+        if self._writer:
+            for name in files.list_dir(self._folder):
+                match = _FILE.fullmatch(name)
+                if match and int(match[1] or match[3]) in damaged:
+                    files.replace(files.join(self._folder, name), files.join(self._folder, name + _DAMAGED))
+            _list_again(self._folder)
+        left = f"{self._folder}: {found}; set aside as *{_DAMAGED}"
+        if step is not None:
+            raise UserError(f"{left}. Run the same command again to continue from the best of the others.")
+        print(f"{left}; continuing from the one before")
 
 
 class SaveCheckpoints(Hook):

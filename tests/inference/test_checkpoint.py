@@ -68,7 +68,8 @@ def test_flags_of_the_arch_make_the_model(run, capsys):
 
 def test_another_network_is_refused(run):
     where, _ = run
-    where.write_config({**where.read_config(), "num_classes": 5})
+    classes = {"num_classes": 5, "class_names": [*"abcde"], "colors": [[0, 0, 0]] * 5}
+    where.write_config({**where.read_config(), **classes})
     with pytest.raises(UserError, match=r"ckpt-8 holds another network: .* expected \[.*5\]"):
         evaluator.load_model(where)
     where.write_config({"num_classes": 3})
@@ -78,7 +79,10 @@ def test_another_network_is_refused(run):
 
 def test_a_damaged_checkpoint_is_named(run, tmp_path):
     where, _ = run
-    for path in (tmp_path / "run/checkpoints").glob("ckpt-8.*"):
+    for path in (tmp_path / "run/checkpoints").glob("ckpt-8.[di]*"):
         path.write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"ckpt-8 is damaged: ckpt-8\.\S+ has 4 bytes, expected"):
+        evaluator.load_model(where)
+    (tmp_path / "run/checkpoints/ckpt-8.json").unlink()  # of a version that wrote no checksums
     with pytest.raises(UserError, match="ckpt-8 cannot be read"):
         evaluator.load_model(where)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import checksums, files
 from fcn_tf.models.layers import StepDropout
 from fcn_tf.training.checkpoints import Checkpoints, sweep
 from tests import disks
@@ -101,7 +101,7 @@ def test_the_best_is_kept_beside_the_newest_two(tmp_path):
         kept &= set(range(0, step + 1, 10))
         assert {int(path.stem[5:]) for path in tmp_path.glob("*.index")} == kept
         assert {int(path.name[6:-5]) for path in tmp_path.glob("notes-*.json")} == kept
-        assert len(names(tmp_path)) == 3 * len(kept) + 1  # an index, data and notes each, and the list
+        assert len(names(tmp_path)) == 4 * len(kept) + 1  # an index, data, checksums and notes each, and the list
         listed = tf.train.get_checkpoint_state(str(tmp_path)).all_model_checkpoint_paths
         assert [int(path.rpartition("-")[2]) for path in listed] == sorted(kept)
 
@@ -116,13 +116,14 @@ def test_an_older_one_is_restored_and_what_came_after_is_dropped(tmp_path):
     assert checkpoints.restore(10) == 10 and (network.get_layer("dense").bias.numpy() == 10).all()
     assert Checkpoints(str(tmp_path), network.variables, writer=False).drop_after(10) == []
     assert checkpoints.drop_after(10) == [20, 30] and checkpoints.drop_after(10) == []
-    assert names(tmp_path) == ["checkpoint", "ckpt-10.data-00000-of-00001", "ckpt-10.index", "notes-10.json"]
+    left = ["checkpoint", "ckpt-10.data-00000-of-00001", "ckpt-10.index", "ckpt-10.json", "notes-10.json"]
+    assert names(tmp_path) == left
     with pytest.raises(UserError, match="ckpt-30 cannot be read"):
         checkpoints.restore(30)
 
 
 @pytest.mark.parametrize("drop", [False, True], ids=["save", "drop"])
-@pytest.mark.parametrize("after", range(4))
+@pytest.mark.parametrize("after", range(5))
 def test_a_kill_while_removing_leaves_no_half_that_looks_whole(tmp_path, monkeypatch, after, drop):
     network = saved(tmp_path, 10)
     checkpoints = Checkpoints(str(tmp_path), network.variables)
@@ -149,7 +150,7 @@ def test_a_kill_while_removing_leaves_no_half_that_looks_whole(tmp_path, monkeyp
     assert step in (10, 20, 30, 40)
     checkpoints = Checkpoints(str(tmp_path), network.variables)
     checkpoints.save(50)
-    assert len(names(tmp_path)) == 3 * len(list(tmp_path.glob("*.index"))) + 1, "the halves are gone"
+    assert len(names(tmp_path)) == 4 * len(list(tmp_path.glob("*.index"))) + 1, "the halves are gone"
 
 
 def test_notes_stay_beside_their_checkpoint(tmp_path):
@@ -207,7 +208,7 @@ def test_what_a_kill_left_behind_is_swept(tmp_path):
     (tmp_path / "checkpoint.tmp0123456789abcdef0123456789abcdef").write_bytes(b"half")
     (tmp_path / ".0123456789ab.tmp").write_bytes(b"half")
     assert restored(tmp_path)[0] == 3
-    names = ["checkpoint", "ckpt-3.data-00000-of-00001", "ckpt-3.index", "notes-3.json"]
+    names = ["checkpoint", "ckpt-3.data-00000-of-00001", "ckpt-3.index", "ckpt-3.json", "notes-3.json"]
     assert sorted(os.listdir(tmp_path)) == names
     sweep(str(tmp_path))  # and again, with nothing to do
 
@@ -252,8 +253,9 @@ def empty(path):
     [(".index", truncate), (".index", flip), (".index", empty)]
     + [(".data-00000-of-00001", damage) for damage in (truncate, flip, empty, os.remove)],
 )
-def test_a_damaged_checkpoint_is_one_line_that_says_how_to_go_on(tmp_path, name, damage):
+def test_a_damaged_checkpoint_without_checksums_is_one_line_that_says_how_to_go_on(tmp_path, name, damage):
     saved(tmp_path, 3, 6)
+    (tmp_path / "ckpt-6.json").unlink()
     damage(tmp_path / f"ckpt-6{name}")
     with pytest.raises(UserError) as caught:
         restored(tmp_path)
@@ -263,6 +265,98 @@ def test_a_damaged_checkpoint_is_one_line_that_says_how_to_go_on(tmp_path, name,
         path.unlink()
     step, network = restored(tmp_path)
     assert step == 3 and (network.get_layer("dense").bias.numpy() == 3).all()
+
+
+DATA = ".data-00000-of-00001"
+
+
+@pytest.mark.parametrize(
+    "name, damage, said",
+    [
+        ("ckpt-6.index", truncate, "bytes, expected"),
+        ("ckpt-6.index", flip, "has the checksum"),
+        (f"ckpt-6{DATA}", flip, "has the checksum"),
+        (f"ckpt-6{DATA}", os.remove, "is missing"),
+        ("notes-6.json", flip, "has the checksum"),
+        ("notes-6.json", os.remove, "is missing"),
+        ("ckpt-6.json", empty, "is no record of checksums"),
+        ("ckpt-6.json", flip, "ckpt-6"),
+    ],
+)
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(tmp_path, capsys, name, damage, said):
+    saved(tmp_path, 3, 6)
+    damage(tmp_path / name)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*6*")}
+    step, network = restored(tmp_path)
+    assert step == 3 and (network.get_layer("dense").bias.numpy() == 3).all()
+    printed = capsys.readouterr().out
+    assert f"{tmp_path}: ckpt-6 is damaged: " in printed and said in printed and printed.count("\n") == 1
+    assert {path.name.removesuffix(".damaged"): path.read_bytes() for path in tmp_path.glob("*6*")} == before
+    assert all(path.suffix == ".damaged" for path in tmp_path.glob("*6*"))
+    checkpoints = Checkpoints(str(tmp_path), network.variables)
+    for step in (4, 5, 6):
+        checkpoints.save(step)
+    assert restored(tmp_path)[0] == 6 and len(list(tmp_path.glob("*.damaged"))) == len(before)
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_found(tmp_path):
+    saved(tmp_path, 6)
+    rng = np.random.default_rng(0)
+    for path in (tmp_path / "ckpt-6.index", tmp_path / f"ckpt-6{DATA}"):
+        data = path.read_bytes()
+        for place in rng.integers(8 * len(data), size=100):
+            harmed = bytearray(data)
+            harmed[place // 8] ^= 1 << place % 8
+            path.write_bytes(harmed)
+            assert path.name in checksums.problem(str(tmp_path / "ckpt-6.json"))
+        path.write_bytes(data)
+    assert checksums.problem(str(tmp_path / "ckpt-6.json")) is None
+
+
+def test_the_last_checkpoint_stays_where_it_is(tmp_path):
+    """Set aside, the next start would begin anew in silence, and overwrite the history."""
+    saved(tmp_path, 3, 6)
+    for step in (3, 6):
+        flip(tmp_path / f"ckpt-{step}{DATA}")
+    before = names(tmp_path)
+    with pytest.raises(UserError, match=r"ckpt-6 is damaged.*; ckpt-3 is damaged.*no other checkpoint is left"):
+        restored(tmp_path)
+    assert names(tmp_path) == before
+
+
+def test_the_best_that_is_damaged_is_set_aside_and_said(tmp_path):
+    network = saved(tmp_path, 3, 6)
+    flip(tmp_path / f"ckpt-3{DATA}")
+    with pytest.raises(UserError, match=r"ckpt-3 is damaged: .* set aside as \*\.damaged\. Run the same command again"):
+        Checkpoints(str(tmp_path), network.variables).restore(3)
+    assert restored(tmp_path)[0] == 6
+
+
+def test_a_checkpoint_of_a_version_without_checksums(tmp_path):
+    saved(tmp_path, 3, 6)
+    for path in (*tmp_path.glob("ckpt-*.json"), *tmp_path.glob("notes-*.json")):
+        path.unlink()
+    assert restored(tmp_path)[0] == 6
+
+
+def test_a_save_is_on_the_disk_before_it_counts(tmp_path, monkeypatch):
+    """Files first, then the names in the folder; the index is there last."""
+    network = saved(tmp_path, 3)
+    checkpoints, calls = Checkpoints(str(tmp_path), network.variables), []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (calls.append(os.readlink(f"/proc/self/fd/{handle}")), fsync(handle))
+    )
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(f"{a} -> {b}"), replace(a, b)))
+    checkpoints.save(6)
+    folder = f"{tmp_path}/ckpt-6_temp/ckpt"
+    moved = calls.index(f"{folder}.index -> {tmp_path}/ckpt-6.index")
+    before = calls[:moved]
+    assert {f"{folder}.index", f"{folder}{DATA}"} <= {*before} and any("notes-6.json" in call for call in before)
+    assert f"{folder}{DATA} -> {tmp_path}/ckpt-6{DATA}" in before and any(
+        "-> " + f"{tmp_path}/ckpt-6.json" in c for c in before
+    )
+    assert calls[moved + 1] == str(tmp_path)
 
 
 def test_a_worker_that_is_not_the_chief_restores_and_writes_nothing(tmp_path):
@@ -326,7 +420,7 @@ def test_half_a_checkpoint_that_looks_whole_is_removed(tmp_path, monkeypatch):
     def fail(*_, **__):
         for name in ("ckpt-30.index", "ckpt-30.data-00000-of-00001"):
             (tmp_path / name).write_bytes(b"half")
-        (tmp_path / "ckpt-30_temp").mkdir()
+        (tmp_path / "ckpt-30_temp").mkdir(exist_ok=True)
         raise tf.errors.ResourceExhaustedError(None, None, "ckpt-30.index; No space left on device")
 
     monkeypatch.setattr(checkpoints._checkpoint, "write", fail)
