@@ -13,16 +13,16 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, common, growth, network, report, scenes, startup, step_profile, train_step, turns
+from benchmarks import accuracy, common, fuzz, growth, network, report, scenes, startup, step_profile, train_step, turns
 from fcn_tf.data.datasets import camvid
 from fcn_tf.models import pretrained
-from tests import matfiles
+from tests import fuzzing, matfiles
 from tests.conftest import ROOT
 
 SCRIPTS = (
     "train_step", "optimizer_step", "input_pipeline", "inference", "predict_rate", "startup", "growth",
-    "freeze_recompute", "summaries", "memory_growth", "check_size", "precision", "peers",
-    "step_profile", "revisions", "accuracy", "time_to_accuracy", "serve_load", "report",
+    "freeze_recompute", "summaries", "memory_growth", "check_size", "precision", "peers", "step_profile",
+    "revisions", "accuracy", "time_to_accuracy", "serve_load", "fuzz", "report",
 )  # fmt: skip
 WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
 SIZE = {"num_classes": 5, "image_size": 32, "batch_size": 2}
@@ -373,6 +373,19 @@ def test_what_events_cost_is_found_where_it_is_spent(narrow, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_fuzz_from_end_to_end(tmp_path, capsys, monkeypatch):
+    arguments = ["--seconds=0", "--readers", "journal", "classes", f"--json={tmp_path / 'fuzz.json'}"]
+    monkeypatch.setattr(fuzz, "_TRIES", 5)
+    fuzz.main(arguments)
+    found = json.loads((tmp_path / "fuzz.json").read_text())["readers"]
+    assert found["journal"]["tries"] == 5 and found["classes"]["failures"] == 0
+    broken = fuzzing.Reader(lambda at: (at / "a").write_bytes(b"1"), ("a",), lambda at: 1 / 0)
+    monkeypatch.setitem(fuzzing.READERS, "journal", broken)
+    with pytest.raises(SystemExit) as end:
+        fuzz.main(arguments)
+    assert end.value.code == 1 and "ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_a_revision_against_itself(tmp_path):
     path = tmp_path / "revisions.json"
     flags = ["--weights=tiny", "--image_size=32", "--width=64", "--height=48", "--images=3", "--rounds=3"]

@@ -13,7 +13,7 @@ from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from fcn_tf.io import texts
 
-_MOST_FILES = 100
+_MOST_FILES, _LONGEST_NAME = 100, 64
 
 
 class _FlagValues(flags.FlagValues):
@@ -29,6 +29,9 @@ class _FlagValues(flags.FlagValues):
         for argument in rest:
             if argument == "--":
                 return [*found, argument, *rest]
+            name = argument.partition("=")[0]
+            if name.startswith("-") and len(name) > _LONGEST_NAME:  # absl would look for one that is nearly called so
+                raise UserError(f"Unknown command line flag {name[:_LONGEST_NAME].lstrip('-')}...; see --help.")
             if not (named := re.fullmatch(r"--?flagfile(?:=(.*))?", argument, re.DOTALL)):
                 found.append(argument)
                 continue

@@ -32,6 +32,8 @@ BACKGROUND = ("_background_", "background")  # names that stand for class 0 of L
 IGNORE_NAME = "__ignore__"  # LabelMe's name for what is not to be learned
 _ADDRESS = re.compile(r"(.+\.json)#(labelme|instances|panoptic):(.*)", re.DOTALL | re.IGNORECASE)
 _LINE_WIDTH, _POINT_RADIUS = 10, 5  # pixels, of shapes without an area: as LabelMe's own export draws them
+_MOST_PIXELS = 1 << 28  # of a mask
+_FARTHEST = 1_000_000  # pixels: OpenCV counts parts of them in 32 bits
 _SUBPIXEL = 8  # bits behind the point of corners
 _parsing = threading.Lock()  # annotation files may be large: threads wait for one that parses
 
@@ -178,18 +180,18 @@ def _labelme(content: dict[str, Any]) -> LabelMe:
         Shape(
             str(each["label"]),
             str(each.get("shape_type") or "polygon"),
-            np.array(each["points"], np.float32).reshape(-1, 2),
+            _points(each["points"]),
             base64.b64decode(each.get("mask") or ""),
         )
         for each in content["shapes"]
     )
-    return LabelMe(int(content["imageHeight"]), int(content["imageWidth"]), str(content["imagePath"]), shapes)
+    return LabelMe(*_size(content["imageHeight"], content["imageWidth"]), str(content["imagePath"]), shapes)
 
 
 def _coco(content: dict[str, Any]) -> Coco:
     categories = {int(each["id"]): str(each["name"]) for each in content["categories"]}
     pictures = {
-        str(each["id"]): (str(each["file_name"]), int(each["height"]), int(each["width"])) for each in content["images"]
+        str(each["id"]): (str(each["file_name"]), *_size(each["height"], each["width"])) for each in content["images"]
     }
     annotations = content["annotations"]
     pngs: dict[str, str] = {}
@@ -204,7 +206,7 @@ def _coco(content: dict[str, Any]) -> Coco:
         for each in annotations:
             if segmentation := each.get("segmentation"):
                 if isinstance(segmentation, list):
-                    segmentation = [np.array(polygon, np.float32).reshape(-1, 2) for polygon in segmentation]
+                    segmentation = [_points(polygon) for polygon in segmentation]
                 found = float(each.get("area") or 0), int(each["category_id"]), segmentation
                 segments.setdefault(str(each["image_id"]), []).append(found)
         for instances in segments.values():
@@ -215,6 +217,21 @@ def _coco(content: dict[str, Any]) -> Coco:
     if out := [category for category in categories if not 0 <= category < MOST]:
         raise ValueError(f"a category has the id {out[0]}, not one from 0 to {MOST - 1}")
     return Coco(bool(pngs), categories, pictures, segments, pngs)
+
+
+def _size(height: Any, width: Any) -> tuple[int, int]:
+    size = int(height), int(width)
+    if min(size) < 1 or size[0] * size[1] > _MOST_PIXELS:
+        raise ValueError(f"a picture of {size[1]}x{size[0]} pixels")
+    return size
+
+
+def _points(values: Any) -> np.ndarray:
+    """float32 (N, 2)."""
+    points = np.array(values, np.float32).reshape(-1, 2)
+    if not (np.abs(points) <= _FARTHEST).all():
+        raise ValueError(f"a point that is no place within {_FARTHEST:,} pixels")
+    return points
 
 
 def _png_path(path: str, name: str) -> str:
@@ -301,6 +318,8 @@ def _decode_runs(segmentation: dict[str, Any], size: tuple[int, int], name: str)
     try:
         counts = segmentation["counts"]
         runs = counts if isinstance(counts, list) else _unpack_runs(counts)
+        if sum(runs) != size[0] * size[1] or min(runs, default=0) < 0:
+            raise ValueError(f"they count {sum(runs)} pixels")
         pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
         return pixels.reshape(size[::-1]).T
     except (KeyError, TypeError, ValueError, IndexError) as error:
