@@ -54,7 +54,9 @@ def measure(args: argparse.Namespace) -> dict:
     print(f"{'reader':<26} {'tries':>7} {'read':>7} {'failures':>9}")
     for name, row in rows.items():
         print(f"{name:<26} {row['tries']:>7} {row['read']:>7} {row['failures']:>9}")
-    return {"readers": rows, "seconds": round(time.monotonic() - began)}
+    tries, failures = (sum(row[what] for row in rows.values()) for what in ("tries", "failures"))
+    found = common.row(f"failures in {tries:,} tries of {len(rows)} readers", failures, "", most=0)
+    return {"rows": [found], "readers": rows, "seconds": round(time.monotonic() - began)}
 
 
 if __name__ == "__main__":

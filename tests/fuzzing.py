@@ -400,6 +400,11 @@ def _make_zip(at: Path) -> None:
             opened.writestr(f"ADEChallengeData2016/{name}", bytes(range(256)) * 3)
 
 
+def _unpack(at: Path) -> None:
+    with contextlib.redirect_stderr(io.StringIO()):  # the bar
+        ade20k.unpack(str(at / "ADEChallengeData2016.zip"), str(at / "ADEChallengeData2016"))
+
+
 def _make_counts(at: Path) -> None:
     (at / "evaluation").mkdir()
     dataset = tiny_run.dataset([([[0, 1]], [[0, 1]]), ([[2, 1]], [[2, 1]])])
@@ -505,7 +510,7 @@ READERS: dict[str, Reader] = {
     "zip": Reader(
         _make_zip,
         ("ADEChallengeData2016.zip",),
-        lambda at: ade20k.unpack(str(at / "ADEChallengeData2016.zip"), str(at / "ADEChallengeData2016")),
+        _unpack,
     ),
     "per_image.npz": Reader(_make_counts, ("evaluation/per_image.npz",), _read_counts),
     "facts": Reader(_make_facts, ("facts.json.gz",), _read_facts),

@@ -153,6 +153,17 @@ def test_load_model_with_flipped_bits_and_cut_short(tmp_path):
             assert "\n" not in str(error)
 
 
+def test_load_model_runs_nothing_in_the_file(tmp_path):
+    """A Lambda layer carries code of its maker's."""
+    path, ran = tmp_path / "model.keras", tmp_path / "ran"
+    run = keras.layers.Lambda(lambda x, ran=str(ran): (open(ran, "w").close(), x)[1], output_shape=(None, None, 3))
+    keras.Sequential([keras.Input((None, None, 3)), run]).save(path)
+    ran.unlink(missing_ok=True)
+    with pytest.raises(UserError, match="model.keras is not a model this version can load"):
+        inference.load_model(str(path))
+    assert not ran.exists()
+
+
 def test_load_model_that_is_a_bomb(tmp_path):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:

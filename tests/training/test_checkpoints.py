@@ -1,6 +1,8 @@
 """Saving and restoring a handful of variables, and what can have happened to the files in between."""
 
+import itertools
 import os
+import shutil
 
 import keras
 import numpy as np
@@ -151,6 +153,43 @@ def test_a_kill_while_removing_leaves_no_half_that_looks_whole(tmp_path, monkeyp
     checkpoints = Checkpoints(str(tmp_path), network.variables)
     checkpoints.save(50)
     assert len(names(tmp_path)) == 4 * len(list(tmp_path.glob("*.index"))) + 1, "the halves are gone"
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def test_a_kill_at_any_point_of_a_save_costs_that_save_alone(tmp_path, monkeypatch):
+    """After a kill nothing is tidied up either, so from then on every change of the disk fails."""
+    whole = tmp_path / "whole"
+    saved(whole, 3, 6)
+    for count in itertools.count():
+        folder = tmp_path / str(count)
+        shutil.copytree(whole, folder)
+        checkpoints, left = Checkpoints(str(folder), model().variables), [count]
+
+        def dying(function, left=left):
+            def call(*arguments, **options):
+                if not left[0]:
+                    raise Killed
+                left[0] -= 1
+                return function(*arguments, **options)
+
+            return call
+
+        try:
+            with monkeypatch.context() as patch:
+                for name in ("mkdir", "replace", "remove", "unlink", "rmdir", "fsync"):
+                    patch.setattr(os, name, dying(getattr(os, name)))
+                checkpoints.save(9)
+            break
+        except Killed:
+            step, network = restored(folder)
+            assert step in (6, 9) and (step == 9 or (network.get_layer("dense").bias.numpy() == 6).all())
+            assert not list(folder.glob("*.damaged")) and not list(folder.glob("*_temp"))
+            Checkpoints(str(folder), network.variables).save(12)
+            assert restored(folder)[0] == 12 and len(names(folder)) == 4 * 2 + 1
+    assert count > 15, "a save takes as many changes of the disk"
 
 
 def test_notes_stay_beside_their_checkpoint(tmp_path):
