@@ -51,9 +51,9 @@ def measure(args: argparse.Namespace) -> dict:
                 print(f"{name}, --seed={seed}:\n{traceback.format_exc()}", file=sys.stderr)
             row["tries"] += max(_TRIES // reader.slow, 1)
         seed += 1
-    print(f"{'reader':<26} {'tries':>7} {'read':>7} {'failures':>9}")
+    print(f"{'reader':<30} {'tries':>7} {'read':>7} {'failures':>9}")
     for name, row in rows.items():
-        print(f"{name:<26} {row['tries']:>7} {row['read']:>7} {row['failures']:>9}")
+        print(f"{name:<30} {row['tries']:>7} {row['read']:>7} {row['failures']:>9}")
     tries, failures = (sum(row[what] for row in rows.values()) for what in ("tries", "failures"))
     found = common.row(f"failures in {tries:,} tries of {len(rows)} readers", failures, "", most=0)
     return {"rows": [found], "readers": rows, "seconds": round(time.monotonic() - began)}

@@ -294,6 +294,12 @@ def _save_checkpoints(at: Path) -> None:
         checkpoints.save(step, {"window": 1})
 
 
+def _save_checkpoints_as_before(at: Path) -> None:
+    _save_checkpoints(at)
+    for path in at.glob("ckpt-*.json"):
+        path.unlink()
+
+
 def _restore_checkpoints(at: Path) -> None:
     from fcn_tf.training.checkpoints import Checkpoints
 
@@ -495,6 +501,9 @@ READERS: dict[str, Reader] = {
         ),
         _restore_checkpoints,
         slow=3,
+    ),
+    "checkpoints without checksums": Reader(
+        _save_checkpoints_as_before, ("ckpt-2.index", "ckpt-2.data-00000-of-00001"), _restore_checkpoints, slow=3
     ),
     "records": Reader(
         _make_records,
