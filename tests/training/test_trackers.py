@@ -4,6 +4,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import json
+import signal
 import sys
 import types
 
@@ -83,11 +84,17 @@ def test_a_service_that_cannot_be_reached_is_told_before_a_step(service, start, 
     assert Run(f"{tmp_path}/run").read_history() == []
 
 
-def state(start, step):
+def test_a_run_that_stops_early_is_finished(service, start):
+    assert start(early_stopping=1, learning_rate=1e-9, max_steps=40) == 0
+    (run,) = service.runs
+    assert max(run.points) < 40 and run.status == "finished"
+
+
+def state(start, step, stop=None):
     """Where a training is that logs every step."""
     scores = types.SimpleNamespace(scores=lambda: {"loss": 1.0, "mean_iou": float("nan")}, images_per_second=3.0)
     intervals = types.SimpleNamespace(logs=lambda step: True, max_steps=9)
-    values = {"intervals": intervals, "since_log": scores, "result": True, "rate": lambda: 0.1}
+    values = {"intervals": intervals, "since_log": scores, "result": True, "rate": lambda: 0.1, "stop": stop}
     return types.SimpleNamespace(start=start, step=step, **values)
 
 
@@ -96,7 +103,7 @@ def test_a_resumed_run_goes_on_in_the_same_one_and_a_new_one_does_not(service, t
         hook = trackers.TrackMetrics("recorder", Run(str(tmp_path)), {})
         hook.on_start(state(begin, begin))
         hook.after_step(state(begin, begin + 1))
-        hook.on_stop(state(begin, begin + 1))
+        hook.on_stop(state(begin, begin + 1, signal.SIGTERM))
         hook.close()
         run = service.runs[-1]
         assert run.known == known and run.status == "stopped"
