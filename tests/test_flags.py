@@ -223,6 +223,22 @@ def test_a_mistake_shows_no_terminal_codes(empty_folder, capsys):
     assert re.fullmatch(r"error: .+\n", printed) and "\\x1b[31mred" in printed
 
 
+@pytest.mark.parametrize("name", ["original", "original.cfg", "configs/original.cfg"])
+def test_a_preset_that_comes_along_is_found_from_any_folder(name):
+    preset = parse(f"--flagfile={ROOT}/configs/original.cfg")
+    assert parse(f"--flagfile={name}") == parse("--flagfile", name) == preset != Config()
+
+
+def test_a_flag_file_of_ones_own_wins_over_a_preset(empty_folder):
+    (empty_folder / "original").write_text("--seed=7\n")
+    assert parse("--flagfile=original") == Config(seed=7)
+
+
+def test_a_flag_file_that_is_not_there_names_those_that_come_along():
+    with pytest.raises(UserError, match="none.cfg.*or one of bag, camvid, .*, original"):
+        parse("--flagfile=none.cfg")
+
+
 def test_a_mistake_in_a_flag_file_is_told(empty_folder):
     (empty_folder / "bad.cfg").write_text("--no_such=1\n")
     with pytest.raises(UserError, match="no_such"):

@@ -2,8 +2,10 @@
 
 import ast
 import configparser
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,6 +99,18 @@ def test_the_package_is_whole():
     assert packed == data
 
 
+def test_an_installed_package_brings_the_presets_along(tmp_path):
+    pytest.importorskip("setuptools")
+    build = [sys.executable, "-W", "ignore", "setup.py", "--quiet", "build", f"--build-base={tmp_path}/build"]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    packed = {path.name for path in (tmp_path / "build/lib/fcn_tf/configs").iterdir()}
+    assert packed == {path.name for path in (ROOT / "configs").glob("*.cfg")}
+    call = [sys.executable, "-c", "from fcn_tf.command.main import main; raise SystemExit(main())", "--mode=check"]
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": f"{tmp_path}/build/lib"}, "text": True}
+    found = subprocess.run([*call, "--flagfile=configs/bag.cfg", "--data_dir=none"], capture_output=True, **options)
+    assert found.returncode == 2 and "there is no folder none" in found.stderr
+
+
 def test_the_embedded_weights_are_small():
     assert (ROOT / "fcn_tf/models/tiny-vgg19.mat").stat().st_size < 3_000_000
 
@@ -160,7 +174,7 @@ def test_documents_name_only_what_there_is(document):
                 *config.PRECISIONS,
             }, word
         if name == "--flagfile" and value and value.isascii() and "NAME" not in value:
-            assert (ROOT / value).exists(), word
+            assert (ROOT / value).exists() or (ROOT / f"configs/{value}.cfg").exists(), word
     for name in re.findall(r"\b(?:[A-Z]+\.md|LICENSE|setup\.cfg|configs/\w+\.cfg|tests/\w+\.py)\b", text):
         assert (ROOT / name).exists() or (ROOT / document).parent.joinpath(name).exists(), name
 

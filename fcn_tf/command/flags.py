@@ -14,6 +14,9 @@ from fcn_tf.errors import UserError
 from fcn_tf.io import texts
 
 _MOST_FILES, _LONGEST_NAME = 100, 64
+_PACKAGE = os.path.dirname(configs.__file__)
+_PRESET_FOLDERS = (os.path.join(_PACKAGE, "configs"), os.path.join(os.path.dirname(_PACKAGE), "configs"))
+_PRESET = re.compile(r"(?:configs/)?(\w+)(?:\.cfg)?")
 
 
 class _FlagValues(flags.FlagValues):
@@ -35,12 +38,13 @@ class _FlagValues(flags.FlagValues):
             if not (named := re.fullmatch(r"--?flagfile(?:=(.*))?", argument, re.DOTALL)):
                 found.append(argument)
                 continue
-            path = os.path.expanduser(next(rest, "") if named[1] is None else named[1])
+            path = _preset_or(os.path.expanduser(next(rest, "") if named[1] is None else named[1]))
             try:
                 text = texts.load(path)
             except (OSError, ValueError) as error:
                 reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
-                raise UserError(f"--flagfile: {reason}; name a file of flags such as configs/original.cfg.") from None
+                message = f"--flagfile: {reason}; name a file of flags, or one of {', '.join(_presets())}."
+                raise UserError(message) from None
             opened.append(path)
             if len(opened) > _MOST_FILES:
                 raise UserError(f"--flagfile: more than {_MOST_FILES} files, {path} among them; does it name itself?")
@@ -116,7 +120,8 @@ def config_from_flags(argv: list[str]) -> Config | None:
     """Parses a command line.
 
     Args:
-      argv: the program's name, then its arguments; `--flagfile=configs/NAME.cfg` reads more from a file.
+      argv: the program's name, then its arguments; `--flagfile=configs/NAME.cfg` reads more from a file. Those of
+        `_presets` are found wherever the program is called.
 
     Returns:
       The settings, completed from the run's config.json, or None if help was asked for (and printed).
@@ -173,3 +178,16 @@ def _help(program: str) -> str:
         text = f"{flag.help} (default: {field.default!r})" if field.default != "" else flag.help
         lines.extend(textwrap.wrap(text, 100, initial_indent=f"  --{name:<14} ", subsequent_indent=" " * 19))
     return "\n".join(lines)
+
+
+def _presets() -> dict[str, str]:
+    """The files of flags that come along, by name: an installed package holds them, a checkout has them beside it."""
+    folder = next(filter(os.path.isdir, _PRESET_FOLDERS), "")
+    names = sorted(os.listdir(folder)) if folder else []
+    return {name.removesuffix(".cfg"): os.path.join(folder, name) for name in names if name.endswith(".cfg")}
+
+
+def _preset_or(path: str) -> str:
+    """What a value of --flagfile names: a file, or the preset of that name where there is no such path."""
+    preset = _PRESET.fullmatch(path)
+    return path if os.path.exists(path) or preset is None else _presets().get(preset[1], path)
