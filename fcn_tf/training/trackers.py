@@ -142,7 +142,7 @@ class TrackMetrics(Hook):
             self._status = "finished"
 
     def on_stop(self, state: TrainingState) -> None:
-        """Notes that the training is ended, and not by a mistake: cut short by a signal, or done before its last step."""
+        """Notes how the training ended: cut short by a signal, or done before its last step."""
         self._status = "stopped" if state.stop else "finished"
 
     def close(self) -> None:
