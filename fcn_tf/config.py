@@ -408,6 +408,12 @@ class Config:
         scope=Scope.COMMAND,
         check=_OUTPUTS,
     )
+    inference_precision: str = _flag(
+        "auto",
+        "predict: {choices}; auto: bfloat16 where the processor multiplies it and the labels are those of float32",
+        scope=Scope.COMMAND,
+        check=_one_of(registry.INFERENCE_PRECISIONS),
+    )
     overwrite: bool = _flag(False, "predict: do again what was done before", scope=Scope.COMMAND)
     count: int = _flag(
         0, "visualize: how many examples; 0: --batch_size of them", scope=Scope.COMMAND, check=_NOT_NEGATIVE

@@ -15,7 +15,8 @@ from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
-from fcn_tf.formats.base import METADATA, Source
+from fcn_tf.formats.base import Source
+from fcn_tf.inference.exported import METADATA
 from fcn_tf.inference.runs import load_run
 from fcn_tf.io import files, system, texts
 from fcn_tf.io.run_dir import Run

@@ -24,7 +24,8 @@ def run(config: Config) -> int:
     """Labels everything that --input names.
 
     Args:
-      config: uses input, output_dir, outputs, overwrite, logs_dir, palette, tta and sliding_window.
+      config: uses input, output_dir, outputs, overwrite, logs_dir, palette, inference_precision, tta and
+        sliding_window.
 
     Returns:
       The exit status: 0, or 1 if a picture could not be read, not be labelled in the memory there is, or its results
@@ -43,6 +44,7 @@ def run(config: Config) -> int:
         "colors": [list(color) for color in trained.colors],
         "tta": config.tta,
         "sliding_window": config.sliding_window,
+        "precision": config.inference_precision,
     }
     journal = Journal(output_dir, settings)
     chosen = tuple(config.outputs.split(",")) if config.outputs else ()
@@ -82,7 +84,13 @@ def _label(
     config: Config,
 ) -> int:
     """Labels pictures, then videos; returns how many could not be."""
-    segmenter = Segmenter.from_run(trained, tta=config.tta, sliding_window=config.sliding_window, say=print)
+    segmenter = Segmenter.from_run(
+        trained,
+        tta=config.tta,
+        sliding_window=config.sliding_window,
+        precision=config.inference_precision,
+        say=bulk.write_line,
+    )
     predictor = bulk.BulkPredictor(segmenter, output_dir, journal)
     try:
         failed = predictor.pictures([item for item in todo if not item.video], outputs[False])

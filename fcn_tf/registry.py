@@ -130,6 +130,7 @@ EXPORTS = {
     "web": "fcn_tf.formats.web:ENTRY",
 }
 EXPORT_PRECISIONS = ("float32", "float16", "int8")
+INFERENCE_PRECISIONS = ("auto", "float32", "bfloat16")
 TRACKERS = {  # each is the package of this name
     "mlflow": "fcn_tf.training.trackers:MlflowTracker",
     "wandb": "fcn_tf.training.trackers:WandbTracker",

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-METADATA = "classes.json"  # beside the model in each export: what an `Exported.describe` says
-
 
 class Result(NamedTuple):
     """What a model says of a batch of pictures.
@@ -54,6 +52,7 @@ class Format:
     Attributes:
       write: (source, folder, precision) writes the model into an empty local folder.
       load: folder -> a function that runs the model there in its own runtime.
+      file: of the files that `write` writes, the one to tell the format by.
       precisions: those of `registry.EXPORT_PRECISIONS` that it comes in.
       packages: {module to import: name to install} of what it needs beside TensorFlow.
       packages_for: the same by precision, of what only that one needs in addition.
@@ -62,6 +61,7 @@ class Format:
 
     write: Callable[[Source, str, str], None]
     load: Callable[[str], Runner]
+    file: str
     precisions: tuple[str, ...] = ("float32",)
     packages: Mapping[str, str] = field(default_factory=dict)
     packages_for: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -33,4 +33,4 @@ def load(folder: str) -> Runner:
     return run
 
 
-ENTRY = Format(write, load)
+ENTRY = Format(write, load, file=_FILE)

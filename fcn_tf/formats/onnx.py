@@ -143,4 +143,4 @@ class _Pictures:
 
 
 _PRECISIONS = dict(zip(registry.EXPORT_PRECISIONS, (_float32, _float16, _int8), strict=True))
-ENTRY = Format(write, load, precisions=registry.EXPORT_PRECISIONS, packages=PACKAGES)
+ENTRY = Format(write, load, file=FILE, precisions=registry.EXPORT_PRECISIONS, packages=PACKAGES)

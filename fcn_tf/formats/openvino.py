@@ -70,6 +70,7 @@ def _int8(model: Any, source: Source) -> Any:
 ENTRY = Format(
     write,
     load,
+    file=FILE,
     precisions=registry.EXPORT_PRECISIONS,
     packages={"openvino": "openvino"},
     packages_for={"int8": {"nncf": "nncf"}},

@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 
-from fcn_tf.formats.base import METADATA, Format, Result, Runner, Source
+from fcn_tf.formats.base import Format, Result, Runner, Source
+from fcn_tf.inference.exported import METADATA
 from fcn_tf.io import files
+
+_FILE = "saved_model.pb"
 
 
 def write(source: Source, folder: str, precision: str) -> None:
@@ -35,4 +38,4 @@ def load(folder: str) -> Runner:
     return run
 
 
-ENTRY = Format(write, load)
+ENTRY = Format(write, load, file=_FILE)

@@ -11,7 +11,8 @@ import numpy as np
 
 from fcn_tf import registry
 from fcn_tf.formats import savedmodel
-from fcn_tf.formats.base import METADATA, Format, Result, Runner, Source
+from fcn_tf.formats.base import Format, Result, Runner, Source
+from fcn_tf.inference.exported import METADATA
 from fcn_tf.io import files
 
 FILE = "model.tflite"
@@ -54,4 +55,6 @@ def load(folder: str) -> Runner:
     return run
 
 
-ENTRY = Format(write, load, precisions=registry.EXPORT_PRECISIONS, packages={"ai_edge_litert": "ai-edge-litert"})
+ENTRY = Format(
+    write, load, file=FILE, precisions=registry.EXPORT_PRECISIONS, packages={"ai_edge_litert": "ai-edge-litert"}
+)

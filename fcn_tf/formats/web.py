@@ -18,6 +18,7 @@ from fcn_tf.formats.base import Format, Runner, Source
 from fcn_tf.io import archives, files
 from fcn_tf.reports import html
 
+_FILE = "model.js"
 _SCRIPT, _WASM = "dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"
 _EXPORTS = re.compile(rb"export\s*\{([^{}]*)\};?")
 _PACKED = re.compile(rb'^globalThis\.(\w+) = "([A-Za-z0-9+/=]*)";\n$')
@@ -32,14 +33,14 @@ def write(source: Source, folder: str, precision: str) -> None:
         classes=json.dumps(source.metadata["classes"]).replace("<", "\\u003c"),
         runtime=_global_names(script, source.runtime).decode().replace("</script", "<\\/script"),
     )
-    files.write_bytes(files.join(folder, "model.js"), _pack("MODEL", onnx.content(source, precision)))
+    files.write_bytes(files.join(folder, _FILE), _pack("MODEL", onnx.content(source, precision)))
     files.write_bytes(files.join(folder, "runtime.js"), _pack("RUNTIME", wasm))
     files.write_bytes(files.join(folder, "index.html"), page)
 
 
 def load(folder: str) -> Runner:
     """Runs the model that the page carries; in ONNX Runtime, for a browser may not be here."""
-    return onnx.runner(_unpack(files.read_bytes(files.join(folder, "model.js"))))
+    return onnx.runner(_unpack(files.read_bytes(files.join(folder, _FILE))))
 
 
 def require(runtime: str) -> None:
@@ -83,4 +84,4 @@ def _unpack(script: bytes) -> bytes:
     return gzip.decompress(base64.b64decode(found[2]))
 
 
-ENTRY = Format(write, load, precisions=("float32", "int8"), packages=onnx.PACKAGES, require=require)
+ENTRY = Format(write, load, file=_FILE, precisions=("float32", "int8"), packages=onnx.PACKAGES, require=require)

@@ -105,9 +105,11 @@ class BulkPredictor:
                     continue
                 self._journal.add(item, endings(item, outputs), [written.pixels])
                 if written.tile:
-                    _write(f"note: {item.path}: labelled in tiles of {written.tile} pixels, for it exceeds the memory")
+                    write_line(
+                        f"note: {item.path}: labelled in tiles of {written.tile} pixels, for it exceeds the memory"
+                    )
                 if item.renamed:
-                    _write(
+                    write_line(
                         f"note: {item.path}: its results are called {item.name}_... (the name is too long, or taken)"
                     )
         _write_rate(len(items) - failed, "pictures", began)
@@ -191,10 +193,11 @@ def _skip(item: Input, error: UserError | OSError) -> None:
     tqdm.tqdm.write(f"skipped: {error}", file=sys.stderr)
 
 
-def _write(line: str) -> None:
+def write_line(line: str) -> None:
+    """Prints a line without damaging a progress bar."""
     tqdm.tqdm.write(line)
 
 
 def _write_rate(count: int, what: str, began: float) -> None:
     if count:
-        _write(f"{what}: {count}, at {count / (time.perf_counter() - began):.3g} a second")
+        write_line(f"{what}: {count}, at {count / (time.perf_counter() - began):.3g} a second")

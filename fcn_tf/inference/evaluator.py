@@ -11,7 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,9 +20,10 @@ import tensorflow as tf
 from fcn_tf.data import pipeline
 from fcn_tf.data.base import Dataset, DatasetSpec
 from fcn_tf.errors import UserError
-from fcn_tf.inference import checkpoint
+from fcn_tf.inference import checkpoint, tiles
 from fcn_tf.inference.scoring_memory import ScoringMemory
-from fcn_tf.inference.views import InferenceOptions, scorer, tiles
+from fcn_tf.inference.tiles import Prediction, label_dtype
+from fcn_tf.inference.views import InferenceOptions, scorer
 from fcn_tf.io import archives, files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion, in_graph
@@ -123,20 +124,6 @@ def _check_archive(path: str) -> None:
                 raise ValueError(f"the checksum of {damaged} in it is another one")
 
 
-class Prediction(NamedTuple):
-    """What a model says about each pixel of images of one size.
-
-    Attributes:
-      labels: class ids (B, H, W), in the narrowest of uint8, uint16 and int32 that holds them all.
-      confidence: float32 (B, H, W), the probability of the label, in [0, 1], or None.
-      probabilities: float16 (B, H, W, C), in [0, 1], or None.
-    """
-
-    labels: np.ndarray
-    confidence: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
-
-
 class Predictor:
     """Labels images with a model; one trace serves every size of image, and any number of threads.
 
@@ -148,7 +135,7 @@ class Predictor:
         """Wraps a model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C)."""
         self.num_classes = int(model.output_shape[-1])
         self._tile = options.tile
-        dtype, scores = _label_dtype(self.num_classes), scorer(model, options)
+        dtype, scores = label_dtype(self.num_classes), scorer(model, options)
         signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
 
         @tf.function(input_signature=signature)
@@ -198,18 +185,14 @@ class Predictor:
           tile: instead of that of the options.
         """
         step = self._label_fully if probabilities else self._label_surely if confidence else self._label
-        size = images.shape[:3]
-        results = {"labels": np.empty(size, _label_dtype(self.num_classes).as_numpy_dtype)}
-        if confidence:
-            results["confidence"] = np.empty(size, np.float32)
-        if probabilities:
-            results["probabilities"] = np.empty((*size, self.num_classes), np.float16)
-        for part in tiles(size[1], size[2], self._tile if tile is None else tile):
-            top, left, height, width = part.inside
-            found = step(tf.convert_to_tensor(images[:, *part.seen], tf.uint8))
-            for name, result in results.items():
-                result[:, *part.kept] = found[name].numpy()[:, top : top + height, left : left + width]
-        return Prediction(**results)
+        return tiles.predict(
+            lambda part: step(tf.convert_to_tensor(part, tf.uint8)),
+            images,
+            tile=self._tile if tile is None else tile,
+            num_classes=self.num_classes,
+            confidence=confidence,
+            probabilities=probabilities,
+        )
 
 
 class Evaluator:
@@ -232,7 +215,7 @@ class Evaluator:
                 f"The model has {model.output_shape[-1]} classes but {spec.name} has {classes}; "
                 "give the --dataset it was trained on, or train on this one."
             )
-        dtype, scores = _label_dtype(classes), scorer(model, options)
+        dtype, scores = label_dtype(classes), scorer(model, options)
 
         @tf.function(
             input_signature=[
@@ -319,9 +302,9 @@ class Evaluator:
         """One batch, tile after tile: counts (B, C, C), stray labels (B,), summed loss, predictions."""
         classes = self._spec.num_classes
         cells = np.zeros((len(images), classes**2 + 2), np.int64)
-        predictions = np.empty(labels.shape, _label_dtype(classes).as_numpy_dtype)
+        predictions = np.empty(labels.shape, label_dtype(classes))
         loss = 0.0
-        for tile in tiles(labels.shape[1], labels.shape[2], self._tile):
+        for tile in tiles.tiles(labels.shape[1], labels.shape[2], self._tile):
             part = images[:, *tile.seen], labels[:, *tile.kept], np.array(tile.inside, np.int32)
             part_cells, part_loss, part_predictions = self._step(*part)
             cells += part_cells.numpy()
@@ -350,7 +333,3 @@ def evaluate_dataset(
         return evaluator.run(dataset, before_batch=memory.require, **run_options)
     except tf.errors.ResourceExhaustedError:
         raise memory.exhausted() from None
-
-
-def _label_dtype(num_classes: int) -> tf.DType:
-    return tf.uint8 if num_classes <= 2**8 else tf.uint16 if num_classes <= 2**16 else tf.int32

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
@@ -11,7 +12,7 @@ import numpy as np
 
 from fcn_tf.data import palette
 from fcn_tf.errors import UserError
-from fcn_tf.inference import pictures
+from fcn_tf.inference import exported, pictures
 from fcn_tf.inference.pictures import Picture
 from fcn_tf.inference.runs import TrainedRun, load_run
 from fcn_tf.inference.segmentation import Segmentation
@@ -30,12 +31,15 @@ class Segmenter:
     """Labels pictures of any size with a trained model. May be used by several threads at once.
 
     Args:
-      model: a Keras model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C).
+      model: a Keras model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C), or an `Export`.
       class_names: by class id.
       colors: (r, g, b) in [0, 255] by class id.
       tta: average the probabilities over scales and flips (test-time augmentation).
       sliding_window: side in pixels of the tiles that pictures are labelled in; 0: at once, and in tiles only where
         the memory would not suffice.
+      precision: what a Keras model computes in: "float32", "bfloat16", "auto" (bfloat16 where the processor multiplies
+        it and the labels of the first picture are those of float32), or "": the type that it was trained in.
+      say: gets a line where "auto" has compared.
 
     Attributes:
       class_names: by class id.
@@ -50,25 +54,44 @@ class Segmenter:
         colors: Sequence[Sequence[int]],
         tta: bool = False,
         sliding_window: int = 0,
+        precision: str = "",
+        say: Callable[[str], Any] = warnings.warn,
     ):
-        system.load_tensorflow()
-        import tensorflow as tf
-
-        from fcn_tf.inference import evaluator, memory, views
-
         self.class_names = tuple(class_names)
         self.colors = tuple((int(red), int(green), int(blue)) for red, green, blue in colors)
-        options = views.InferenceOptions(tta=tta, tile=sliding_window)
-        self._predictor = evaluator.Predictor(model, options)
+        self._tile, self._on_gpu = sliding_window, False
+        self._predictor: Any
+        self._memory: Any
+        if isinstance(model, exported.Export):
+            self._use_export(model, tta=tta, precision=precision)
+        else:
+            self._use_model(model, tta=tta, precision=precision, say=say)
         if not len(self.class_names) == len(self.colors) == self._predictor.num_classes:
             raise UserError(
                 f"the model tells {self._predictor.num_classes} classes apart, got {len(self.class_names)} class names "
                 f"and {len(self.colors)} colours; give as many of each."
             )
+
+    def _use_model(self, model: Any, *, tta: bool, precision: str, say: Callable[[str], Any]) -> None:
+        system.load_tensorflow()
+        import tensorflow as tf
+
+        from fcn_tf.inference import fastest, memory, views
+
+        options = views.InferenceOptions(tta=tta, tile=self._tile)
+        self._predictor = fastest.predictor(model, options, dtype=precision, say=say)
         self._memory = memory.PredictionMemory(model, scales=options.scales if tta else ())
         # Of a GPU's memory only TensorFlow's allocator knows.
         self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        self._tile = sliding_window
+
+    def _use_export(self, export: exported.Export, *, tta: bool, precision: str) -> None:
+        if tta or precision:
+            raise UserError(
+                f"{export.folder} is an export, which labels pictures as it was written: tta and precision are of "
+                "runs; leave them out, or give the run."
+            )
+        self._predictor = exported.ExportedPredictor(export, tile=self._tile)
+        self._memory = exported.ExportMemory()
 
     @classmethod
     def from_run(
@@ -77,21 +100,29 @@ class Segmenter:
         *,
         tta: bool = False,
         sliding_window: int = 0,
+        precision: str = "",
         say: Callable[[str], Any] = warnings.warn,
     ) -> "Segmenter":
-        """Loads the model of a run.
+        """Loads the model of a run, or an export.
 
         Args:
           source: the folder of a run, as `--logs_dir`, what `load_run` returned, or a model.keras. Class names and
-            colours are read from config.json; the classes of a model.keras without one are named by number.
+            colours are read from config.json; the classes of a model.keras without one are named by number. Or a folder
+            that `--mode=export` wrote, or the model in it: that is run by the runtime of its format, in tiles where a
+            picture is larger than 2048 pixels, and gives no `probabilities`.
           tta: see `Segmenter`.
           sliding_window: see `Segmenter`.
+          precision: see `Segmenter`.
           say: gets a line where the run was not validated yet, so that the model of its newest checkpoint is used.
 
         Raises:
           UserError: if there is no model, or it cannot be used.
         """
         path = os.fspath(source)
+        if not isinstance(source, TrainedRun) and (export := exported.find(path)) is not None:
+            names, colors = export.class_names, export.colors
+            options: dict[str, Any] = {"tta": tta, "sliding_window": sliding_window, "precision": precision}
+            return cls(export, class_names=names, colors=colors, **options)
         from_file = path.endswith(_MODEL_FILE) and not files.is_dir(path)
         folder = os.path.dirname(path) if from_file else path
         run = source if isinstance(source, TrainedRun) else None
@@ -110,6 +141,8 @@ class Segmenter:
             colors=run.colors if run else palette.distinct_colors(count),
             tta=tta,
             sliding_window=sliding_window,
+            precision=precision,
+            say=say,
         )
 
     @overload
@@ -184,15 +217,13 @@ class Segmenter:
 
     def _predict(self, batch: list[np.ndarray], name: str, tile: int, wanted: dict[str, bool]) -> list[Segmentation]:
         """Labels pictures of one size in tiles of this side, or smaller ones where memory runs out all the same."""
-        import tensorflow as tf
-
         height, width = batch[0].shape[:2]
         stacked = np.stack(batch) if len(batch) > 1 else batch[0][None]  # a view: pictures may be large
         while True:
             try:
                 found = self._predictor.predict(stacked, tile=tile, **wanted)
                 break
-            except tf.errors.ResourceExhaustedError:
+            except _out_of_memory():
                 smaller = (tile or max(height, width)) // 2
                 if self._tile or smaller < _SMALLEST_TILE:
                     raise UserError(
@@ -208,6 +239,15 @@ class Segmenter:
             Segmentation(*each, tile=tile, class_names=self.class_names, colors=self.colors)
             for each in zip(batch, found.labels, confidence, probabilities, strict=True)
         ]
+
+
+def _out_of_memory() -> tuple[type[Exception], ...]:
+    """What the runtimes that are loaded raise where memory runs out."""
+    if "tensorflow" not in sys.modules:
+        return (MemoryError,)
+    import tensorflow as tf
+
+    return MemoryError, tf.errors.ResourceExhaustedError
 
 
 def _name(picture: Picture) -> str:

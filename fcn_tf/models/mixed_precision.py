@@ -28,6 +28,11 @@ def emulated(dtype: str) -> bool:
     return os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" or not system.has_instructions(dtype)
 
 
+def multiplied_by_cpu(dtype: str) -> bool:
+    """Whether TensorFlow computes on CPUs here, and these multiply numbers of this type, bfloat16 or float16."""
+    return on_cpu() and not emulated(dtype)
+
+
 def convolve(function: Callable, inputs: tf.Tensor, *weights: keras.Variable) -> tf.Tensor:
     """`function(inputs, *weights)` in the type of `inputs`, the way that is fastest here.
 

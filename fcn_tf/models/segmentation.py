@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from fcn_tf.models import precision
+
 _NARROW = 2**8  # classes whose ids fit into uint8
 
 
@@ -45,20 +47,8 @@ def segmentation_model(model: keras.Model, class_names: Sequence[str]) -> keras.
       A model of its own float32 weights: uint8 (B, H, W, 3) RGB of any size -> {"labels", "confidence"} as of
       `LabelsAndConfidence`, the last of its layers "as_float", "network" (a copy of `model`) and "segmentation".
     """
-    copy = _in_float32(model)
+    copy = precision.in_precision(model, "float32")  # what computes in 16 bits converts to few formats
+    copy.name = "network"
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
     logits = copy(keras.layers.Rescaling(1.0, name="as_float", dtype="float32")(images))
     return keras.Model(images, LabelsAndConfidence(class_names, name="segmentation")(logits), name="segmenter")
-
-
-def _in_float32(model: keras.Model) -> keras.Model:
-    """The same network and weights; what computes in 16 bits converts to few formats."""
-
-    def widened(layer):
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(model, clone_function=widened)
-    copy.name = "network"
-    for variable, original in zip(copy.variables, model.variables, strict=True):
-        variable.assign(original)
-    return copy

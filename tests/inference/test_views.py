@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from fcn_tf.inference import evaluator
-from fcn_tf.inference.views import InferenceOptions, scorer, tiles
+from fcn_tf.inference.tiles import tiles
+from fcn_tf.inference.views import InferenceOptions, scorer
 from tests import tiny_run
 
 

@@ -1,0 +1,145 @@
+"""A folder that `--mode=export` wrote, run by the runtime of its format. TensorFlow only where that is the runtime."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fcn_tf import registry
+from fcn_tf.errors import UserError
+from fcn_tf.inference import tiles
+from fcn_tf.inference.tiles import Prediction
+from fcn_tf.io import files
+
+METADATA = "classes.json"  # beside the model in each export
+_LARGEST_TILE = 2048  # pixels: what its network takes is not known, so larger pictures are labelled in tiles
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export, found but not loaded.
+
+    Attributes:
+      folder: it lies there.
+      format: its name in `registry.EXPORTS`.
+      metadata: the content of its classes.json.
+    """
+
+    folder: str
+    format: str
+    metadata: Mapping[str, Any]
+
+    @property
+    def class_names(self) -> list[str]:
+        """By class id."""
+        return [each["name"] for each in self.metadata["classes"]]
+
+    @property
+    def colors(self) -> list[list[int]]:
+        """[r, g, b] in [0, 255] by class id."""
+        return [each["color"] for each in self.metadata["classes"]]
+
+    def load(self) -> Callable[[np.ndarray], Any]:
+        """A function of uint8 (B, H, W, 3) RGB that gives `labels` and `confidence`, (B, H, W) each.
+
+        Raises:
+          UserError: if its runtime is not installed, or it is damaged.
+        """
+        entry = registry.resolve(registry.EXPORTS[self.format])
+        try:
+            return entry.load(self.folder)
+        except ModuleNotFoundError as error:
+            package = entry.packages.get(error.name, error.name)
+            raise UserError(f"{self.folder} needs {package}, which is not installed: pip install {package}") from None
+        except Exception as error:  # theirs are of many kinds
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"{self.folder} cannot be loaded ({reason}); write it again with --mode=export --format={self.format}."
+            ) from None
+
+
+def find(path: str) -> Export | None:
+    """The export that a path names: its folder, or the model in it; None where there is none.
+
+    Raises:
+      UserError: if its classes.json is damaged, or its model is not there.
+    """
+    formats = {name: registry.resolve(entry).file for name, entry in registry.EXPORTS.items()}
+    if files.is_dir(path):
+        folder = path
+    elif os.path.basename(path) in formats.values():
+        folder = os.path.dirname(path) or "."
+    else:
+        return None
+    described = files.join(folder, METADATA)
+    if not files.exists(described):
+        return None
+    name = next((name for name, file in formats.items() if files.exists(files.join(folder, file))), None)
+    if name is None:
+        raise UserError(f"{folder} has no model; expected one of {', '.join(formats.values())}; export it again.")
+    try:
+        found = Export(folder, name, json.loads(files.read_bytes(described)))
+        known = bool(found.class_names) and all(len(color) == 3 for color in found.colors)
+    except (ValueError, TypeError, LookupError):
+        known = False
+    if not known:
+        raise UserError(f"{described} does not list the classes; write it again with --mode=export --format={name}.")
+    return found
+
+
+class ExportedPredictor:
+    """Labels images as `evaluator.Predictor` does, in the runtime of an export; for any number of threads.
+
+    Attributes:
+      num_classes: how many classes it tells apart.
+    """
+
+    def __init__(self, export: Export, *, tile: int):
+        """Loads an export; `tile` as of `InferenceOptions`."""
+        self.num_classes = len(export.class_names)
+        self._run, self._folder, self._tile = export.load(), export.folder, tile
+        self._lock = threading.Lock()  # some runtimes take one call at a time, and each uses every core
+
+    def predict(
+        self, images: np.ndarray, *, confidence: bool = False, probabilities: bool = False, tile: int | None = None
+    ) -> Prediction:
+        """See `Predictor.predict`.
+
+        Raises:
+          UserError: if `probabilities` are wanted.
+        """
+        if probabilities:
+            raise UserError(
+                f"{self._folder} gives labels and their confidence only; for the probabilities of all classes use the "
+                "run that it was exported from."
+            )
+        with self._lock:
+            return tiles.predict(
+                lambda part: self._run(np.ascontiguousarray(part))._asdict(),
+                images,
+                tile=self._tile if tile is None else tile,
+                num_classes=self.num_classes,
+                confidence=confidence,
+                probabilities=False,
+            )
+
+
+class ExportMemory:
+    """As `PredictionMemory`, of a network that nothing is known of: large pictures go through it in tiles."""
+
+    def need(self, height: int, width: int, *, tile: int, kept: int = 0) -> tuple[int, int]:
+        """Bytes held and reserved for the results alone."""
+        del tile
+        return height * width * (4 + kept), 0
+
+    def fits(self, height: int, width: int, *, tile: int, **_: Any) -> bool:
+        """Whether an image goes through at once."""
+        return max(height, width) <= (tile or _LARGEST_TILE)
+
+    def tile_for(self, height: int, width: int, *, tile: int, **_: Any) -> int:
+        """The side of the tiles; 0 for none."""
+        return tile or (0 if self.fits(height, width, tile=0) else _LARGEST_TILE)

@@ -1,0 +1,113 @@
+"""Pictures labelled in overlapping tiles, and what labelling gives, whatever runs the network. No TensorFlow."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+_MARGIN = 8  # a tile's outer 1 / _MARGIN is context: another tile, with more context there, labels it
+
+
+class Prediction(NamedTuple):
+    """What a model says about each pixel of images of one size.
+
+    Attributes:
+      labels: class ids (B, H, W), see `label_dtype`.
+      confidence: float32 (B, H, W), the probability of the label, in [0, 1], or None.
+      probabilities: float16 (B, H, W, C), in [0, 1], or None.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image that goes through the model at once.
+
+    Attributes:
+      seen: slices of the rows and columns that the model sees.
+      kept: slices of the image's rows and columns that it labels.
+      inside: (top, left, height, width) of what is kept, within what is seen.
+    """
+
+    seen: tuple[slice, slice]
+    kept: tuple[slice, slice]
+    inside: tuple[int, int, int, int]
+
+
+def label_dtype(num_classes: int) -> np.dtype:
+    """The narrowest of uint8, uint16 and int32 that holds the ids of so many classes."""
+    return np.dtype(np.uint8 if num_classes <= 2**8 else np.uint16 if num_classes <= 2**16 else np.int32)
+
+
+def predict(
+    step: Callable[[np.ndarray], Mapping],
+    images: np.ndarray,
+    *,
+    tile: int,
+    num_classes: int,
+    confidence: bool,
+    probabilities: bool,
+) -> Prediction:
+    """Labels images tile by tile.
+
+    Args:
+      step: uint8 (B, h, w, 3) -> {"labels": (B, h, w), ...}, also "confidence" and "probabilities" where asked for.
+      images: uint8 (B, H, W, 3) RGB.
+      tile: side of the tiles in pixels; 0: the whole image at once.
+      num_classes: how many classes there are.
+      confidence: whether to give the probability of each label.
+      probabilities: whether to give the probabilities of all classes.
+    """
+    size = images.shape[:3]
+    results = {"labels": np.empty(size, label_dtype(num_classes))}
+    if confidence:
+        results["confidence"] = np.empty(size, np.float32)
+    if probabilities:
+        results["probabilities"] = np.empty((*size, num_classes), np.float16)
+    for part in tiles(size[1], size[2], tile):
+        top, left, height, width = part.inside
+        found = step(images[:, *part.seen])
+        for name, result in results.items():
+            result[:, *part.kept] = np.asarray(found[name])[:, top : top + height, left : left + width]
+    return Prediction(**results)
+
+
+def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
+    """Cuts an image into overlapping tiles that label every pixel once.
+
+    A pixel is labelled by the tile in which it lies deepest, so tiles need not be averaged, and no more than one
+    tile's scores are held.
+
+    Args:
+      height: of the image.
+      width: of the image.
+      side: of the tiles; 0 for one tile, the whole image.
+    """
+    for (top, bottom, first, last), (left, right, west, east) in itertools.product(
+        _cuts(height, side), _cuts(width, side)
+    ):
+        yield Tile(
+            seen=(slice(top, bottom), slice(left, right)),
+            kept=(slice(first, last), slice(west, east)),
+            inside=(first - top, west - left, last - first, east - west),
+        )
+
+
+def _cuts(length: int, side: int) -> list[tuple[int, int, int, int]]:
+    """(start, end) of each tile along one axis, and (first, last) of what it labels."""
+    if side == 0 or length <= side:
+        return [(0, length, 0, length)]
+    count = 1 + math.ceil((length - side) / max(1, side - 2 * (side // _MARGIN)))
+    starts = [round(number * (length - side) / (count - 1)) for number in range(count)]
+    # Halfway through each overlap.
+    edges = [0, *((after + before + side) // 2 for before, after in itertools.pairwise(starts)), length]
+    return [
+        (start, start + side, first, last)
+        for start, (first, last) in zip(starts, itertools.pairwise(edges), strict=True)
+    ]

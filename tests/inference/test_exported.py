@@ -1,0 +1,96 @@
+"""Segmenter on what --mode=export wrote: the same answers, class names and colours as on the run."""
+
+import importlib.util
+import json
+import os
+
+import numpy as np
+import pytest
+
+import fcn_tf
+from fcn_tf import export, registry
+from fcn_tf.errors import UserError
+from fcn_tf.formats.base import Source
+from fcn_tf.inference import exported
+from fcn_tf.models import segmentation
+from tests import tiny_run
+
+COLORS = ((9, 8, 7), (20, 30, 40), (50, 60, 70))
+NAMES = ("red", "green", "blue")
+
+
+def write(folder, name):
+    """Exports `color_model`; returns the folder."""
+    entry = registry.resolve(registry.EXPORTS[name])
+    for module, dist in entry.packages.items():
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"needs {dist}")
+    model = segmentation.segmentation_model(tiny_run.color_model(), NAMES)
+    metadata = export._metadata({"class_names": NAMES, "colors": COLORS}, "uint8", "float32")
+    folder.mkdir()
+    entry.write(Source(model, metadata), str(folder), "float32")
+    (folder / "classes.json").write_text(json.dumps(metadata))
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in registry.EXPORTS if name != "web"])
+def test_an_export_labels_as_the_run_does(name, tmp_path):
+    folder = write(tmp_path / "export", name)
+    file = registry.resolve(registry.EXPORTS[name]).file
+    run = fcn_tf.Segmenter(tiny_run.color_model(), class_names=NAMES, colors=COLORS)
+    picture = np.random.default_rng(0).integers(0, 256, (17, 23, 3)).astype(np.uint8)
+    for source in (folder, folder / file):
+        segmenter = fcn_tf.Segmenter.from_run(source)
+        assert (segmenter.class_names, segmenter.colors) == (NAMES, COLORS)
+        found, wanted = segmenter(picture), run(picture)
+        np.testing.assert_array_equal(found.labels, wanted.labels)
+        np.testing.assert_allclose(found.confidence, wanted.confidence, atol=1e-6)
+        np.testing.assert_array_equal(found.overlay(), wanted.overlay())
+        assert found.labels.dtype == np.uint8 and found.areas() == wanted.areas()
+        assert segmenter(picture, confidence=False).confidence is None
+        two = segmenter([picture, picture[::-1]])
+        np.testing.assert_array_equal(two[1].labels, wanted.labels[::-1])
+
+
+def test_pictures_beyond_a_size_and_sliding_windows_go_in_tiles(tmp_path, monkeypatch):
+    folder = write(tmp_path / "export", "savedmodel")
+    picture = tiny_run.paint(np.arange(40 * 50).reshape(40, 50) % 3)
+    whole = fcn_tf.Segmenter.from_run(folder)(picture)
+    monkeypatch.setattr(exported, "_LARGEST_TILE", 32)
+    for options in ({}, {"sliding_window": 32}):
+        found = fcn_tf.Segmenter.from_run(folder, **options)(picture)
+        assert found.tile == 32 and whole.tile == 0
+        np.testing.assert_array_equal(found.labels, whole.labels)
+
+
+def test_what_an_export_does_not_give_is_refused(tmp_path):
+    folder = write(tmp_path / "export", "savedmodel")
+    for options in ({"tta": True}, {"precision": "bfloat16"}):
+        with pytest.raises(UserError, match="is an export, .* leave them out, or give the run"):
+            fcn_tf.Segmenter.from_run(folder, **options)
+    with pytest.raises(UserError, match="gives labels and their confidence only"):
+        fcn_tf.Segmenter.from_run(folder)(tiny_run.paint([[0]]), probabilities=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "saved_model.pb").write_bytes(b"?"), "cannot be loaded .*--format=savedmodel"),
+        (lambda folder: (folder / "saved_model.pb").unlink(), "has no model; expected one of saved_model.pb"),
+        (lambda folder: (folder / "classes.json").write_text('{"classes": [1]}'), "does not list the classes"),
+        (lambda folder: (folder / "classes.json").write_text("{"), "does not list the classes"),
+    ],
+)
+def test_a_damaged_export_is_a_user_error(damage, message, tmp_path):
+    folder = write(tmp_path / "export", "savedmodel")
+    damage(folder)
+    with pytest.raises(UserError, match=message):
+        fcn_tf.Segmenter.from_run(folder)
+
+
+def test_a_runtime_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / "classes.json").write_text('{"classes": [{"name": "a", "color": [0, 0, 0]}]}')
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(UserError, match="needs onnxruntime, which is not installed: pip install onnxruntime"):
+        fcn_tf.Segmenter.from_run(os.path.join(tmp_path, "model.onnx"))
