@@ -277,7 +277,7 @@ class Config:
     weights: str = _flag(
         "tiny",
         "tiny (embedded) | " + " | ".join(registry.WEIGHTS) + " | none | path of a VGG: MatConvNet's .mat, Keras' .h5, "
-        "torchvision's .safetensors, or for original of a checkpoint of FCN.tensorflow",
+        "torchvision's .safetensors, of original a checkpoint of FCN.tensorflow, of fcn8s_paper Caffe's FCN as .npz",
     )
     model_dir: str = _flag("data/models/", "where .mat files are, or are downloaded to")
     init_from: str = _flag(

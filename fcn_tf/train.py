@@ -212,7 +212,7 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
     import keras
 
     from fcn_tf.data import pipeline
-    from fcn_tf.models import build, tf1_checkpoint
+    from fcn_tf.models import build, weights_table
     from fcn_tf.training import distribution, optimizers, schedules
     from fcn_tf.training.hooks import TrainingIntervals
     from fcn_tf.training.loop import Trainer
@@ -233,8 +233,8 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
         network = build_network(
             num_classes=spec.num_classes, weights=None if config.weights == "none" else weights_file
         )
-        if not checkpoint_steps(target.checkpoints) and pretrained.checkpoint_prefix(weights_file) is not None:
-            print(tf1_checkpoint.show(tf1_checkpoint.table(weights_file, network.model)))
+        if not checkpoint_steps(target.checkpoints) and (rows := pretrained.table(weights_file, network.model)):
+            print(weights_table.show(rows))
         network.freeze(config.freeze.split(",") if config.freeze else ())
         network = _with_rates(network, config)
         optimizer = optimizers.build(

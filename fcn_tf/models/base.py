@@ -13,6 +13,23 @@ Weights = Mapping[str, Sequence[np.ndarray]]  # layer name -> arrays, as `Layer.
 
 
 @dataclass(frozen=True)
+class TrainedHead:
+    """Weights of a head that came in the file of a trunk.
+
+    Attributes:
+      weights: of the head's layers.
+      source: whose network it is.
+      archs: the values of `--arch` whose layers these are.
+      transposed: whether the trunk was trained with height and width of its kernels swapped.
+    """
+
+    weights: Weights
+    source: str
+    archs: tuple[str, ...]
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
 class Trunk:
     """A trunk, built.
 
@@ -22,14 +39,14 @@ class Trunk:
       stages: the names of its layers in order, a list for each name in `registry.STAGES`.
       weights: pretrained ones of its layers; empty where it starts untrained.
       classifier: pretrained ones of conv6 and conv7, for heads that have them in this shape.
-      head: trained ones of the head's layers, for those that have this shape.
+      head: what the weights file has for the head, or None.
     """
 
     features: Mapping[str, keras.KerasTensor]
     stages: Sequence[list[str]]
     weights: Weights = field(default_factory=dict)
     classifier: Weights = field(default_factory=dict)
-    head: Weights = field(default_factory=dict)
+    head: TrainedHead | None = None
 
 
 @dataclass(frozen=True)

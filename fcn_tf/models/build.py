@@ -87,6 +87,11 @@ def build_network(
     images = keras.Input((None, None, 3), name="images")
     build_trunk = registry.resolve(registry.TRUNKS[trunk])
     built = build_trunk(images, weights=weights, model_dir=model_dir, dtype=policy, **head.trunk_options)
+    trained = built.head
+    if trained and arch not in trained.archs:
+        raise UserError(
+            f"{weights} is {trained.source}, whose networks are --arch={', '.join(trained.archs)}; give one."
+        )
     strides = [name for name in built.features if name.startswith("stride")]
     if f"stride{head.finest}" not in strides:
         raise UserError(
@@ -99,9 +104,11 @@ def build_network(
 
     for name, arrays in built.weights.items():
         model.get_layer(name).set_weights(arrays)
-    for name, arrays in {**(built.classifier if head.classifier else {}), **built.head}.items():
-        layer = model.get_layer(name)
-        if [variable.shape for variable in layer.weights] == [array.shape for array in arrays]:
+    known = {layer.name: layer for layer in model.layers}
+    of_head = trained.weights if trained else {}
+    for name, arrays in {**(built.classifier if head.classifier else {}), **of_head}.items():
+        layer = known.get(name)  # a head with fewer skips lacks some
+        if layer is not None and [variable.shape for variable in layer.weights] == [array.shape for array in arrays]:
             layer.set_weights(arrays)
     return Network(
         model,

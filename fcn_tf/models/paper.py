@@ -14,7 +14,7 @@ from fcn_tf.models.base import Head
 
 # (stride, name, factor): skips are made small where the trunk's activations are large. The factors of pool4 and pool3
 # are the paper's; pool2 and pool1 are about as large as pool3.
-_SKIPS = ((16, "pool4", 1e-2), (8, "pool3", 1e-4), (4, "pool2", 1e-4), (2, "pool1", 1e-4))
+SKIPS = ((16, "pool4", 1e-2), (8, "pool3", 1e-4), (4, "pool2", 1e-4), (2, "pool1", 1e-4))
 
 
 def paper(
@@ -49,7 +49,7 @@ def paper(
     """
     x = blocks.hidden_layers(features["stride32"], dropout_rate=dropout_rate, dtype=dtype, side=side, widening=widening)
     x = blocks.scores(x, num_classes, "conv8", dtype)
-    for skip_stride, name, factor in _SKIPS:
+    for skip_stride, name, factor in SKIPS:
         if skip_stride < stride:
             break
         skip = features[f"stride{skip_stride}"]

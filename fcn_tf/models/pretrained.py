@@ -3,17 +3,20 @@
 import importlib.resources
 import os
 import re
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.io import downloads, files
-from fcn_tf.models import keras_vgg, matconvnet, torchvision_vgg
+from fcn_tf.models import caffe, keras_vgg, matconvnet, torchvision_vgg
 from fcn_tf.models.matconvnet import MatConvNet
+from fcn_tf.models.weights_table import Row
+
+if TYPE_CHECKING:
+    from fcn_tf.models.base import TrainedHead
 
 _READERS = {".h5": keras_vgg.read, ".hdf5": keras_vgg.read, ".safetensors": torchvision_vgg.read}  # others: .mat
+_CAFFE = ".npz"
 _PICKLES = (".pth", ".pt", ".pkl", ".bin", ".ckpt")
 
 
@@ -47,32 +50,48 @@ def find(weights: str | None, model_dir: str = "data/models/") -> str:
     if not files.exists(path):
         raise UserError(
             f"--weights={path} does not exist; give tiny, {', '.join(registry.WEIGHTS)}, none, or the path of a "
-            f"MatConvNet .mat file such as {downloads.VGG19.url}, Keras' .h5 or torchvision's .safetensors."
+            f"MatConvNet .mat file such as {downloads.VGG19.url}, Keras' .h5, torchvision's .safetensors or an .npz of "
+            "Caffe's FCN."
         )
     return path
 
 
-def read(weights: str | None, model_dir: str = "data/models/") -> tuple[MatConvNet, Mapping[str, Sequence[np.ndarray]]]:
+def read(weights: str | None, model_dir: str = "data/models/") -> "tuple[MatConvNet, TrainedHead | None]":
     """Reads what `weights` names; files are told apart by their endings.
 
     Returns:
-      The convolutions of a trunk; and of a checkpoint of FCN.tensorflow the weights of the head's layers by name.
+      The convolutions of a trunk; and of a whole network what it has for the head.
 
     Raises:
       UserError: as `find`; if it is damaged, or another network's.
     """
+    from fcn_tf.models.base import TrainedHead
+
     path = find(weights, model_dir)
     if checkpoint_prefix(path) is not None:
         from fcn_tf.models import tf1_checkpoint
 
-        return tf1_checkpoint.read(path)
+        net, head = tf1_checkpoint.read(path)
+        return net, TrainedHead(head, "a checkpoint of FCN.tensorflow", ("original",), transposed=True)
     ending = os.path.splitext(path)[1].lower()
+    if ending == _CAFFE:
+        net, head = caffe.read(path)
+        return net, TrainedHead(head, "an FCN of Caffe", caffe.ARCHS) if head else None
     if ending in _PICKLES:
         raise UserError(
             f"{path}: a file of PyTorch, a pickle, which can run any program when it is read; expected .safetensors. "
             "Convert it where PyTorch is: safetensors.torch.save_file(torch.load(FILE, weights_only=True), NEW_FILE)."
         )
-    return _READERS.get(ending, matconvnet.read)(path), {}
+    return _READERS.get(ending, matconvnet.read)(path), None
+
+
+def table(path: str, model: Any) -> list[Row]:
+    """What became of each array of a file in a Keras model that was built from it; empty for files of trunks alone."""
+    if checkpoint_prefix(path) is not None:
+        from fcn_tf.models import tf1_checkpoint
+
+        return tf1_checkpoint.table(path, model)
+    return caffe.table(path, model) if path.lower().endswith(_CAFFE) else []
 
 
 def checkpoint_prefix(path: str) -> str | None:

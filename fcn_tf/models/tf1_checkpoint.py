@@ -11,6 +11,7 @@ import tensorflow as tf
 from fcn_tf.errors import UserError
 from fcn_tf.models.base import Weights
 from fcn_tf.models.matconvnet import TRUNKS, ConvWeights, MatConvNet
+from fcn_tf.models.weights_table import OPTIMIZER, Row
 
 # The graph holds it as a constant, so a checkpoint does not: of imagenet-vgg-verydeep-19.mat, the only file it loads.
 MEAN_RGB = (123.68, 116.779, 103.939)
@@ -21,23 +22,7 @@ _HEAD = {  # what the graph calls kernel and bias: our layer, the side of its ke
 }  # fmt: skip
 _NEEDED = [name for name in TRUNKS["VGG19"] if name != "conv5_4"]
 _NOT_IN_THE_NETWORK = "feeds nothing in FCN.tensorflow either"
-_OPTIMIZER = re.compile(r"(^|/)(beta[12]_power(_\d+)?|[^/]+/(Adam(_\d+)?|Momentum|RMSProp(_\d+)?)|global_step)$")
-
-
-class Row(NamedTuple):
-    """What became of a variable of a checkpoint.
-
-    Attributes:
-      variable: its name there.
-      shape: there.
-      action: "loaded", "reshaped" or "skipped".
-      note: the layer it went to, or why it went nowhere.
-    """
-
-    variable: str
-    shape: tuple[int, ...]
-    action: str
-    note: str
+_SLOT = re.compile(r"(^|/)(beta[12]_power(_\d+)?|[^/]+/(Adam(_\d+)?|Momentum|RMSProp(_\d+)?)|global_step)$")
 
 
 class _Found(NamedTuple):
@@ -90,7 +75,7 @@ def table(prefix: str, model: keras.Model) -> list[Row]:
     rows = []
     for variable, shape in sorted(reader.get_variable_to_shape_map().items()):
         if variable not in places:
-            why = "of the optimiser" if _OPTIMIZER.search(variable) else "unknown"
+            why = OPTIMIZER if _SLOT.search(variable) else "unknown"
             rows.append(Row(variable, tuple(shape), "skipped", why))
             continue
         layer, kind, part = places[variable]
@@ -103,16 +88,6 @@ def table(prefix: str, model: keras.Model) -> list[Row]:
             action = "loaded" if part.array.shape == tuple(shape) else "reshaped"
             rows.append(Row(variable, tuple(shape), action, f"{layer} {kind}"))
     return rows
-
-
-def show(rows: list[Row]) -> str:
-    """The table as text; the optimiser's variables, which are many, as one line."""
-    kept = [row for row in rows if row.note != "of the optimiser"]
-    width = max((len(row.variable) for row in kept), default=0)
-    lines = [f"{row.action:<8}  {row.variable:<{width}}  {row.shape!s:<20}  {row.note}" for row in kept]
-    counts = {action: sum(row.action == action for row in rows) for action in ("loaded", "reshaped", "skipped")}
-    summary = ", ".join(f"{count} {action}" for action, count in counts.items())
-    return "\n".join([*lines, f"{summary}, {len(rows) - len(kept)} of these variables of the optimiser"])
 
 
 def _open(prefix: str) -> tf.compat.v1.train.NewCheckpointReader:

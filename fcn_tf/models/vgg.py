@@ -39,8 +39,8 @@ def vgg(
     net, head = pretrained.read(weights, model_dir)
     if net.is_alexnet:
         raise UserError(f"{weights} is an AlexNet, expected a VGG network; give one, or add --trunk=alexnet.")
-    if head and not transposed:
-        raise UserError(f"{weights} is a checkpoint of FCN.tensorflow, whose network is --arch=original; add that.")
+    if head and head.transposed and not transposed:
+        raise UserError(f"{weights} is {head.source}, whose network is --arch={head.archs[0]}; add that.")
     widths: Mapping[str, int] = {
         name: conv.kernel.shape[3] for name, conv in net.convs.items() if name.startswith("conv")
     }

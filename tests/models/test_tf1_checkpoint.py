@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
-from fcn_tf.models import build, pretrained, tf1_checkpoint
+from fcn_tf.models import build, pretrained, tf1_checkpoint, weights_table
 from fcn_tf.models.matconvnet import ConvWeights, MatConvNet
 from tests.models import reference
 
@@ -72,7 +72,7 @@ def test_the_table_tells_what_became_of_every_variable(checkpoint):
     slots = [row for row in rows.values() if row.note == "of the optimiser"]
     assert {row.action for row in slots} == {"skipped"} and len(slots) == 2 * 2 * 22 + 2  # Adam's, and beta powers
     assert sum(row.action == "loaded" for row in rows.values()) == 2 * 21
-    text = tf1_checkpoint.show(list(rows.values())).splitlines()
+    text = weights_table.show(list(rows.values())).splitlines()
     assert len(text) == 2 * 22 + 1
     assert text[-1] == "42 loaded, 0 reshaped, 92 skipped, 90 of these variables of the optimiser"
 

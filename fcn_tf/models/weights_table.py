@@ -1,0 +1,33 @@
+"""What became of each array of a file of trained weights, as a table. No TensorFlow."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+OPTIMIZER = "of the optimiser"
+
+
+class Row(NamedTuple):
+    """What became of an array.
+
+    Attributes:
+      variable: its name in the file.
+      shape: there.
+      action: "loaded", "reshaped" or "skipped".
+      note: the layer it went to, or why it went nowhere.
+    """
+
+    variable: str
+    shape: tuple[int, ...]
+    action: str
+    note: str
+
+
+def show(rows: Sequence[Row]) -> str:
+    """The table as text; the optimiser's variables, which are many, as one line."""
+    kept = [row for row in rows if row.note != OPTIMIZER]
+    width = max((len(row.variable) for row in kept), default=0)
+    lines = [f"{row.action:<8}  {row.variable:<{width}}  {row.shape!s:<20}  {row.note}" for row in kept]
+    counts = {action: sum(row.action == action for row in rows) for action in ("loaded", "reshaped", "skipped")}
+    summary = ", ".join(f"{count} {action}" for action, count in counts.items())
+    slots = f", {len(rows) - len(kept)} of these variables of the optimiser" if len(rows) > len(kept) else ""
+    return "\n".join([*lines, summary + slots])
