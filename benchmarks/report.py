@@ -1,7 +1,8 @@
-"""Fills the tables of benchmarks/README.md and README.md from the results: `python benchmarks/report.py`.
+"""Fills the tables of the documents from the results: `python benchmarks/report.py`.
 
-Every JSON file in benchmarks/results/ gives its "rows" and its plot to the former, under the machine and date they
-belong to; those of accuracy.py are one row each of the latter's table. What stands outside the marks is left alone.
+Every JSON file in benchmarks/results/ gives its "rows" and its plot to benchmarks/README.md, under the machine and date
+they belong to; those of accuracy.py are one row each of a table in README.md, and those of exports.py make a short
+table there and the whole one in docs/export.md. What stands outside the marks is left alone.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from fcn_tf.io import files
 
 BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
 ACCURACY = "<!-- accuracy: written by benchmarks/report.py -->"
+FORMATS = "<!-- formats: written by benchmarks/report.py -->"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,13 +30,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", default=str(common.RESULTS), help="a folder of JSON files")
     parser.add_argument("--document", default=str(common.ROOT / "benchmarks" / "README.md"))
     parser.add_argument("--front_page", default=str(common.ROOT / "README.md"), help="with the table of accuracies")
+    parser.add_argument("--formats", default=str(common.ROOT / "docs" / "export.md"), help="with that of exports")
     args = parser.parse_args(argv)
     paths = files.glob(os.path.join(args.results, "*.json"))
     found = [json.loads(files.read_bytes(path)) for path in paths]
     accuracies = [result for result in found if result["benchmark"] == "accuracy"]
+    exports = [result for result in found if result["benchmark"] == "exports"]
     for path, mark, blocks in (
         (args.document, BEGIN, [section(result) for result in found if result not in accuracies]),
         (args.front_page, ACCURACY, [accuracy_table(accuracies)] if accuracies else []),
+        (args.front_page, FORMATS, [formats_in_short(result) for result in exports]),
+        (args.formats, FORMATS, [text for result in exports for text in (_machine(result), formats_table(result))]),
     ):
         text = files.read_bytes(path).decode()
         files.write_bytes(path, filled(text, blocks, begin=mark).encode())
@@ -78,20 +84,51 @@ def accuracy_table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def formats_table(result: dict[str, Any]) -> str:
+    """One line for each export that exports.py measured."""
+    columns = ("format", "weights", "MB", "labels that agree", "confidence differs by up to", "mean IoU", "images/s")
+    lines = [f"| {' | '.join(columns)} | against TensorFlow | peak memory |", "|---" * (len(columns) + 2) + "|"]
+    for each in result["exports"]:
+        points = each["mean_iou_difference"]
+        cells = (
+            f"`{each['format']}`",
+            each["quantize"],
+            f"{each['bytes'] / 1e6:.0f}",
+            f"{100 * each['agreement']:.2f} %",
+            f"{each['confidence_difference']:.1g}",
+            "" if points is None else f"{100 * points:+.2f} points",
+            f"{each['images_per_second']:.2f}",
+            f"{each['vs_tensorflow']['median']:.2f} x",
+            f"{each['peak_bytes'] / 2**30:.1f} GiB",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def formats_in_short(result: dict[str, Any]) -> str:
+    """The same exports, a line for each kind of weights: size, labels that agree, rate against TensorFlow."""
+    names = list(dict.fromkeys(each["format"] for each in result["exports"]))
+    cells = {
+        (each["quantize"], each["format"]): f"{each['bytes'] / 1e6:.0f} MB, {100 * each['agreement']:.1f} %, "
+        f"{each['vs_tensorflow']['median']:.2f} x"
+        for each in result["exports"]
+    }
+    lines = [f"| weights | {' | '.join(f'`{name}`' for name in names)} |", "|---" * (len(names) + 1) + "|"]
+    for precision in dict.fromkeys(each["quantize"] for each in result["exports"]):
+        lines.append(f"| {precision} | {' | '.join(cells.get((precision, name), '') for name in names)} |")
+    return "\n".join(lines)
+
+
 def _mean(result: dict[str, Any], name: str) -> float:
     return mean(seed[name] for seed in result["seeds"])
 
 
 def section(result: dict[str, Any]) -> str:
     """One file's heading, machine and table."""
-    machine, versions = result["machine"], result["versions"]
-    narrow = "with" if result["bfloat16_supported_by_processor"] else "without"
-    settings = ", ".join(f"{name} {value}" for name, value in result["settings"].items() if value not in ("", None))
     lines = [
         f"### {result['benchmark']}.py, {result['date']}",
         "",
-        f"{machine['cpu']}, {machine['cores']} cores, {narrow} bfloat16 instructions; TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}, revision {result['revision']}; {settings}.",
+        _machine(result),
         "",
         "| what | measured | wanted | |",
         "|---|---|---|---|",
@@ -100,6 +137,17 @@ def section(result: dict[str, Any]) -> str:
     if "plot" in result:
         lines += ["", f"![{result['benchmark']}](results/{result['plot']})"]
     return "\n".join(lines)
+
+
+def _machine(result: dict[str, Any]) -> str:
+    """The machine, the versions and the settings, as a sentence."""
+    machine, versions = result["machine"], result["versions"]
+    narrow = "with" if result["bfloat16_supported_by_processor"] else "without"
+    settings = ", ".join(f"{name} {value}" for name, value in result["settings"].items() if value not in ("", None))
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {narrow} bfloat16 instructions; TensorFlow "
+        f"{versions['tensorflow']}, Keras {versions['keras']}, revision {result['revision']}; {settings}."
+    )
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The benchmarks measure what they say: the twin is upstream's graph, both sides learn the same, the sums are right."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -13,16 +14,30 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import accuracy, common, fuzz, growth, network, report, scenes, startup, step_profile, train_step, turns
+from benchmarks import (
+    accuracy,
+    common,
+    exports,
+    fuzz,
+    growth,
+    network,
+    report,
+    scenes,
+    startup,
+    step_profile,
+    train_step,
+    turns,
+)
 from fcn_tf.data.datasets import camvid
+from fcn_tf.errors import UserError
 from fcn_tf.models import pretrained
-from tests import fuzzing, matfiles
+from tests import fuzzing, matfiles, tiny_run
 from tests.conftest import ROOT
 
 SCRIPTS = (
     "train_step", "optimizer_step", "input_pipeline", "inference", "predict_rate", "startup", "growth",
     "freeze_recompute", "summaries", "memory_growth", "check_size", "precision", "peers", "step_profile",
-    "revisions", "accuracy", "time_to_accuracy", "serve_load", "fuzz", "report",
+    "revisions", "accuracy", "time_to_accuracy", "serve_load", "fuzz", "exports", "report",
 )  # fmt: skip
 WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
 SIZE = {"num_classes": 5, "image_size": 32, "batch_size": 2}
@@ -185,6 +200,67 @@ def test_the_front_page_shows_every_accuracy_once():
     current = report.filled(text, [table] if paths else [], begin=report.ACCURACY)
     assert text == current, "run python benchmarks/report.py"
     assert len(table.splitlines()) == 2 + len(paths)
+
+
+def export_rows(folder):
+    """Two exports as export.json lists them, the later one first."""
+    scores = {"agreement": 0.99874, "confidence_difference": 0.0123, "mean_iou_difference": -0.0021}
+    about = {"dataset": "camvid", "split": "validation", "pictures": 20, "model": "m"}
+    kinds = (("openvino", "int8", 135e6), ("savedmodel", "float32", 538e6))
+    return [
+        {"format": name, "quantize": precision, "folder": f"{folder}/{name}", "bytes": size, **scores, **about}
+        for name, precision, size in kinds
+    ]
+
+
+def test_exports_take_turns_with_the_model(tmp_path, monkeypatch):
+    seconds = {"Model": 0.5, "openvino": 0.25, "savedmodel": 0.625}
+
+    class Worker(contextlib.nullcontext):
+        def __init__(self, target, **options):
+            super().__init__(self)
+            self.seconds = seconds[os.path.basename(options.get("folder", "Model"))]
+            assert (options["width"], options["height"], options["images"]) == (480, 360, 2)
+
+        def call(self, name):
+            return {"turn": self.seconds, "peak_bytes": 2**30}[name]
+
+    monkeypatch.setattr(turns, "Worker", Worker)
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/export.json").write_text(json.dumps({"exports": export_rows(tmp_path)}))
+    exports.main([f"--logs_dir={tmp_path}", f"--json={tmp_path}/exports.json"])
+    found = json.loads((tmp_path / "exports.json").read_text())
+    assert [row["value"] for row in found["rows"]] == [0.8, 2.0]  # in the order of the formats
+    table = report.formats_table(found).splitlines()
+    assert table[2] == ("| `savedmodel` | float32 | 538 | 99.87 % | 0.01 | -0.21 points | 1.60 | 0.80 x | 1.0 GiB |")
+    short = report.formats_in_short(found).splitlines()
+    assert short[0] == "| weights | `savedmodel` | `openvino` |"
+    assert short[2:] == ["| float32 | 538 MB, 99.9 %, 0.80 x |  |", "| int8 |  | 135 MB, 99.9 %, 2.00 x |"]
+    assert str(tmp_path) not in (tmp_path / "exports.json").read_text()
+
+
+def test_exports_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(UserError, match="make the exports with --mode=export"):
+        exports.main([f"--logs_dir={tmp_path}", f"--json={tmp_path}/exports.json"])
+
+
+def test_an_export_and_a_model_in_turns(tmp_path):
+    tiny_run.write_run(tmp_path)
+    size = {"width": 7, "height": 5, "images": 2}
+    assert exports.Model(logs_dir=str(tmp_path), **size).turn() > 0
+    with pytest.raises(UserError, match="is no export"):
+        exports.Exported(folder=str(tmp_path), **size)
+
+
+def test_the_tables_of_exports_are_current():
+    paths = sorted((ROOT / "benchmarks/results").glob("exports*.json"))
+    found = [json.loads(path.read_text()) for path in paths]
+    for document, blocks in (
+        ("README.md", [report.formats_in_short(each) for each in found]),
+        ("docs/export.md", [text for each in found for text in (report._machine(each), report.formats_table(each))]),
+    ):
+        text = (ROOT / document).read_text()
+        assert text == report.filled(text, blocks, begin=report.FORMATS), "run python benchmarks/report.py"
 
 
 def test_an_accuracy_is_trained_and_evaluated(tmp_path):
