@@ -383,7 +383,7 @@ class Config:
     input: str = _flag(
         "",
         "predict: an image, a video, a folder with all in it, a quoted pattern, or - for paths on standard input; "
-        "explain: an image",
+        "explain: the same, without videos",
         scope=Scope.COMMAND,
         section="Evaluation and prediction",
     )

@@ -1,14 +1,21 @@
 """`--mode=explain`: why the model labels a picture as it does: Grad-CAM, and the receptive fields behind a pixel."""
 
 import difflib
+import functools
 import os
+import sys
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from fcn_tf.config import Config
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
-from fcn_tf.inference.runs import load_run
+from fcn_tf.inference import inputs
+from fcn_tf.inference.inputs import Input
+from fcn_tf.inference.runs import TrainedRun, load_run
 from fcn_tf.io import files, images, system
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import explanation_page
@@ -17,13 +24,13 @@ _SHOWN = 12  # classes in an error message; the rest is counted
 
 
 def run(config: Config) -> int:
-    """Writes explain/index.html and its pictures under --logs_dir.
+    """Writes explain/index.html and its pictures under --logs_dir; of several pictures explain/NAME/index.html of each.
 
     Args:
       config: uses input, class_, point, layers, palette and logs_dir.
 
     Returns:
-      The exit status, 0.
+      The exit status: 0, or 1 if some of several pictures could not be explained.
 
     Raises:
       UserError: without a trained model, a picture, or a class or a point to explain; where the memory is too small.
@@ -31,51 +38,113 @@ def run(config: Config) -> int:
     run_dir = Run(config.logs_dir)
     trained = load_run(config.logs_dir).in_palette(config.palette)
     path = run_dir.require_model()
-    class_names, colors = trained.class_names, trained.colors
-    class_id = _class_id(config.class_, class_names) if config.class_ else None
+    class_id = _class_id(config.class_, trained.class_names) if config.class_ else None
     if class_id is None and not config.point:
         raise UserError(
             "--mode=explain needs --class=NAME or --point=x,y: what to explain, a class or the label of a pixel; the "
-            f"classes are {some(class_names, _SHOWN)}."
+            f"classes are {some(trained.class_names, _SHOWN)}."
         )
-    picture = images.decode_image(read_file(config.input, fix="give one picture with --input"), name=config.input)
-    point = _row_and_column(config.point, picture.shape[:2], config.input) if config.point else None
+    several = _several(config.input, run_dir.explain)
+    if several is None:
+        _read(config.input, config.point)
     files.require_writable(run_dir.explain, flag="--logs_dir")
 
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
-    import tensorflow as tf
-
-    from fcn_tf.inference import evaluator, explanations
+    from fcn_tf.inference import evaluator
     from fcn_tf.models.receptive_field import ReceptiveFields
 
     model = evaluator.load_model(run_dir)
     fields = ReceptiveFields(model)
+    explain = functools.partial(
+        _explain,
+        model=model,
+        path=path,
+        fields=fields,
+        layers=_layers(config.layers, fields.layers),
+        class_id=class_id,
+        trained=trained,
+        typed_point=config.point,
+    )
+    if several is None:
+        print(f"open {explain(config.input, run_dir.explain)}")
+        return 0
+    done = []
+    for item in several:
+        print(f"{item.path}:")
+        try:
+            explain(item.path, files.join(run_dir.explain, item.name))
+            done.append(item)
+        except UserError as error:
+            print(f"skipped: {error}", file=sys.stderr)
+    if done:
+        index = explanation_page.write_index(run_dir.explain, {item.shown: item.name for item in done}, model=path)
+        print(f"{len(done)} of {len(several)} explained; open {index}")
+    return 0 if len(done) == len(several) else 1
+
+
+def _several(source: str, output_dir: str) -> list[Input] | None:
+    """The pictures of a folder, of a pattern or of standard input; None where --input names one file."""
+    if source != inputs.STDIN and not files.is_dir(source) and (files.exists(source) or not set("*?[") & set(source)):
+        return None
+    found = inputs.find(source, output_dir=output_dir)
+    if passed_over := found.describe_passed_over():
+        print(passed_over)
+    pictures = [item for item in found.found if not item.video]
+    if not pictures:
+        raise UserError(f"--input={source} names videos only; give pictures, such as frames of them.")
+    return pictures
+
+
+def _read(path: str, typed_point: str) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """A picture, uint8 (H, W, 3), and the row and column to explain, if they were typed."""
+    picture = images.decode_image(read_file(path, fix="give one picture with --input"), name=path)
+    return picture, _row_and_column(typed_point, picture.shape[:2], path) if typed_point else None
+
+
+def _explain(
+    source: str,
+    folder: str,
+    *,
+    model: Any,
+    path: str,
+    fields: Any,
+    layers: Sequence[str],
+    class_id: int | None,
+    trained: TrainedRun,
+    typed_point: str,
+) -> str:
+    """Explains one picture into a folder; returns the path of its page."""
+    import tensorflow as tf
+
+    from fcn_tf.inference import explanations
+
+    picture, point = _read(source, typed_point)
     height, width = picture.shape[:2]
     need, left = explanations.memory_needed(fields, height, width), system.memory_left()
     # Of a GPU's memory only TensorFlow's allocator knows.
     if left is not None and need > left and not tf.config.list_physical_devices("GPU"):
         raise UserError(
-            f"{config.input}: explaining {width}x{height} pixels takes about {need / 1e9:.1f} GB, {left / 1e9:.1f} GB "
+            f"{source}: explaining {width}x{height} pixels takes about {need / 1e9:.1f} GB, {left / 1e9:.1f} GB "
             "are free; give a smaller picture or a part of it."
         )
-    layers = _layers(config.layers, fields.layers) or explanations.stage_ends(fields, model)
+    layers = layers or explanations.stage_ends(fields, model)
     found = explanations.explain(model, picture, layers=layers, class_id=class_id, point=point, fields=fields)
-    name = class_names[found.class_id]
+    name = trained.class_names[found.class_id]
     if point is None and found.labels[found.point] != found.class_id:
-        print(f"{name} is predicted nowhere in {config.input}; explaining the pixel where it is most probable")
+        print(f"{name} is predicted nowhere in {source}; explaining the pixel where it is most probable")
     shown = [
         explanation_page.ShownField(each.layer, each.box, each.measured, each.effective_side, each.gradient)
         for each in (*found.fields, found.output)
     ]
     index = explanation_page.write(
-        run_dir.explain,
+        folder,
         picture,
-        name=os.path.basename(config.input),
+        name=os.path.basename(source),
         model=path,
         class_id=found.class_id,
-        class_names=class_names,
-        colors=colors,
+        class_names=trained.class_names,
+        colors=trained.colors,
         point=found.point,
         labels=found.labels,
         region=found.region,
@@ -97,8 +166,7 @@ def run(config: Config) -> int:
             f"{each.layer}: receptive field {each.box.width}x{each.box.height} pixels, "
             f"{measured.width}x{measured.height} measured"
         )
-    print(f"open {index}")
-    return 0
+    return index
 
 
 def _class_id(typed: str, class_names: Sequence[str]) -> int:

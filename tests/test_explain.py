@@ -52,6 +52,44 @@ def test_another_palette_than_the_runs(logs):
     assert (picture(logs / "explain/prediction.png") != before).any()
 
 
+@pytest.mark.parametrize("pattern", ["", "/**/*.png", "/*.png"])
+def test_several_pictures_get_a_page_each(logs, tmp_path, pattern, capsys):
+    (tmp_path / "in/x").mkdir(parents=True)
+    for name in ("in/a.png", "in/b c.png", "in/x/a.png"):
+        (tmp_path / name).write_bytes(images.encode_png(tiny_run.paint(SEEN)))
+    wanted = {"a", "b c"} | ({"x/a"} if pattern != "/*.png" else set())
+    assert start(logs, class_="red", input=f"{tmp_path}/in{pattern}") == 0
+    folder = logs / "explain"
+    assert {str(path.parent.relative_to(folder)) for path in folder.glob("**/panel.png")} == wanted
+    page = (folder / "index.html").read_text()
+    links = set(re.findall(r'(?:href|src)="([^"#]+)"', page))
+    assert links == {f"{name.replace(' ', '%20')}/{file}" for name in wanted for file in ("index.html", "panel.png")}
+    assert "red in b c.png" in (folder / "b c/index.html").read_text()
+    assert f"{len(wanted)} of {len(wanted)} explained; open {folder}/index.html" in capsys.readouterr().out
+
+
+def test_of_several_a_bad_one_is_named_and_the_others_are_explained(logs, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"no picture")
+    (tmp_path / "in/b.png").write_bytes(images.encode_png(tiny_run.paint(SEEN)))
+    (tmp_path / "in/c.png").write_bytes(images.encode_png(tiny_run.paint([[0]])))
+    (tmp_path / "in/d.heic").touch()
+    assert start(logs, point="2,1", input=f"{tmp_path}/in") == 1
+    printed = capsys.readouterr()
+    assert re.search("skipped: .*a.png.*\nskipped: --point=2,1 lies outside .*c.png", printed.err)
+    assert "1 of 3 explained" in printed.out and "passed over 1 files" in printed.out
+    assert (logs / "explain/b/index.html").exists() and not (logs / "explain/c").exists()
+
+
+def test_a_folder_without_pictures(logs, tmp_path):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UserError, match="names no picture"):
+        start(logs, class_="red", input=f"{tmp_path}/in")
+    (tmp_path / "in/a.mp4").touch()
+    with pytest.raises(UserError, match="names videos only"):
+        start(logs, class_="red", input=f"{tmp_path}/in")
+
+
 @pytest.mark.parametrize("typed", ["GREEN", "1"])
 def test_a_class_by_name_or_id(logs, typed, capsys):
     assert start(logs, class_=typed) == 0

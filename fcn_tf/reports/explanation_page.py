@@ -122,6 +122,23 @@ def write(
     return index
 
 
+def write_index(folder: str, names: Mapping[str, str], *, model: str) -> str:
+    """Writes index.html, which leads to the explanations of several pictures.
+
+    Args:
+      folder: of it.
+      names: the folder below it of each picture's explanation, by the picture's name.
+      model: its path.
+
+    Returns:
+      Its path.
+    """
+    index = files.join(folder, "index.html")
+    entries = [{"name": shown, "folder": name} for shown, name in names.items()]
+    files.write_bytes(index, html.render("explanations.html", title="Explanations", model=model, entries=entries))
+    return index
+
+
 def _pictures(picture, point, labels, region, colors, cams, fields) -> dict[str, dict[str, tuple[str, Any]]]:
     """{title: {file: (caption, pixels)}}."""
     outside = np.where(region[..., None], picture, picture // 4)
