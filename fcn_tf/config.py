@@ -414,6 +414,12 @@ class Config:
         scope=Scope.COMMAND,
         check=_one_of(registry.INFERENCE_PRECISIONS),
     )
+    runtime: str = _flag(
+        "tensorflow",
+        "predict: {choices}; the others label with the run's export for them, of the weights that --quantize says",
+        scope=Scope.COMMAND,
+        check=_one_of(("tensorflow", *registry.RUNTIMES)),
+    )
     overwrite: bool = _flag(False, "predict: do again what was done before", scope=Scope.COMMAND)
     count: int = _flag(
         0, "visualize: how many examples; 0: --batch_size of them", scope=Scope.COMMAND, check=_NOT_NEGATIVE
@@ -439,7 +445,8 @@ class Config:
     )
     quantize: str = _flag(
         "float32",
-        "{choices}: of the exported weights; int8 is calibrated on the run's training data",
+        "{choices}: of the exported weights, and of those that --runtime runs; int8 is calibrated on the run's "
+        "training data",
         scope=Scope.COMMAND,
         check=_one_of(registry.EXPORT_PRECISIONS),
     )

@@ -15,7 +15,8 @@ from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
-from fcn_tf.formats.base import Source
+from fcn_tf.formats.base import Runner, Source
+from fcn_tf.inference import exported
 from fcn_tf.inference.exported import METADATA
 from fcn_tf.inference.runs import load_run
 from fcn_tf.io import files, system, texts
@@ -46,8 +47,7 @@ def run(config: Config) -> int:
     path = run_dir.require_model()
     entries = formats.entries(config.format.split(","), config.quantize, runtime=config.web_runtime)
     output_dir = config.output_dir or run_dir.export
-    suffix = "" if config.quantize == "float32" else f"-{config.quantize}"
-    folders = {name: files.join(output_dir, name + suffix) for name in entries}
+    folders = {name: exported.folder_of(output_dir, name, config.quantize) for name in entries}
     for folder in folders.values():
         _require_replaceable(folder)
     files.require_writable(output_dir, flag="--output_dir")
@@ -65,6 +65,7 @@ def run(config: Config) -> int:
 
     model = segmentation.segmentation_model(evaluator.load_model(run_dir), settings["class_names"])
     metadata = _metadata(settings, str(model.output["labels"].dtype), config.quantize)
+    metadata["model_stamp"] = list(run_dir.model_stamp())
     # Training pictures in the same sizes: in small ones borders, where convolutions see zeros, weigh more.
     calibration = verify.pictures(training, count=_CALIBRATED_ON, ground_truth=False) if training else []
     source = Source(model, metadata, [picture.pixels for picture in calibration], config.web_runtime)
@@ -77,8 +78,7 @@ def run(config: Config) -> int:
                 entry.write(source, folder, config.quantize)
                 written = files.size_of_folder(folder)
                 files.write_bytes(files.join(folder, METADATA), (json.dumps(metadata, indent=2) + "\n").encode())
-                exported = entry.load(folder)
-                found = reference.compare(exported, precision=config.quantize) | reference.race(exported)
+                found = _measured(reference, entry.load(folder), config.quantize)
         except verify.Mismatch as mismatch:
             failed += 1
             print(f"error: --format={name}: {mismatch}; {folders[name]} was not written.", file=sys.stderr)
@@ -90,6 +90,11 @@ def run(config: Config) -> int:
         data = f"{examples.spec.name} {examples.split}" if has_truth else f"generated {examples.spec.name}"
         print(f"compared with {path} on {len(shown)} pictures of {data}; written to {output_dir}")
     return 1 if failed else 0
+
+
+def _measured(reference: Any, run: Runner, precision: str) -> dict[str, Any]:
+    """How an export compares with its model, see `verify.Reference`."""
+    return reference.compare(run, precision=precision) | reference.race(run)
 
 
 def _require_replaceable(folder: str) -> None:

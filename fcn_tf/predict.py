@@ -5,10 +5,13 @@ numbers), and NAME_overlay.png, which shows them in colour over the picture; doc
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from fcn_tf import registry
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
-from fcn_tf.inference import bulk, inputs
+from fcn_tf.inference import bulk, exported, inputs
+from fcn_tf.inference.exported import Export
 from fcn_tf.inference.inputs import Input
 from fcn_tf.inference.journal import Journal
 from fcn_tf.inference.runs import TrainedRun, load_run
@@ -24,27 +27,34 @@ def run(config: Config) -> int:
     """Labels everything that --input names.
 
     Args:
-      config: uses input, output_dir, outputs, overwrite, logs_dir, palette, inference_precision, tta and
-        sliding_window.
+      config: uses input, output_dir, outputs, overwrite, logs_dir, palette, inference_precision, runtime, quantize, tta
+        and sliding_window.
 
     Returns:
       The exit status: 0, or 1 if a picture could not be read, not be labelled in the memory there is, or its results
       not be written; the others are done all the same.
 
     Raises:
-      UserError: without a trained model, pictures, or a folder that can be written.
+      UserError: without a trained model, pictures, a folder that can be written, or the export that --runtime runs.
       OSError: if nothing more can be written to that folder.
     """
     trained = load_run(config.logs_dir).in_palette(config.palette)
+    export = _export(config) if config.runtime in registry.RUNTIMES else None
+    if export is None and config.quantize != "float32":
+        raise UserError(
+            f"--quantize={config.quantize} is of exports; add --runtime={' or --runtime='.join(registry.RUNTIMES)} to "
+            "predict with one."
+        )
     output_dir = config.output_dir or Run(config.logs_dir).predict
     found = inputs.find(config.input, output_dir=output_dir)
     files.require_writable(output_dir, flag="--output_dir")
     settings = {
-        "model": _model_stamp(config.logs_dir),
+        "model": list(Run(config.logs_dir).model_stamp()),
         "colors": [list(color) for color in trained.colors],
         "tta": config.tta,
         "sliding_window": config.sliding_window,
         "precision": config.inference_precision,
+        "runtime": f"{config.runtime}, {config.quantize}",
     }
     journal = Journal(output_dir, settings)
     chosen = tuple(config.outputs.split(",")) if config.outputs else ()
@@ -62,7 +72,7 @@ def run(config: Config) -> int:
         todo = [item for item in todo if not journal.done(item, bulk.endings(item, outputs[item.video]))]
     if skipped := len(found.found) - len(todo):
         print(f"{skipped} of {len(found.found)} are done already (--overwrite does them again)")
-    failed = _label(todo, outputs, output_dir, journal, trained, config) if todo else 0
+    failed = _label(todo, outputs, output_dir, journal, export or trained, trained, config) if todo else 0
     areas = [
         (item.shown, number if item.video else None, pixels)
         for item in found.found
@@ -80,17 +90,17 @@ def _label(
     outputs: Mapping[bool, Sequence[str]],
     output_dir: str,
     journal: Journal,
+    source: Export | TrainedRun,
     trained: TrainedRun,
     config: Config,
 ) -> int:
     """Labels pictures, then videos; returns how many could not be."""
-    segmenter = Segmenter.from_run(
-        trained,
-        tta=config.tta,
-        sliding_window=config.sliding_window,
-        precision=config.inference_precision,
-        say=bulk.write_line,
-    )
+    options: dict[str, Any] = {"tta": config.tta, "sliding_window": config.sliding_window}
+    if isinstance(source, Export):
+        segmenter = Segmenter(source, class_names=trained.class_names, colors=trained.colors, **options)
+    else:
+        precision = config.inference_precision
+        segmenter = Segmenter.from_run(source, precision=precision, say=bulk.write_line, **options)
     predictor = bulk.BulkPredictor(segmenter, output_dir, journal)
     try:
         failed = predictor.pictures([item for item in todo if not item.video], outputs[False])
@@ -99,7 +109,23 @@ def _label(
         journal.save()
 
 
-def _model_stamp(logs_dir: str) -> list[int]:
-    """Another one, another model."""
-    path = Run(logs_dir).require_model()
-    return list(files.stamp(path if files.exists(path) else f"{path}.index"))
+def _export(config: Config) -> Export:
+    """The export of the run's model that --runtime runs; it was compared with the model when it was written."""
+    run_dir, name = Run(config.logs_dir), registry.RUNTIMES[config.runtime]
+    folder = exported.folder_of(run_dir.export, name, config.quantize)
+    command = f"--mode=export --logs_dir={config.logs_dir} --format={name} --quantize={config.quantize}"
+    found = exported.find(folder) if files.exists(folder) else None
+    if found is None:
+        raise UserError(
+            f"--runtime={config.runtime} runs the export {folder}, which is not there; write it: {command}."
+        )
+    if found.metadata.get("model_stamp") != list(run_dir.model_stamp()):
+        raise UserError(
+            f"{folder} is not of the run's present model, {run_dir.require_model()}; write it anew: {command}."
+        )
+    if config.inference_precision != "auto" or config.tta:
+        raise UserError(
+            f"--runtime={config.runtime} computes as the export was written; leave out --inference_precision and "
+            "--tta, or --runtime."
+        )
+    return found

@@ -130,6 +130,10 @@ EXPORTS = {
     "web": "fcn_tf.formats.web:ENTRY",
 }
 EXPORT_PRECISIONS = ("float32", "float16", "int8")
+RUNTIMES = {  # beside TensorFlow: the format in `EXPORTS` that each of them runs
+    "openvino": "openvino",
+    "onnxruntime": "onnx",
+}
 INFERENCE_PRECISIONS = ("auto", "float32", "bfloat16")
 TRACKERS = {  # each is the package of this name
     "mlflow": "fcn_tf.training.trackers:MlflowTracker",

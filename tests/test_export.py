@@ -44,7 +44,7 @@ def broken(monkeypatch):
             return lambda images: change(run(images))
 
         module = types.ModuleType("temporary_broken")
-        module.ENTRY = Format(honest.write, load, **fields)
+        module.ENTRY = Format(honest.write, load, file=honest.file, **fields)
         monkeypatch.setitem(sys.modules, "temporary_broken", module)
         monkeypatch.setitem(registry.EXPORTS, "broken", "temporary_broken:ENTRY")
 

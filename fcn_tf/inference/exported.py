@@ -62,6 +62,11 @@ class Export:
             ) from None
 
 
+def folder_of(exports: str, name: str, precision: str) -> str:
+    """Where in the folder `exports` the export in this format and of weights of this precision is."""
+    return files.join(exports, name + ("" if precision == "float32" else f"-{precision}"))
+
+
 def find(path: str) -> Export | None:
     """The export that a path names: its folder, or the model in it; None where there is none.
 

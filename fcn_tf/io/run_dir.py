@@ -266,6 +266,15 @@ class Run:
             f"--mode=train --logs_dir={self.logs_dir} (it is written at the first validation)."
         )
 
+    def model_stamp(self) -> tuple[int, int]:
+        """Another one, another model: of the file that `require_model` names.
+
+        Raises:
+          UserError: as `require_model`.
+        """
+        path = self.require_model()
+        return files.stamp(path if files.exists(path) else f"{path}.index")
+
     def append_history(self, row: Mapping[str, Any]) -> None:
         """Adds one row to history.csv.
 
