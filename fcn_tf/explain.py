@@ -152,10 +152,9 @@ def _explain(
         cams=found.cams,
         fields=shown,
         layers=[
-            explanation_page.LayerRow(
-                layer, *fields.map_size(layer, height, width), fields.stride(layer), fields.side(layer)
-            )
+            explanation_page.LayerRow(layer, rows, columns, stride=fields.stride(layer), side=fields.side(layer))
             for layer in fields.windowed
+            for rows, columns in [fields.map_size(layer, height, width)]
         ],
     )
     row, column = found.point

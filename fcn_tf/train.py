@@ -233,8 +233,8 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
         network = build_network(
             num_classes=spec.num_classes, weights=None if config.weights == "none" else weights_file
         )
-        if not checkpoint_steps(target.checkpoints) and (rows := pretrained.table(weights_file, network.model)):
-            print(weights_table.show(rows))
+        if not checkpoint_steps(target.checkpoints) and (known := pretrained.table(weights_file, network.model)):
+            print(weights_table.show(known))
         network.freeze(config.freeze.split(",") if config.freeze else ())
         network = _with_rates(network, config)
         optimizer = optimizers.build(
