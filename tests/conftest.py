@@ -5,15 +5,29 @@ from pathlib import Path
 
 # Before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share the cores
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
+PROCESSES = 2
 
 # A busy machine is no reason to fail, and a failure seen once is seen again.
 hypothesis.settings.register_profile("fcn_tf", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("fcn_tf")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Gives the whole suite two processes, file by file; what is named or marked stays in one."""
+    if hasattr(config, "workerinput"):  # of a worker: else each would start two of its own, and so on
+        return
+    option = config.option
+    whole = config.args_source is config.ArgsSource.TESTPATHS and option.markexpr == "not slow and not browser"
+    if whole and getattr(option, "numprocesses", 0) is None and not option.usepdb:  # 0: without pytest-xdist
+        option.numprocesses, option.dist = PROCESSES, "loadfile"
 
 
 @pytest.fixture(scope="session")
