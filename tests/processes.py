@@ -1,12 +1,10 @@
 """Programs that tests start as processes of their own: signals end a process, and TensorFlow's devices precede it."""
 
-import functools
 import json
 import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 from tests.conftest import ROOT
@@ -34,17 +32,6 @@ def wait_for(happened, process, seconds=300):
             process.kill()
             raise AssertionError(f"the process ended, or took too long:\n{process.communicate()[0]}")
         time.sleep(0.05)
-
-
-@functools.cache
-def two_devices():
-    """What tests/two_devices.py measured; it runs once for all tests."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = start("-m", "tests.two_devices", folder)
-        output, _ = process.communicate(timeout=1800)
-        assert process.returncode == 0, output
-        with open(os.path.join(folder, "results.json")) as file:
-            return json.load(file)
 
 
 def workers(count):

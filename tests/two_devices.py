@@ -1,4 +1,4 @@
-"""Run by processes.two_devices: what one device and two replicas make of the same training, as JSON."""
+"""Run by training/test_replicas.py: what one device and two replicas make of the same training, as JSON."""
 
 import functools
 import json

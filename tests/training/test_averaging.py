@@ -12,7 +12,7 @@ from fcn_tf.models import build
 from fcn_tf.training.averaging import AverageWeights
 from fcn_tf.training.checkpoints import Checkpoints
 from fcn_tf.training.hooks import Stopwatch
-from tests import processes, tiny_training
+from tests import tiny_training
 
 
 def model():
@@ -72,9 +72,3 @@ def test_before_the_first_validation_the_average_is_the_model(tmp_path):
     for ours, theirs in zip(loaded.weights, average.model.weights, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
     assert np.any(loaded.get_layer("conv2_1").get_weights()[0] != network.model.get_layer("conv2_1").get_weights()[0])
-
-
-def test_two_replicas_average_as_one_device_and_go_on_from_it():
-    results = processes.two_devices()["average"]
-    assert results["change"] > 1e-3, "the average is not the weights"
-    assert results["difference"] < 1e-4 and results["resumed_difference"] < 1e-4

@@ -379,12 +379,41 @@ def test_scores_do_not_depend_on_how_often_they_are_read(finished, folder):
     assert losses[10] == pytest.approx(np.mean([all_losses[step] for step in (6, 7, 8, 9, 10)]))
 
 
-def train_to_the_best(folder, step, **changes):
+def train_to_the_best(folder, step):
     """Trains up to `step`, whose validation then counts as one that nothing will surpass."""
-    assert train.run(tiny_training.config(folder, max_steps=step, **changes)) == 0
+    assert train.run(tiny_training.config(folder, max_steps=step)) == 0
     rows = run_of(folder).read_history()
     run_of(folder).truncate_history(step - 1)
     run_of(folder).append_history({**rows[-1], "val_mean_iou": 1.0})
+
+
+@pytest.fixture(scope="module")
+def best_at_2(finished, tmp_path_factory):
+    """A folder with the narrow weights and a run of two steps, whose validation is the best."""
+    folder = str(tmp_path_factory.mktemp("best_at_2"))
+    shutil.copy(os.path.join(finished, "narrow.mat"), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "load", tiny_training.load)
+        train_to_the_best(folder, 2)
+    return folder
+
+
+def moved(trained, folder):
+    """Copies a folder and its run, as if it had been trained in `folder`, which is returned."""
+    shutil.copytree(trained, folder, dirs_exist_ok=True)
+    config = run_of(folder).config
+    files.write_bytes(config, files.read_bytes(config).replace(trained.encode(), folder.encode()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def past_the_best(best_at_2, tmp_path_factory):
+    """The same, two worse steps later."""
+    folder = moved(best_at_2, str(tmp_path_factory.mktemp("past_the_best")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "load", tiny_training.load)
+        assert train.run(tiny_training.config(folder, max_steps=4, save_every=1)) == 0
+    return folder
 
 
 def test_a_new_best_is_saved_at_its_step(folder):
@@ -436,9 +465,8 @@ def test_another_learning_rate_holds_after_resuming(folder, capsys):
 
 
 @pytest.mark.parametrize("name", ["drop_after", "truncate_history"])
-def test_the_same_command_makes_up_for_a_kill_while_dropping(folder, monkeypatch, capsys, name):
-    train_to_the_best(folder, 2)
-    assert train.run(tiny_training.config(folder, max_steps=4, save_every=1)) == 0
+def test_the_same_command_makes_up_for_a_kill_while_dropping(past_the_best, folder, monkeypatch, capsys, name):
+    moved(past_the_best, folder)
     assert checkpoint_steps(folder) == [2, 3, 4]
 
     def killed(*_):
@@ -457,8 +485,8 @@ def test_the_same_command_makes_up_for_a_kill_while_dropping(folder, monkeypatch
     assert [row["step"] for row in run_of(folder).read_history()] == [2, 4] and checkpoint_steps(folder) == [2, 4]
 
 
-def test_stopped_after_resuming_from_the_best_it_says_how_to_go_on(folder, monkeypatch, capsys):
-    train_to_the_best(folder, 2)
+def test_stopped_after_resuming_from_the_best_it_says_how_to_go_on(best_at_2, folder, monkeypatch, capsys):
+    moved(best_at_2, folder)
 
     def load(name, data_dir, split, **_):
         def stop(index):
@@ -507,49 +535,6 @@ def test_a_run_of_another_network_is_refused(finished, folder):
     shutil.copytree(run_of(finished).checkpoints, run_of(folder).checkpoints)
     with pytest.raises(UserError, match="another network"):
         train.run(tiny_training.config(folder, arch="fcn8s", precision="float16"))
-
-
-def test_two_replicas_learn_as_one_device_does():
-    """With ignored pixels spread unevenly over them, and no dropout."""
-    results = processes.two_devices()
-    assert results["replicas"] == 2 and len(results["losses"]) == 6
-    assert max(results["losses"]) - min(results["losses"]) > 0.01, "something was learned"
-    assert results["losses"] == pytest.approx(results["single_losses"], abs=1e-5)
-    assert results["weights_difference"] < 1e-4
-    for row, single in zip(results["rows"], results["single_rows"], strict=True):
-        for name in ("step", "epoch", "train_loss", "val_loss", "val_pixel_accuracy", "val_mean_iou"):
-            assert row[name] == pytest.approx(single[name], abs=1e-3)
-
-
-def test_the_norms_of_gradients_are_those_of_the_whole_batch():
-    single, both = processes.two_devices()["norms"]
-    assert len(both) == 12 and min(both[1:]) > 0  # score layers start at zero, so nothing reaches VGG at first
-    assert both == pytest.approx(single, rel=1e-3)
-
-
-def test_a_run_of_one_device_continues_on_two():
-    results = processes.two_devices()
-    assert results["resumed_losses"] == pytest.approx(results["losses"][3:], abs=1e-5)
-    assert results["resumed_difference"] < 1e-4
-
-
-def test_replicas_in_parts_that_are_computed_twice_learn_as_one_device_does():
-    results = processes.two_devices()
-    assert results["lean_losses"] == pytest.approx(results["single_losses"], abs=1e-5)
-    assert results["lean_difference"] < 1e-4
-
-
-def test_two_replicas_learn_as_one_device_in_bfloat16():
-    one, two = processes.two_devices()["bfloat16_losses"]
-    assert two == pytest.approx(one, rel=0.02) and one[-1] < 0.95 * one[0]
-
-
-def test_replicas_drop_different_activations():
-    assert processes.two_devices()["masks_differ"]
-
-
-def test_histograms_work_on_two_replicas():
-    assert {"gradients/conv6/kernel", "sparsity/relu6"} <= set(processes.two_devices()["tags"])
 
 
 def start_main(folder, *arguments, **environment):

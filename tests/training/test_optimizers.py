@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.training.optimizers import FusedAdam, FusedSGD, build, build_adam, clip_scale
-from tests import processes
 
 
 def variables():
@@ -173,16 +172,6 @@ def test_losses_are_scaled_and_steps_with_infinite_gradients_left_out():
     for variable, kept in zip(both, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), kept)
     assert float(optimizer.scale_loss(1.0)) == scale / 2
-
-
-@pytest.mark.parametrize("name", ["fused Adam", "scaled", "SGD", "scaled SGD", "AdamW"])
-def test_two_replicas_step_as_one_device_with_any_optimiser(name):
-    difference, change = processes.two_devices()["optimizers"][name]
-    assert change > 1e-3 and difference <= 1e-6 * change
-
-
-def test_two_replicas_scale_losses_and_leave_out_a_step_that_overflowed_on_one():
-    assert processes.two_devices()["overflow_difference"] < 1e-6
 
 
 def test_a_float16_network_learns():
