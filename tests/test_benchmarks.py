@@ -30,8 +30,7 @@ from benchmarks import (
 )
 from fcn_tf.data.datasets import camvid
 from fcn_tf.errors import UserError
-from fcn_tf.models import pretrained
-from tests import fuzzing, matfiles, tiny_run
+from tests import fuzzing, matfiles, tiny_run, tiny_training
 from tests.conftest import ROOT
 
 SCRIPTS = (
@@ -267,7 +266,9 @@ def test_an_accuracy_is_trained_and_evaluated(tmp_path):
     path, runs = tmp_path / "accuracy-short.json", tmp_path / "runs"
     config = tmp_path / "short.cfg"
     config.write_text("--image_size=32\n--batch_size=2\n")
-    flags = ["--max_steps=4", "--eval_every=2", f"--weights={pretrained.find('tiny')}"]
+    data_dir = tiny_training.write_camvid(tmp_path / "data", validation=6)
+    flags = ["--max_steps=4", "--eval_every=2", "--dataset=camvid", f"--data_dir={data_dir}"]
+    flags.append(f"--weights={tiny_training.write_weights(tmp_path)}")
     accuracy.main([f"--config={config}", f"--json={path}", f"--logs_dir={runs}", "--", *flags])
     found = json.loads(path.read_text())
     (seed,) = found["seeds"]

@@ -21,6 +21,8 @@ from fcn_tf.inference import evaluator
 from fcn_tf.io import files, run_dir
 from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run
 from fcn_tf.models import build
+from fcn_tf.reports import charts
+from fcn_tf.reports.charts import write_curves
 from fcn_tf.training import profiling, validation
 from fcn_tf.training.checkpoints import Checkpoints
 from tests import disks, processes, tiny_training
@@ -29,6 +31,8 @@ from tests import disks, processes, tiny_training
 @pytest.fixture(autouse=True)
 def tiny_data(monkeypatch):
     monkeypatch.setattr(datasets, "load", tiny_training.load)
+    # A sixth of the time of a training; `finished` and a test here draw them.
+    monkeypatch.setattr(charts, "write_curves", lambda run: None)
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +329,8 @@ def test_a_validation_that_cannot_be_written_costs_no_step(folder, monkeypatch, 
     assert second["step"] == 8 and second["train_loss"] == pytest.approx(np.mean([losses[i] for i in (5, 6, 7, 8)]))
 
 
-def test_training_goes_on_without_what_it_can_do_without(folder, capsys):
+def test_training_goes_on_without_what_it_can_do_without(folder, monkeypatch, capsys):
+    monkeypatch.setattr(charts, "write_curves", write_curves)
     run = run_of(folder)
     os.makedirs(run.curves)  # where a file should go
     for path in (run.train_events, run.validation_events):
