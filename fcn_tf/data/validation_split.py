@@ -18,7 +18,7 @@ Rule = Callable[[Sequence[str]], frozenset[str]]  # keys of all examples, in ord
 
 def key(example: Example, data_dir: str) -> str:
     """What an example is known by: the path of its photo in the data set, without extension; "" if it is generated."""
-    path = shards.name_of(example.image).removeprefix(data_dir).lstrip("/\\")
+    path = shards.name_below(example.image, data_dir)
     return unicodedata.normalize("NFC", os.path.splitext(path)[0])  # some file systems decompose ä
 
 

@@ -49,7 +49,7 @@ class Journal:
     def done(self, item: Input, endings: Iterable[str]) -> bool:
         """Whether the results of this very file are there."""
         entry = self._entries.get(item.name)
-        if entry is None or entry["input"] != item.path or entry["stamp"] != _stamp(item.path):
+        if entry is None or entry["input"] != item.path or entry["stamp"] != files.stamp_if_there(item.path):
             return False
         wanted = [item.name + ending for ending in endings]
         return set(wanted) <= set(entry["files"]) and all(
@@ -66,7 +66,7 @@ class Journal:
         """
         self._entries[item.name] = {
             "input": item.path,
-            "stamp": _stamp(item.path),
+            "stamp": files.stamp_if_there(item.path),
             "files": [item.name + ending for ending in endings],
             "frames": [{str(label): pixels for label, pixels in frame.items()} for frame in frames],
         }
@@ -96,10 +96,3 @@ def _check(entry: Any) -> None:
     if not all(isinstance(text, str) for text in texts_of) or not all(type(each) is int for each in counts):
         raise ValueError("an entry of another kind")
     list(entry["stamp"] or ())
-
-
-def _stamp(path: str) -> list[int] | None:
-    try:
-        return list(files.stamp(path))
-    except OSError:
-        return None

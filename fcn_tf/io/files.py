@@ -137,6 +137,14 @@ def stamp(path: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def stamp_if_there(path: str) -> list[int] | None:
+    """`stamp` as JSON has it; None where there is no file, or none that may be read."""
+    try:
+        return list(stamp(path))
+    except OSError:
+        return None
+
+
 def list_dir(path: str, *, hidden: bool = False) -> list[str]:
     """The sorted names in the folder `path`, without hidden ones (.DS_Store, ._copies from a Mac) unless asked for."""
     if is_remote(path):
@@ -372,7 +380,7 @@ def size_of_folder(path: str) -> int:
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Writes a file as `replacing` does.
+    """Writes a file as `replacing` does, which makes its folder.
 
     Raises:
       OSError: if it cannot be written.

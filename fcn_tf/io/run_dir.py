@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -228,7 +227,6 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes config.json, creating the folder."""
-        files.makedirs(self.logs_dir)
         files.write_bytes(self.config, (json.dumps(config, indent=2) + "\n").encode())
 
     def read_config(self) -> dict[str, Any]:
@@ -337,7 +335,6 @@ def _write_rows(path: str, columns: Sequence[str], rows: list[dict[str, Any]]) -
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    files.makedirs(os.path.dirname(path) or ".")
     files.write_bytes(path, text.getvalue().encode())
 
 

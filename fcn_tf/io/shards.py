@@ -49,6 +49,11 @@ def name_of(path: str) -> str:
     return found[2] if found else path
 
 
+def name_below(path: str, folder: str) -> str:
+    """The name of a piece or a file, without `folder` where it lies in there."""
+    return name_of(path).removeprefix(folder).lstrip("/\\")
+
+
 def size(path: str) -> int:
     """The number of bytes of a piece, or of a whole file."""
     found = _ADDRESS.fullmatch(path)

@@ -127,7 +127,6 @@ class RunExamples:
         sides = {dataset.split: self._sizes(dataset.examples) for dataset in (train, validation)}
         before = {**self._kept.trained_before, **self._kept.train}
         kept = _Kept(**sides, trained_before={key: size for key, size in before.items() if key not in sides["train"]})
-        files.makedirs(self._run.logs_dir)
         files.write_bytes(self._run.examples, (json.dumps(asdict(kept), indent=1) + "\n").encode())
         return {split: len(keys) for split, keys in sides.items()}
 

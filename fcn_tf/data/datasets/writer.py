@@ -138,9 +138,9 @@ def _encode(packed: _Packed, data_dir: str) -> bytes:
     values = {
         "name": packed.example.name.encode(),
         "image/encoded": packed.image,
-        "image/filename": _file_name(packed.example.image, data_dir).encode(),
+        "image/filename": shards.name_below(packed.example.image, data_dir).encode(),
         "label/encoded": packed.label,
-        "label/filename": _file_name(packed.example.label or "", data_dir).encode(),
+        "label/filename": shards.name_below(packed.example.label or "", data_dir).encode(),
     }
     features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in values.items()}
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
@@ -152,16 +152,11 @@ def _row(packed: _Packed, record: bytes, start: int, data_dir: str) -> records.R
     def piece(path: str, data: bytes) -> records.Piece:
         # Wherever these bytes stand in the record, they are the right ones.
         place = start + record.index(data)
-        return records.Piece(_file_name(path, data_dir), place, len(data), zlib.crc32(data))
+        return records.Piece(shards.name_below(path, data_dir), place, len(data), zlib.crc32(data))
 
     example = packed.example
     image, label = piece(example.image, packed.image), piece(example.label or "", packed.label)
     return records.Row(example.name, image, label, packed.pixels)
-
-
-def _file_name(path: str, data_dir: str) -> str:
-    """What a file is called in the records: its path below the data set's folder."""
-    return shards.name_of(path).removeprefix(data_dir).lstrip("/\\")
 
 
 def _size(path: str) -> int:

@@ -93,7 +93,8 @@ class FileScanCache:
         new = []
         with ThreadPoolExecutor() as pool:
             whole = dict.fromkeys(source for path in paths for source in _sources(path))
-            stamps = dict(zip(whole, pool.map(_stamp, whole), strict=True))
+            # Of one that is gone, None: scanning it will say so.
+            stamps = dict(zip(whole, pool.map(files.stamp_if_there, whole), strict=True))
             for path in paths:
                 stamp = _together(stamps[source] for source in _sources(path))
                 known = self._known.get(f"{kind} {path}")
@@ -132,13 +133,6 @@ def _sources(path: str) -> tuple[str, ...]:
 def _together(stamps: Iterable[list[int] | None]) -> list[int] | None:
     known = list(stamps)
     return None if None in known else [number for stamp in known if stamp for number in stamp]
-
-
-def _stamp(path: str) -> list[int] | None:
-    try:
-        return list(files.stamp(path))
-    except OSError:
-        return None  # gone: scanning it will say so
 
 
 def photo_in(data: bytes, *, name: str) -> PhotoInfo:
