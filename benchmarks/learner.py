@@ -8,6 +8,7 @@ contender sees the same. Labels from `num_classes` on are no class.
 import io
 import os
 import time
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,8 @@ class Learner:
     def save(self, path: str) -> None:
         """Writes all that `load` needs to an .npz file."""
         stream = io.BytesIO()
-        np.savez(stream, done=self.done, **{f"state{i:04d}": array for i, array in enumerate(self._state())})
+        arrays: dict[str, Any] = {f"state{i:04d}": array for i, array in enumerate(self._state())}
+        np.savez(stream, done=self.done, **arrays)
         files.write_bytes(path, stream.getvalue())
 
     def load(self, path: str) -> int:
