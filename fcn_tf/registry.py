@@ -49,7 +49,7 @@ DATASETS = {
 HEADS = {
     "original": WithFlags("fcn_tf.models.heads:ORIGINAL", "quirks"),
     "fcn8s": WithFlags("fcn_tf.models.heads:FCN8S", "fuse"),
-    "fpn": "fcn_tf.models.fpn:FPN",
+    "light": "fcn_tf.models.light:LIGHT",
     "fcn32s": WithFlags("fcn_tf.models.paper:FCN32S", "learn_last_upsampling"),
     "fcn16s": WithFlags("fcn_tf.models.paper:FCN16S", "learn_last_upsampling", "fuse"),
     "fcn8s_paper": WithFlags("fcn_tf.models.paper:FCN8S", "learn_last_upsampling", "fuse"),

@@ -19,6 +19,7 @@ def hidden_layers(
     dtype: str,
     init: Initializer = keras.initializers.HeNormal,
     side: int = 7,
+    dilation: int = 1,
     widening: int = 8,
     normalized: bool = False,
 ) -> keras.KerasTensor:
@@ -30,6 +31,7 @@ def hidden_layers(
       dtype: Keras dtype policy.
       init: makes the initializers of the kernels.
       side: of conv6's kernel.
+      dilation: of conv6's kernel, in pixels of x.
       widening: their width is so many times C: 512 -> 4096 by default.
       normalized: whether batch normalisation (bn6, bn7) follows each.
 
@@ -37,9 +39,10 @@ def hidden_layers(
       (B, h, w, C * widening).
     """
     width = widening * x.shape[-1]
+    options = {"padding": "same", "dtype": dtype}
     convs = [
-        keras.layers.Conv2D(width, kernel, padding="same", kernel_initializer=init(), name=name, dtype=dtype)
-        for name, kernel in (("conv6", side), ("conv7", 1))
+        keras.layers.Conv2D(width, side, dilation_rate=dilation, kernel_initializer=init(), name="conv6", **options),
+        keras.layers.Conv2D(width, 1, kernel_initializer=init(), name="conv7", **options),
     ]
     for salt, conv in enumerate(convs):
         number = conv.name.removeprefix("conv")

@@ -110,7 +110,7 @@ def test_another_number_of_classes_and_another_arch_take_what_fits(tmp_path):
     assert rows["upscore8_0"] == "--arch=fcn16s has no upsample8"
 
 
-@pytest.mark.parametrize("arch", ["fcn8s", "original", "fpn"])
+@pytest.mark.parametrize("arch", ["fcn8s", "original", "light"])
 def test_networks_of_other_layers_are_refused(arch, tmp_path):
     with pytest.raises(UserError, match="is an FCN of Caffe, whose networks are --arch=fcn32s, fcn16s, fcn8s_paper"):
         made(save(tmp_path, layers()), arch)
