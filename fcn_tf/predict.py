@@ -111,7 +111,8 @@ def _label(
 
 def _export(config: Config) -> Export:
     """The export of the run's model that --runtime runs; it was compared with the model when it was written."""
-    run_dir, name = Run(config.logs_dir), registry.RUNTIMES[config.runtime]
+    run_dir = Run(config.logs_dir)
+    name = next(name for name, entry in registry.EXPORTS.items() if entry == registry.RUNTIMES[config.runtime])
     folder = exported.folder_of(run_dir.export, name, config.quantize)
     command = f"--mode=export --logs_dir={config.logs_dir} --format={name} --quantize={config.quantize}"
     found = exported.find(folder) if files.exists(folder) else None

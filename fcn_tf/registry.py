@@ -130,9 +130,9 @@ EXPORTS = {
     "web": "fcn_tf.formats.web:ENTRY",
 }
 EXPORT_PRECISIONS = ("float32", "float16", "int8")
-RUNTIMES = {  # beside TensorFlow: the format in `EXPORTS` that each of them runs
-    "openvino": "openvino",
-    "onnxruntime": "onnx",
+RUNTIMES = {  # beside TensorFlow: the one of `EXPORTS` that each of them runs
+    "openvino": "fcn_tf.formats.openvino:ENTRY",
+    "onnxruntime": "fcn_tf.formats.onnx:ENTRY",
 }
 INFERENCE_PRECISIONS = ("auto", "float32", "bfloat16")
 TRACKERS = {  # each is the package of this name

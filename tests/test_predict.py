@@ -433,6 +433,7 @@ def runtime(monkeypatch):
     """Keras in place of ONNX Runtime, which may not be installed."""
     keras = registry.resolve(registry.EXPORTS["keras"])
     monkeypatch.setitem(registry.EXPORTS, "onnx", "tests.test_predict:ONNX")
+    monkeypatch.setitem(registry.RUNTIMES, "onnxruntime", "tests.test_predict:ONNX")
     monkeypatch.setattr("tests.test_predict.ONNX", keras, raising=False)
 
 

@@ -9,24 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from fcn_tf.models.weights_table import TrainedHead
+
 Weights = Mapping[str, Sequence[np.ndarray]]  # layer name -> arrays, as `Layer.set_weights` takes them
-
-
-@dataclass(frozen=True)
-class TrainedHead:
-    """Weights of a head that came in the file of a trunk.
-
-    Attributes:
-      weights: of the head's layers.
-      source: whose network it is.
-      archs: the values of `--arch` whose layers these are.
-      transposed: whether the trunk was trained with height and width of its kernels swapped.
-    """
-
-    weights: Weights
-    source: str
-    archs: tuple[str, ...]
-    transposed: bool = False
 
 
 @dataclass(frozen=True)

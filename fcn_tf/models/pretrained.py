@@ -3,17 +3,14 @@
 import importlib.resources
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.io import downloads, files
 from fcn_tf.models import caffe, keras_vgg, matconvnet, torchvision_vgg
 from fcn_tf.models.matconvnet import MatConvNet
-from fcn_tf.models.weights_table import Row
-
-if TYPE_CHECKING:
-    from fcn_tf.models.base import TrainedHead
+from fcn_tf.models.weights_table import Row, TrainedHead
 
 _READERS = {".h5": keras_vgg.read, ".hdf5": keras_vgg.read, ".safetensors": torchvision_vgg.read}  # others: .mat
 _CAFFE = ".npz"
@@ -56,7 +53,7 @@ def find(weights: str | None, model_dir: str = "data/models/") -> str:
     return path
 
 
-def read(weights: str | None, model_dir: str = "data/models/") -> "tuple[MatConvNet, TrainedHead | None]":
+def read(weights: str | None, model_dir: str = "data/models/") -> tuple[MatConvNet, TrainedHead | None]:
     """Reads what `weights` names; files are told apart by their endings.
 
     Returns:
@@ -65,8 +62,6 @@ def read(weights: str | None, model_dir: str = "data/models/") -> "tuple[MatConv
     Raises:
       UserError: as `find`; if it is damaged, or another network's.
     """
-    from fcn_tf.models.base import TrainedHead
-
     path = find(weights, model_dir)
     if checkpoint_prefix(path) is not None:
         from fcn_tf.models import tf1_checkpoint

@@ -1,9 +1,29 @@
-"""What became of each array of a file of trained weights, as a table. No TensorFlow."""
+"""Files of whole trained networks: what they have for a head, and what became of each array. No TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 OPTIMIZER = "of the optimiser"
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """Weights of a head that came in the file of a trunk.
+
+    Attributes:
+      weights: of the head's layers, by name.
+      source: whose network it is.
+      archs: the values of `--arch` whose layers these are.
+      transposed: whether the trunk was trained with height and width of its kernels swapped.
+    """
+
+    weights: Mapping[str, Sequence[np.ndarray]]
+    source: str
+    archs: tuple[str, ...]
+    transposed: bool = False
 
 
 class Row(NamedTuple):
