@@ -4,7 +4,7 @@ Those of FCN.tensorflow and FCN-8s; others are files of their own (docs/networks
 """
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import keras
@@ -15,71 +15,6 @@ from fcn_tf.models.base import Head
 
 # (name of the upsampling, of the skip, its feature), from the coarsest on.
 _SKIPS = (("conv_t1", "pool4", "stride16"), ("conv_t2", "pool3", "stride8"))
-
-
-def original(
-    features: Mapping[str, keras.KerasTensor],
-    images: keras.KerasTensor,
-    *,
-    num_classes: int,
-    dropout_rate: float,
-    quirks: Collection[str] = registry.QUIRKS,
-    dtype: str = "float32",
-) -> keras.KerasTensor:
-    """The head of FCN.tensorflow: raw pool4 and pool3 added to upsampled maps of their width.
-
-    Args:
-      features: {"stride8", "stride16", "stride32"} from the trunk.
-      images: the model's input, for its height and width.
-      num_classes: channels of the result.
-      dropout_rate: after conv6 and conv7.
-      quirks: which of `registry.QUIRKS` it has; without "raw_skips" and "init" it is `fcn8s`.
-      dtype: Keras dtype policy.
-
-    Returns:
-      (B, H, W, num_classes) logits.
-    """
-    raw, inits = "raw_skips" in quirks, _ORIGINAL_INITS if "init" in quirks else _INITS
-    x = features["stride32"] if raw else _normalized(features["stride32"], "pool5", dtype)
-    x = blocks.hidden_layers(x, dropout_rate=dropout_rate, init=inits.hidden, dtype=dtype)
-    x = blocks.scores(x, num_classes, "conv8", dtype, init=inits.scores)
-    for up, name, feature in _SKIPS:
-        skip = features[feature]
-        width = skip.shape[-1] if raw else num_classes  # (B, H/16, W/16, 512), then (B, H/8, W/8, 256)
-        x = blocks.upsample(width, 4, 2, init=inits.upsampling, name=up, dtype=dtype)(x, like=skip)
-        if not raw:
-            skip = blocks.scores(_normalized(skip, name, dtype), num_classes, f"score_{name}", dtype)
-        x = keras.layers.Add(name=f"fuse_{name}", dtype=dtype)([x, skip])
-    return blocks.upsample(num_classes, 16, 8, init=inits.upsampling, name="conv_t3", dtype=dtype)(x, like=images)
-
-
-def fcn8s(
-    features: Mapping[str, keras.KerasTensor],
-    images: keras.KerasTensor,
-    *,
-    num_classes: int,
-    dropout_rate: float,
-    fuse: str = "add",
-    dtype: str = "float32",
-) -> keras.KerasTensor:
-    """FCN-8s (Long et al. 2015, section 4.2): scores of three strides, added up through bilinear upsampling.
-
-    Arguments and result as in `original`; `fuse` as in `blocks.fuse`. Each skip is normalised before it is scored, and
-    every score layer starts at zero, so the first loss is ln(num_classes) whatever the trunk's magnitudes.
-    """
-    x = _normalized(features["stride32"], "pool5", dtype)
-    x = blocks.hidden_layers(x, dropout_rate=dropout_rate, dtype=dtype)
-    x = blocks.scores(x, num_classes, "conv8", dtype)
-    for up, name, feature in _SKIPS:
-        skip = features[feature]
-        x = blocks.upsample(num_classes, 4, 2, name=up, dtype=dtype)(x, like=skip)
-        scores = blocks.scores(_normalized(skip, name, dtype), num_classes, f"score_{name}", dtype)
-        x = blocks.fuse(fuse, x, scores, f"fuse_{name}", dtype)  # (B, H/16, W/16, classes), then (B, H/8, W/8, classes)
-    return blocks.upsample(num_classes, 16, 8, name="conv_t3", dtype=dtype)(x, like=images)
-
-
-def _normalized(features, name, dtype):
-    return layers.RMSNormalize(name=f"norm_{name}", dtype=dtype)(features)
 
 
 class _Inits(NamedTuple):
@@ -93,6 +28,54 @@ class _Inits(NamedTuple):
 _INITS = _Inits(keras.initializers.HeNormal, keras.initializers.Zeros, layers.BilinearInitializer)
 _ORIGINAL_INITS = _Inits(*(functools.partial(keras.initializers.TruncatedNormal, stddev=0.02),) * 3)
 
+
+def fcn8s(
+    features: Mapping[str, keras.KerasTensor],
+    images: keras.KerasTensor,
+    *,
+    num_classes: int,
+    dropout_rate: float,
+    fuse: str = "add",
+    raw_skips: bool = False,
+    inits: _Inits = _INITS,
+    dtype: str = "float32",
+) -> keras.KerasTensor:
+    """FCN-8s (Long et al. 2015, section 4.2): scores of three strides, added up through bilinear upsampling.
+
+    Each skip is normalised before it is scored, and every score layer starts at zero, so the first loss is
+    ln(num_classes) whatever the trunk's magnitudes.
+
+    Args:
+      features: {"stride8", "stride16", "stride32"} from the trunk.
+      images: the model's input, for its height and width.
+      num_classes: channels of the result.
+      dropout_rate: after conv6 and conv7.
+      fuse: as in `blocks.fuse`.
+      raw_skips: as FCN.tensorflow: nothing is normalised, and pool4 and pool3 are added as they are to maps of their
+        width.
+      inits: what layers start from.
+      dtype: Keras dtype policy.
+
+    Returns:
+      (B, H, W, num_classes) logits.
+    """
+    x = features["stride32"] if raw_skips else _normalized(features["stride32"], "pool5", dtype)
+    x = blocks.hidden_layers(x, dropout_rate=dropout_rate, init=inits.hidden, dtype=dtype)
+    x = blocks.scores(x, num_classes, "conv8", dtype, init=inits.scores)
+    for up, name, feature in _SKIPS:
+        skip = features[feature]
+        width = skip.shape[-1] if raw_skips else num_classes
+        x = blocks.upsample(width, 4, 2, init=inits.upsampling, name=up, dtype=dtype)(x, like=skip)
+        if not raw_skips:
+            skip = blocks.scores(_normalized(skip, name, dtype), num_classes, f"score_{name}", dtype)
+        x = blocks.fuse(fuse, x, skip, f"fuse_{name}", dtype)  # (B, H/16, W/16, width), then (B, H/8, W/8, width)
+    return blocks.upsample(num_classes, 16, 8, init=inits.upsampling, name="conv_t3", dtype=dtype)(x, like=images)
+
+
+def _normalized(features, name, dtype):
+    return layers.RMSNormalize(name=f"norm_{name}", dtype=dtype)(features)
+
+
 FCN8S = Head(fcn8s, trunk_rate=0.3, head_rate=10.0)
 
 
@@ -105,7 +88,7 @@ def with_quirks(quirks: str) -> Head:
     kept = {"all": registry.QUIRKS, "none": ()}.get(quirks, quirks.split(","))
     rates = (1.0, 1.0) if "one_rate" in kept else (FCN8S.trunk_rate, FCN8S.head_rate)
     return Head(
-        functools.partial(original, quirks=kept),
+        functools.partial(fcn8s, raw_skips="raw_skips" in kept, inits=_ORIGINAL_INITS if "init" in kept else _INITS),
         trunk_options={
             "transposed": "transposed" in kept,
             "pooling": "average" if "average_pooling" in kept else "max",

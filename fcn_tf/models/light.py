@@ -26,7 +26,7 @@ def light(
     pooled, at strides 16, 8 and 4 instead of 16 and 8, each seen by a hidden 3x3 layer of its own before it is scored.
     No new layer stands above another stride's, so all of them learn from the first step on.
 
-    Arguments and result as in `heads.original`.
+    Arguments and result as in `heads.fcn8s`.
     """
 
     def normalized(name):
