@@ -18,11 +18,13 @@ class Network:
     Attributes:
       model: float (B, H, W, 3) RGB in [0, 255] of any size -> float32 logits (B, H, W, C).
       stages: the names of the trunk's layers in order, by stage.
+      trunk_name: a name in `registry.TRUNKS`.
       trunk_rate, head_rate: factors on the learning rate of the trunk's and of all other layers.
     """
 
     model: keras.Model
     stages: Mapping[str, list[str]]
+    trunk_name: str = "vgg"
     trunk_rate: float = 1.0
     head_rate: float = 1.0
 
@@ -113,6 +115,7 @@ def build_network(
     return Network(
         model,
         dict(zip(registry.STAGES, built.stages, strict=True)),
+        trunk_name=trunk,
         trunk_rate=head.trunk_rate if built.weights else 1.0,  # an untrained trunk learns at the base rate
         head_rate=head.head_rate,
     )

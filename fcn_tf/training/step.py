@@ -199,7 +199,8 @@ def _parts(network: Network) -> dict[str, list[int]]:
     Frozen layers are in none, and a part that is frozen altogether has no curve.
     """
     trunk = {v.path for name in network.trunk for v in network.model.get_layer(name).trainable_variables}
-    parts: dict[str, list[int]] = {"gradient_norm/vgg": [], "gradient_norm/new": []}
+    pretrained, new = f"gradient_norm/{network.trunk_name}", "gradient_norm/new"
+    parts: dict[str, list[int]] = {pretrained: [], new: []}
     for i, variable in enumerate(network.model.trainable_variables):
-        parts["gradient_norm/vgg" if variable.path in trunk else "gradient_norm/new"].append(i)
+        parts[pretrained if variable.path in trunk else new].append(i)
     return {name: part for name, part in parts.items() if part}

@@ -10,7 +10,7 @@ import tensorflow as tf
 from fcn_tf.models import build, mixed_precision
 from fcn_tf.training import losses, optimizers
 from fcn_tf.training.step import TrainingStep
-from tests import tiny_training
+from tests import matfiles, tiny_training
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,12 @@ def test_what_is_frozen_stays_and_the_rest_learns(weights):
     changed = {path for path, values in before.items() if np.any(network_value(network, path) != values)}
     frozen = {path for path in before if path.startswith(("conv1_", "conv3_"))}
     assert changed == before.keys() - frozen and len(frozen) == 6
+
+
+def test_the_curve_of_the_trunk_has_its_name(tmp_path):
+    file = matfiles.write_alexnet(tmp_path / "alexnet.mat", matfiles.alexnet_convs())
+    step, _, _ = new_step(file, arch="fcn32s_alexnet")
+    assert list(step._parts) == ["gradient_norm/alexnet", "gradient_norm/new"]
 
 
 def network_value(network, path):
