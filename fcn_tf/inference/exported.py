@@ -13,7 +13,7 @@ from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.inference import tiles
 from fcn_tf.inference.tiles import Prediction
-from fcn_tf.io import files
+from fcn_tf.io import files, system
 
 METADATA = "classes.json"  # beside the model in each export
 _LARGEST_TILE = 2048  # pixels: what its network takes is not known, so larger pictures are labelled in tiles
@@ -135,6 +135,12 @@ class ExportedPredictor:
 
 class ExportMemory:
     """As `PredictionMemory`, of a network that nothing is known of: large pictures go through it in tiles."""
+
+    on_gpu = False
+
+    def available(self) -> tuple[int | None, int | None]:
+        """Bytes that may be held, and that may be reserved."""
+        return system.memory_left(), system.reservable()
 
     def need(self, height: int, width: int, *, tile: int, kept: int = 0) -> tuple[int, int]:
         """Bytes held and reserved for the results alone."""

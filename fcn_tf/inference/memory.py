@@ -7,8 +7,10 @@ import math
 from collections.abc import Collection
 
 import keras
+import tensorflow as tf
 
 from fcn_tf.errors import UserError
+from fcn_tf.io import system
 
 _SIDE = 256  # pixels, of the image whose activations are counted: a multiple of every stride
 _INPUT = 40  # bytes a pixel: as uint8, float32 and float32 without the mean, its label, and some to spare
@@ -33,6 +35,9 @@ class PredictionMemory:
     Args:
       model: as `Predictor` takes it.
       scales: of the views that are averaged; () for one forward pass.
+
+    Attributes:
+      on_gpu: whether models run on a GPU, of whose memory only TensorFlow's allocator knows.
     """
 
     def __init__(self, model: keras.Model, *, scales: Collection[float] = ()):
@@ -49,6 +54,11 @@ class PredictionMemory:
             (each + _INPUT) * max((1, *scales)) ** 2 + views for each in (held, max(held, *patches))
         )
         self._kernel = 4 * max(math.prod(variable.shape) for variable in model.variables)
+        self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
+
+    def available(self) -> Available:
+        """What may be held and reserved now."""
+        return (None, None) if self.on_gpu else (system.memory_left(), system.reservable())
 
     def need(self, height: int, width: int, *, tile: int, kept: int = 0) -> tuple[int, int]:
         """What an image of this size takes.

@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 import keras
-import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference import memory
 from fcn_tf.inference.views import InferenceOptions
-from fcn_tf.io import system
 
 _SCORED = 100  # bytes a pixel, measured: labels, predictions, cells of the confusion matrix, cross-entropy
 
@@ -31,8 +29,6 @@ class ScoringMemory:
         self._labelled = memory.PredictionMemory(model, scales=options.scales if options.tta else ())
         # Of several views the logits are copied once more, and their exponentials.
         self._scored = _SCORED + (2 * 4 * model.output_shape[-1] if options.tta else 0)
-        # Of a GPU's memory only TensorFlow's allocator knows.
-        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
         self._last = "", 0, 0, 0
 
     def need(self, images: int, height: int, width: int, *, tile: int) -> Bytes:
@@ -50,7 +46,7 @@ class ScoringMemory:
         """
         images, height, width = shape[:3]
         self._last = name, images, height, width
-        available: memory.Available = (None, None) if self._on_gpu else (system.memory_left(), system.reservable())
+        available = self._labelled.available()
         need = self.need(images, height, width, tile=self._tile)
         missing = [
             (wanted, there)

@@ -78,6 +78,14 @@ class Segmentation:
             counts += np.bincount(self.labels[rows].ravel(), minlength=len(counts))
         return counts
 
+    def confidence_sums(self) -> np.ndarray:
+        """Of the confidence in the pixels of each class, float64 (C,)."""
+        assert self.confidence is not None
+        sums = np.zeros(len(self.class_names))
+        for rows in self._bands():
+            sums += np.bincount(self.labels[rows].ravel(), weights=self.confidence[rows].ravel(), minlength=len(sums))
+        return sums
+
     def areas(self) -> dict[str, Area]:
         """How much of the picture each class covers, by name, in the order of class ids."""
         counts = self.pixel_counts().tolist()

@@ -59,7 +59,7 @@ class Segmenter:
     ):
         self.class_names = tuple(class_names)
         self.colors = tuple((int(red), int(green), int(blue)) for red, green, blue in colors)
-        self._tile, self._on_gpu = sliding_window, False
+        self._tile = sliding_window
         self._predictor: Any
         self._memory: Any
         if isinstance(model, exported.Export):
@@ -74,15 +74,11 @@ class Segmenter:
 
     def _use_model(self, model: Any, *, tta: bool, precision: str, say: Callable[[str], Any]) -> None:
         system.load_tensorflow()
-        import tensorflow as tf
-
         from fcn_tf.inference import fastest, memory, views
 
         options = views.InferenceOptions(tta=tta, tile=self._tile)
         self._predictor = fastest.predictor(model, options, dtype=precision, say=say)
         self._memory = memory.PredictionMemory(model, scales=options.scales if tta else ())
-        # Of a GPU's memory only TensorFlow's allocator knows.
-        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
 
     def _use_export(self, export: exported.Export, *, tta: bool, precision: str) -> None:
         if tta or precision:
@@ -206,8 +202,8 @@ class Segmenter:
         height, width = len(batch) * batch[0].shape[0], batch[0].shape[1]
         kept = 4 * wanted["confidence"] + 2 * len(self.class_names) * wanted["probabilities"]
         held, _ = self._memory.need(height, width, tile=self._tile, kept=kept)
-        with images.one_large_at_a_time if held > _SMALL and not self._on_gpu else contextlib.nullcontext():
-            available = (None, None) if self._on_gpu else (system.memory_left(), system.reservable())
+        with images.one_large_at_a_time if held > _SMALL and not self._memory.on_gpu else contextlib.nullcontext():
+            available = self._memory.available()
             if len(batch) == 1 or self._memory.fits(height, width, tile=self._tile, kept=kept, available=available):
                 tile = self._memory.tile_for(
                     height, width, tile=self._tile, kept=kept, available=available, name=name or "the picture"

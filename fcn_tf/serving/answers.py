@@ -14,8 +14,6 @@ from fcn_tf.inference.segmentation import Color, Segmentation, picture_output
 from fcn_tf.io import images
 from fcn_tf.serving.limits import Refusal
 
-_ROWS = 1 << 20  # pixels whose confidence is summed at once
-
 
 @dataclass(frozen=True)
 class ClassInfo:
@@ -130,7 +128,7 @@ def _photo(segmentation: Segmentation, _: float) -> bytes:
 
 
 def _json(segmentation: Segmentation, opacity: float, include: Collection[str]) -> bytes:
-    pixels, confidence = segmentation.pixel_counts(), _confidence_sums(segmentation)
+    pixels, confidence = segmentation.pixel_counts(), segmentation.confidence_sums()
     height, width = segmentation.labels.shape
     classes = []
     for number in np.argsort(-pixels, kind="stable")[: np.count_nonzero(pixels)].tolist():
@@ -147,17 +145,6 @@ def _json(segmentation: Segmentation, opacity: float, include: Collection[str]) 
         _planes(segmentation) if PLANES in include else None,
     )
     return json.dumps(asdict(result)).encode()
-
-
-def _confidence_sums(segmentation: Segmentation) -> np.ndarray:
-    """Of the confidence in the pixels of each class, float64 (C,)."""
-    assert segmentation.confidence is not None
-    sums = np.zeros(len(segmentation.class_names))
-    rows = max(1, _ROWS // segmentation.labels.shape[1])
-    for top in range(0, len(segmentation.labels), rows):
-        labels, confidence = (each[top : top + rows].ravel() for each in (segmentation.labels, segmentation.confidence))
-        sums += np.bincount(labels, weights=confidence, minlength=len(sums))
-    return sums
 
 
 def _planes(segmentation: Segmentation) -> Planes:
