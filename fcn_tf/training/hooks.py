@@ -120,6 +120,7 @@ class TrainingState:
         self.step = self.start
         self.batch: tuple[tf.Tensor, tf.Tensor] | None = None
         self.result: StepResult | None = None
+        self._point: dict[str, float] | None = None  # once it is worked out
         self._unread = StepSums(self.spec)
         self._began = self._last_read = time.perf_counter()
 
@@ -138,10 +139,18 @@ class TrainingState:
         """Seconds the run has taken, earlier starts included."""
         return self.earlier_seconds + time.perf_counter() - self._began
 
+    def point(self) -> dict[str, float]:
+        """A point of the training curves: scores since the last one, learning rate, images a second. Once a step."""
+        if self._point is None:
+            rates = {"learning_rate": self.rate(), "images_per_second": self.since_log.images_per_second}
+            self._point = {**self.since_log.scores(), **rates}
+        return dict(self._point)
+
     def begin_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> None:
         """The next step, on `batch`, begins."""
         if self.intervals.logs(self.step):
             self.since_log = RunningMetrics(self.spec)
+        self._point = None
         self.step += 1
         self.batch = batch
 

@@ -150,13 +150,8 @@ class TensorBoard(Hook):
         if state.step == state.start + 1 and state.batch:
             self._summaries.graph(self._graph(*state.batch))
         if state.intervals.logs(state.step) and state.result:
-            values = {
-                **state.since_log.scores(),
-                **{name: float(norm) for name, norm in state.result.gradient_norms.items()},
-                "learning_rate": state.rate(),
-                "images_per_second": state.since_log.images_per_second,
-            }
-            self._summaries.train_scalars(values, state.step)
+            norms = {name: float(norm) for name, norm in state.result.gradient_norms.items()}
+            self._summaries.train_scalars({**state.point(), **norms}, state.step)
 
     def after_validation(self, state: TrainingState, result: ValidationResult) -> None:
         """Adds a point to each validation curve, and shows what the model made of some examples."""

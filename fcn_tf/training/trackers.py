@@ -132,8 +132,7 @@ class TrackMetrics(Hook):
     def after_step(self, state: TrainingState) -> None:
         """Sends the scores of training at every `log_every`."""
         if state.intervals.logs(state.step) and state.result:
-            scores = {**state.since_log.scores(), "learning_rate": state.rate()}
-            self._log("train", {**scores, "images_per_second": state.since_log.images_per_second}, state.step)
+            self._log("train", state.point(), state.step)
 
     def after_validation(self, state: TrainingState, result: ValidationResult) -> None:
         """Sends the scores of a validation."""

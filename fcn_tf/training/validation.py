@@ -14,7 +14,7 @@ from fcn_tf.models.variables import not_finite
 from fcn_tf.reports import charts
 from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
 from fcn_tf.training.progress import BestEffort, write
-from fcn_tf.training.running_metrics import RunningMetrics
+from fcn_tf.training.running_metrics import MEASURES, RunningMetrics
 
 _SHOWN_EXAMPLES = 4  # validation images in TensorBoard
 
@@ -140,9 +140,9 @@ class WriteTrainingCurve(Hook):
     def after_step(self, state: TrainingState) -> None:
         """Adds a row, and writes what a checkpoint is about to count on."""
         if state.intervals.logs(state.step):
-            scores = {f"train_{name}": _measured(value) for name, value in state.since_log.scores().items()}
-            row = {"step": state.step, "epoch": state.epoch, **scores, "learning_rate": state.rate()}
-            self._rows.append({**row, "images_per_second": state.since_log.images_per_second})
+            point = state.point()
+            scores = {f"train_{name}": _measured(point.pop(name)) for name in ("loss", *MEASURES)}
+            self._rows.append({"step": state.step, "epoch": state.epoch, **scores, **point})
         if state.intervals.saves(state.step):
             self._write()
 

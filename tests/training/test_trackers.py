@@ -92,9 +92,9 @@ def test_a_run_that_stops_early_is_finished(service, start):
 
 def state(start, step, stop=None):
     """Where a training is that logs every step."""
-    scores = types.SimpleNamespace(scores=lambda: {"loss": 1.0, "mean_iou": float("nan")}, images_per_second=3.0)
+    point = {"loss": 1.0, "mean_iou": float("nan"), "learning_rate": 0.1, "images_per_second": 3.0}
     intervals = types.SimpleNamespace(logs=lambda step: True, max_steps=9)
-    values = {"intervals": intervals, "since_log": scores, "result": True, "rate": lambda: 0.1, "stop": stop}
+    values = {"intervals": intervals, "result": True, "point": lambda: point, "stop": stop}
     return types.SimpleNamespace(start=start, step=step, **values)
 
 
