@@ -98,7 +98,7 @@ STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of every trunk: each e
 LOSSES = {
     "cross_entropy": "fcn_tf.training.losses:cross_entropy",
     "focal": "fcn_tf.training.losses:focal",
-    "dice": "fcn_tf.training.losses:dice",
+    "dice": "fcn_tf.training.dice:dice",
     "binary_cross_entropy": "fcn_tf.training.losses:binary_cross_entropy",
 }
 OPTIMIZERS = {
