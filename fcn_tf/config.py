@@ -21,6 +21,7 @@ ALIASES = {"test": "evaluate"}
 SPLITS = ("train", "validation", "test", "all")
 PRECISIONS = ("float32", "bfloat16", "float16")
 ON_BAD_EXAMPLE = ("fail", "skip")
+ON_NAN = ("stop", "rollback")
 RESUME_FROM = ("latest", "best")
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
@@ -347,6 +348,13 @@ class Config:
     )
     save_every: int = _flag(
         0, "steps between checkpoints; 0: the data set's default", scope=Scope.RESUMABLE, check=_COUNT_OR_DEFAULT
+    )
+    on_nan: str = _flag(
+        "stop",
+        "{choices}, when the loss is no longer finite: back to the best validation, with half the learning rate, at "
+        "most three times",
+        scope=Scope.RESUMABLE,
+        check=_one_of(ON_NAN),
     )
     early_stopping: int = _flag(
         0,

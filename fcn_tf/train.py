@@ -24,6 +24,8 @@ from fcn_tf.io import files, system, trained
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models import pretrained
 
+_MOST_HALVINGS = 3  # of the learning rate, by --on_nan=rollback
+
 
 class _Stage(NamedTuple):
     """One training: the only one of a command, or that of one network of --staged.
@@ -207,7 +209,46 @@ def _best_checkpoint(target: Run) -> int:
     return best["step"]
 
 
-def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, loss, weights_file, origin) -> int:
+def _train(stage: _Stage, *, checkpoint: int | None, strategy, origin, **parts) -> int:
+    """Trains; with --on_nan=rollback again from the best validation, or the newest checkpoint, where that diverges."""
+    from fcn_tf.training import distribution
+    from fcn_tf.training.failures import Diverged
+
+    config, target = stage.config, stage.run
+    if config.on_nan == "rollback" and distribution.others(strategy):
+        raise UserError("--on_nan=rollback is of one process, and TF_CONFIG names several; use --on_nan=stop.")
+    halvings = _halvings(stage)
+    while True:
+        try:
+            return _attempt(stage, checkpoint=checkpoint, halvings=halvings, strategy=strategy, origin=origin, **parts)
+        except Diverged as error:
+            if config.on_nan != "rollback":
+                raise
+            reason = error.reason
+        if halvings == _MOST_HALVINGS:
+            raise UserError(
+                f"{reason}, though --on_nan=rollback halved the learning rate {halvings} times; look at these files, "
+                f"or try --precision=float32 or a --learning_rate below {config.learning_rate / 2**halvings:g}."
+            )
+        halvings += 1
+        best = target.best_checkpoint()
+        checkpoint = best["step"] if best else None
+        origin = None if target.has_checkpoint() else origin
+        where = f"the best validation, step {checkpoint}" if best else f"step {target.resume_step()}"
+        print(f"{reason}; back to {where}, with half the learning rate ({halvings} of {_MOST_HALVINGS} times)")
+
+
+def _halvings(stage: _Stage) -> int:
+    """How often --on_nan=rollback has halved the learning rate of a run; another --learning_rate starts anew."""
+    saved = stage.run.read_config() if stage.run.has_checkpoint() and stage.run.exists() else {}
+    same = (saved.get("flags") or {}).get("learning_rate") == stage.config.learning_rate
+    halvings = saved.get("halvings")
+    return min(halvings, _MOST_HALVINGS) if same and isinstance(halvings, int) and halvings > 0 else 0
+
+
+def _attempt(
+    stage: _Stage, *, checkpoint, halvings, strategy, train, validation, examples, loss, weights_file, origin
+) -> int:
     """Puts the parts together and runs the loop; see `run`."""
     import keras
 
@@ -219,6 +260,7 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
     from fcn_tf.training.trackers import TrackMetrics
 
     config, target, spec = stage.config, stage.run, train.spec
+    learning_rate = config.learning_rate / 2**halvings
     keras.backend.clear_session()  # of a training before
     keras.utils.set_random_seed(config.seed)
     build_network = functools.partial(
@@ -239,7 +281,7 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
         network = _with_rates(network, config)
         optimizer = optimizers.build(
             config.optimizer,
-            config.learning_rate,
+            learning_rate,
             factors=network.learning_rate_factors(),
             bias_rate=config.bias_rate,
             weight_decay=config.weight_decay,
@@ -251,7 +293,7 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
     if origin is not None:
         _start_from(origin, network, spec, build_network)
     rate = schedules.learning_rate(
-        config.schedule, config.learning_rate, max_steps=config.max_steps, warmup_steps=config.warmup_steps
+        config.schedule, learning_rate, max_steps=config.max_steps, warmup_steps=config.warmup_steps
     )
     trainer = Trainer(
         network,
@@ -281,7 +323,7 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
         debug=config.debug,
         more_hooks=[TrackMetrics(name, target, config.to_json()) for name in _trackers(config)],
     )
-    start = trainer.restore(checkpoint)
+    start = trainer.restore(checkpoint, by_flag=config.resume_from == "best")
     if start:
         print(f"resumed at step {start}")
     intervals = TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
@@ -304,7 +346,8 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
             names = ", ".join(f"ckpt-{step}" for step in dropped)
             print(f"dropped what came after the best validation: {names}, {rows} row(s) of {target.history}")
         kept = examples.write(train, validation)
-        target.write_config(_describe(stage.described, spec) | ({"examples": kept} if kept else {}))
+        more = ({"examples": kept} if kept else {}) | ({"halvings": halvings} if halvings else {})
+        target.write_config(_describe(stage.described, spec) | more)
     trained = sum(math.prod(variable.shape) for variable in network.model.trainable_variables)
     print(
         f"{config.arch}, {network.model.count_params():,} parameters, {trained:,} of them trained; "
@@ -312,8 +355,8 @@ def _train(stage: _Stage, *, checkpoint, strategy, train, validation, examples, 
         f"{spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
     )
     print(
-        f"learning rate {config.learning_rate:g}, times {network.trunk_rate:g} in the trunk and {network.head_rate:g} "
-        "in other layers"
+        f"learning rate {learning_rate:g}{f' (halved {halvings} times)' * bool(halvings)}, times "
+        f"{network.trunk_rate:g} in the trunk and {network.head_rate:g} in other layers"
     )
     if spec.name != "shapes" and config.weights in ("tiny", "none"):
         print(f"note: --weights={config.weights} is for trying out; use --weights=vgg16 or vgg19 for good scores")

@@ -8,7 +8,7 @@ shuffle buffer is held, and memory does not grow with the data set.
 import functools
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import tensorflow as tf
 from fcn_tf import registry
 from fcn_tf.data import crops
 from fcn_tf.data.augment import Augmentation, transform
-from fcn_tf.data.base import Dataset
+from fcn_tf.data.base import Dataset, Example
 from fcn_tf.errors import UserError
 
 # tf.data runs many examples at once; OpenCV's own threads would only get in their way.
@@ -74,16 +74,7 @@ def training_batches(
         if value not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
     size = crops.as_size(image_size)
-    worker, workers = shard
-    own = own_examples(dataset, shard)
-
-    def place(item: int) -> tuple[int, int]:
-        if own is not None:
-            # No example has such an index, so this worker's order shares no random numbers with anything else.
-            epoch, number = locate(item, len(own), seed, stream=len(dataset) + 1 + worker)
-            return epoch, int(own[number])
-        step, row = divmod(item, batch_size)
-        return locate((step * workers + worker) * batch_size + row, len(dataset), seed)
+    place = _places(dataset, batch_size, seed, shard)
 
     def example(item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         epoch, index = place(int(item))
@@ -192,6 +183,30 @@ def _raised_user_error(error: tf.errors.OpError) -> UserError | None:
     # TensorFlow keeps nothing but the text: "...UserError: the message\nTraceback ...".
     found = re.search(r"UserError: (.+)", str(error))
     return UserError(found[1].strip()) if found else None
+
+
+def examples_of_step(
+    dataset: Dataset, step: int, *, batch_size: int, seed: int, shard: tuple[int, int] = (0, 1)
+) -> list[Example]:
+    """The examples in the batch of a step, counted from 0; arguments as of `training_batches`."""
+    place = _places(dataset, batch_size, seed, shard)
+    return [dataset.examples[place(item)[1]] for item in range(step * batch_size, (step + 1) * batch_size)]
+
+
+def _places(dataset: Dataset, batch_size: int, seed: int, shard: tuple[int, int]) -> Callable[[int], tuple[int, int]]:
+    """The n-th example that a worker reads -> (epoch, index of the example)."""
+    worker, workers = shard
+    own = own_examples(dataset, shard)
+
+    def place(item: int) -> tuple[int, int]:
+        if own is not None:
+            # No example has such an index, so this worker's order shares no random numbers with anything else.
+            epoch, number = locate(item, len(own), seed, stream=len(dataset) + 1 + worker)
+            return epoch, int(own[number])
+        step, row = divmod(item, batch_size)
+        return locate((step * workers + worker) * batch_size + row, len(dataset), seed)
+
+    return place
 
 
 def own_examples(dataset: Dataset, shard: tuple[int, int]) -> np.ndarray | None:

@@ -1,30 +1,56 @@
 """What a training that cannot go on says: why, what is saved, and what to type next."""
 
+from collections.abc import Sequence
+
+from fcn_tf.data.base import Example
+from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.training.running_metrics import NonFiniteLoss
 
+_SHOWN = 4  # files in a message; the rest is counted
 
-def diverged(error: NonFiniteLoss, *, run: Run, learning_rate: float, checkpoint: str | None) -> UserError:
-    """The error of a training whose loss or weights are no longer finite.
+
+class Diverged(UserError):
+    """A training whose loss or weights are no longer finite.
+
+    Attributes:
+      reason: at which step, and on which files.
+    """
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+def diverged(
+    error: NonFiniteLoss, examples: Sequence[Example], *, run: Run, learning_rate: float, checkpoint: str | None
+) -> Diverged:
+    """The error to raise.
 
     Args:
       error: says at which step.
+      examples: of that step's batch, as far as this worker has them.
       run: whose best validation it may go back to.
       learning_rate: of that step.
       checkpoint: the newest one, if there is one.
     """
+    batch = f" (its batch: {some([example.name for example in examples], _SHOWN)})" if examples else ""
+    reason = f"training diverged: {error}{batch}"
     best = run.best_checkpoint()
     if best is None:
-        return UserError(
-            f"training diverged: {error}; the last checkpoint is {checkpoint or 'none yet'}. Try a lower "
-            f"--learning_rate than {learning_rate:g} in another --logs_dir, or --precision=float32."
+        return Diverged(
+            f"{reason}; the last checkpoint is {checkpoint or 'none yet'}. Try a lower --learning_rate than "
+            f"{learning_rate:g} in another --logs_dir, --on_nan=rollback, or --precision=float32.",
+            reason,
         )
     lower = min(learning_rate / 10, best["learning_rate"] or learning_rate)
-    return UserError(
-        f"training diverged: {error}; the best validation was at step {best['step']}. Continue from its checkpoint "
-        f"with --resume_from=best --learning_rate={lower:g}, or try --precision=float32 in another --logs_dir."
+    return Diverged(
+        f"{reason}; the best validation was at step {best['step']}. Continue from its checkpoint with "
+        f"--resume_from=best --learning_rate={lower:g}, or let --on_nan=rollback do so, or try --precision=float32 in "
+        "another --logs_dir.",
+        reason,
     )
 
 

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf.data.base import Dataset
+from fcn_tf.data import pipeline
+from fcn_tf.data.base import Dataset, Example
 from fcn_tf.errors import UserError
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models.build import Network
@@ -80,6 +81,7 @@ class Trainer:
         loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=spec.ignore_label)
         self._optimizer, self._strategy, self._train, self._run = optimizer, strategy, train, run
         self._batch_size, self._batches = batch_size, batches
+        self._seed = seed
         self._continue_with = ""  # how the command that continues differs from the one that was given
         self._chief = chief = distribution.is_chief(strategy)
         self._sum_over_replicas = distribution.summing(strategy)
@@ -126,13 +128,17 @@ class Trainer:
         ]
         self._hooks = [hook for hook in hooks if hook is not None]
 
-    def restore(self, step: int | None = None) -> int:
+    def restore(self, step: int | None = None, *, by_flag: bool = False) -> int:
         """Continues from the checkpoint of `step`, or the newest one, where there is one, and returns its step.
+
+        Args:
+          step: of the checkpoint.
+          by_flag: whether --resume_from asks for it, and would do so again.
 
         Raises:
           UserError: if it cannot be used, or other workers see another one.
         """
-        self._continue_with = " without --resume_from" if step is not None else ""
+        self._continue_with = " without --resume_from" if by_flag else ""
         start = self._checkpoints.restore(step)
         if self._sum_over_replicas([start]) != [start * self._strategy.num_replicas_in_sync]:
             raise UserError(
@@ -168,7 +174,8 @@ class Trainer:
           The exit status: 0, or 128 + the signal's number after SIGINT or SIGTERM (with a checkpoint saved).
 
         Raises:
-          UserError: when the loss is no longer finite, or an example cannot be read.
+          failures.Diverged: when the loss is no longer finite.
+          UserError: when an example cannot be read.
         """
         state = self._state(intervals, start)
         with contextlib.ExitStack() as stack:
@@ -179,7 +186,11 @@ class Trainer:
                 self._run_steps(state)
             except NonFiniteLoss as error:
                 raise failures.diverged(
-                    error, run=self._run, learning_rate=self.learning_rate(), checkpoint=self._checkpoints.latest
+                    error,
+                    self._examples_of(error.step),
+                    run=self._run,
+                    learning_rate=self.learning_rate(),
+                    checkpoint=self._checkpoints.latest,
                 ) from None
         if state.stop is None:
             return 0
@@ -255,6 +266,12 @@ class Trainer:
             since_log=RunningMetrics.restored(self._train.spec, notes.get("since_log")),
             earlier_seconds=rows[-1]["elapsed_seconds"] or 0.0 if rows else 0.0,
         )
+
+    def _examples_of(self, step: int) -> list[Example]:
+        """Those in the batch of a step, counted from 1; none where workers share them."""
+        if distribution.others(self._strategy):
+            return []
+        return pipeline.examples_of_step(self._train, step - 1, batch_size=self._batch_size, seed=self._seed)
 
     def _graph(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Graph:
         return self._step.graph(images, labels, stop_requests=self._signals.stop_requests)
