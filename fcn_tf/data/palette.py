@@ -16,6 +16,7 @@ from fcn_tf.io import fonts
 Color = tuple[int, int, int]
 
 IGNORED = (224, 224, 224)  # light grey
+OPACITY = 0.5  # of the colours in an overlay, unless something else is asked for
 _ALIKE = 6.0  # distance in CIE L*a*b* below which colours look the same side by side
 _GRID = 18  # levels of each channel that `told_apart` chooses from
 _GOLDEN_RATIO = 0.618033988749895
@@ -108,7 +109,7 @@ def colorize(labels: np.ndarray, colors: Sequence[Color], ignore_label: int | No
     return table[np.where(ignored, len(colors), ids)]
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, colors: Sequence[Color], *, opacity: float = 0.5) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, colors: Sequence[Color], *, opacity: float = OPACITY) -> np.ndarray:
     """A photo under its classes' colours.
 
     Args:

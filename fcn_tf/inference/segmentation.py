@@ -53,7 +53,7 @@ class Segmentation:
     colors: tuple[Color, ...]
     tile: int = 0
 
-    def overlay(self, *, opacity: float = 0.5) -> np.ndarray:
+    def overlay(self, *, opacity: float = palette.OPACITY) -> np.ndarray:
         """The picture under the colours of its classes.
 
         Args:

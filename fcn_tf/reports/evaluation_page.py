@@ -8,7 +8,7 @@ import numpy as np
 
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.io import images
-from fcn_tf.metrics import confusion
+from fcn_tf.metrics import bootstrap, confusion
 from fcn_tf.metrics.per_image import Shown
 from fcn_tf.reports import charts, html
 
@@ -61,6 +61,7 @@ def build(
         title=f"{spec.name} {summary['split']}: {summary['images']} images",
         subtitle=summary.get("model") or f"label images in {summary.get('predictions')}",
         headline=_headline(summary),
+        level=bootstrap.LEVEL,
         comparison=summary.get("comparison"),
         classes=classes,
         absent=sum(row["absent"] for row in classes),

@@ -13,6 +13,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from fcn_tf import __version__
+from fcn_tf.data import palette
 from fcn_tf.inference.segmentation import Color
 from fcn_tf.inference.segmenter import Segmenter
 from fcn_tf.io import files
@@ -119,7 +120,7 @@ def _add_labels(api: FastAPI, service: Service, classes: Classes) -> None:
         ] = "",
         opacity: Annotated[
             float, Query(ge=0, le=1, allow_inf_nan=False, description="Of the colours in the overlay.")
-        ] = 0.5,
+        ] = palette.OPACITY,
     ) -> Response:
         """Labels the picture that the body is, or that a form holds as its one file."""
         name = answers.choose_form(format, request.headers.get("accept", ""))
