@@ -145,7 +145,7 @@ def test_without_optuna(tmp_path, monkeypatch):
 
 def test_trials_are_counted(tmp_path, capsys):
     assert main.main(["main.py", "--mode=search", "--trials=0", f"--logs_dir={tmp_path}"]) == 2
-    assert "--trials must be 1 or more, got 0" in capsys.readouterr().err
+    assert "--trials must be 1 or more, up to 10^15, got 0" in capsys.readouterr().err
 
 
 def test_the_command_names_what_differs_from_the_defaults(tmp_path):

@@ -11,7 +11,7 @@ from absl import flags
 from fcn_tf import config as configs
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
-from fcn_tf.io import texts
+from fcn_tf.io import files, texts
 
 _MOST_FILES, _LONGEST_NAME = 100, 64
 _PACKAGE = os.path.dirname(configs.__file__)
@@ -182,12 +182,12 @@ def _help(program: str) -> str:
 
 def _presets() -> dict[str, str]:
     """The files of flags that come along, by name: an installed package holds them, a checkout has them beside it."""
-    folder = next(filter(os.path.isdir, _PRESET_FOLDERS), "")
-    names = sorted(os.listdir(folder)) if folder else []
+    folder = next(filter(files.is_dir, _PRESET_FOLDERS), "")
+    names = sorted(files.list_dir(folder)) if folder else []
     return {name.removesuffix(".cfg"): os.path.join(folder, name) for name in names if name.endswith(".cfg")}
 
 
 def _preset_or(path: str) -> str:
     """What a value of --flagfile names: a file, or the preset of that name where there is no such path."""
     preset = _PRESET.fullmatch(path)
-    return path if os.path.exists(path) or preset is None else _presets().get(preset[1], path)
+    return path if files.exists(path) or preset is None else _presets().get(preset[1], path)
