@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import archives, files
 from fcn_tf.models import matconvnet
 from fcn_tf.models.matconvnet import ConvWeights, MatConvNet
 from fcn_tf.models.weights_table import Row
@@ -166,11 +166,11 @@ def _arrays(path: str) -> Iterator[tuple[str, np.ndarray]]:
 def _opened(path: str) -> Iterator[Any]:
     with io.BytesIO(files.read_bytes(path)) if files.is_remote(path) else files.open_regular(path) as stream:
         try:
+            archives.check_zip(stream)
+            stream.seek(0)
             archive = np.load(stream, allow_pickle=False)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise _damaged(path, error) from None
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise _damaged(path, ValueError("one array, no archive"))
         yield archive
 
 

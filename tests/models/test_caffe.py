@@ -150,6 +150,12 @@ def test_a_damaged_file_is_a_user_error(content, tmp_path):
         caffe.read(str(tmp_path / "a.npz"))
 
 
+def test_a_bomb_is_not_inflated(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", conv1_1_0=np.zeros(40_000_000, np.float32))
+    with pytest.raises(UserError, match="bytes would become 160,000,"):
+        caffe.read(str(tmp_path / "a.npz"))
+
+
 def test_pickles_are_not_read(tmp_path):
     np.savez(tmp_path / "a.npz", conv1_1_0=np.array([{}], object))
     with pytest.raises(UserError, match="or damaged"):
