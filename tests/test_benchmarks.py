@@ -414,6 +414,7 @@ def test_fcn8s_in_torch(precision):
     assert losses[4] < losses[0]
 
 
+@pytest.mark.slow  # of its processes each imports TensorFlow and traces a step
 def test_train_step_from_end_to_end(tmp_path):
     path = tmp_path / "new" / "train_step.json"
     flags = ["--weights=tiny", "--image_size=32", "--num_classes=5", "--rounds=3", "--matmul_size=64", f"--json={path}"]

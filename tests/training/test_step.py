@@ -1,6 +1,7 @@
 """One training step: what is computed for it, and what it comes to."""
 
 import collections
+import functools
 
 import keras
 import numpy as np
@@ -112,9 +113,15 @@ def test_a_frozen_trunk_has_no_curve(weights):
 
 
 def gradients_of(step, images, labels):
-    """What `step` would apply, and the loss."""
-    loss, gradients, *_ = tf.function(step.gradients)(images, labels, tf.constant(3))
-    return float(loss), [gradient.numpy() for gradient in gradients]
+    """(loss, what `step` would apply, cells of the confusion matrix)."""
+    loss, gradients, cells, _ = tf.function(step.gradients)(images, labels, tf.constant(3))
+    return float(loss), [gradient.numpy() for gradient in gradients], cells.numpy()
+
+
+@pytest.fixture(scope="module")
+def whole(weights):
+    """Returns `gradients_of` the batch in float32, without dropout, computed once for each loss."""
+    return functools.cache(lambda *names: gradients_of(new_step(weights, names=names)[0], *batch()))
 
 
 def same_gradients(one, other):
@@ -137,21 +144,22 @@ def test_what_is_computed_again_is_the_same_with_dropout_too(weights, file, arch
 
 
 @pytest.mark.parametrize("accumulate, names", [(2, ("cross_entropy",)), (4, ("cross_entropy", "focal"))])
-def test_parts_add_up_to_the_whole(weights, accumulate, names):
+def test_parts_add_up_to_the_whole(weights, whole, accumulate, names):
     """Though they hold 59 and 39, or 32, 27, 22 and 17 of 32 valid rows each; and with what is computed again."""
-    whole = gradients_of(new_step(weights, names=names)[0], *batch())
-    assert same_gradients(gradients_of(new_step(weights, names=names, accumulate=accumulate)[0], *batch()), whole)
-    both = new_step(weights, names=names, accumulate=accumulate, recompute=True)[0]
-    assert same_gradients(gradients_of(both, *batch()), whole)
-    cells = [new_step(weights, accumulate=parts)[0](*batch(), number=0, log=True).cells for parts in (1, accumulate)]
-    np.testing.assert_array_equal(*cells)
+    want = whole(*names)
+    for recompute in (False, True):
+        step, _, _ = new_step(weights, names=names, accumulate=accumulate, recompute=recompute)
+        got = gradients_of(step, *batch())
+        assert same_gradients(got, want)
+        np.testing.assert_array_equal(got[2], want[2])
 
 
-def test_narrow_steps_come_to_the_same_but_for_rounding(weights, dtype):
+@pytest.mark.parametrize("dtype", ["bfloat16"], indirect=True)
+def test_narrow_steps_come_to_the_same_but_for_rounding(weights, whole, dtype):
     """Whole and in parts, whose convolutions round other sums; no gradient is noise, those of biases included."""
-    loss, gradients = gradients_of(new_step(weights)[0], *batch())
+    loss, gradients, _ = whole("cross_entropy")
     for options in ({}, {"accumulate": 2, "recompute": True}):
-        narrow_loss, narrow_gradients = gradients_of(new_step(weights, dtype=dtype, **options)[0], *batch())
+        narrow_loss, narrow_gradients, _ = gradients_of(new_step(weights, dtype=dtype, **options)[0], *batch())
         assert narrow_loss == pytest.approx(loss, rel=0.01)
         for ours, theirs in zip(narrow_gradients, gradients, strict=True):
             assert np.linalg.norm(ours - theirs) < 0.1 * np.linalg.norm(theirs)
