@@ -232,6 +232,8 @@ def test_a_preset_that_comes_along_is_found_from_any_folder(name):
 def test_a_flag_file_of_ones_own_wins_over_a_preset(empty_folder):
     (empty_folder / "original").write_text("--seed=7\n")
     assert parse("--flagfile=original") == Config(seed=7)
+    (empty_folder / "isbi").mkdir()  # of data
+    assert parse("--flagfile=isbi") == parse("--flagfile=isbi.cfg")
 
 
 def test_a_flag_file_that_is_not_there_names_those_that_come_along():

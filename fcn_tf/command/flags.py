@@ -188,6 +188,7 @@ def _presets() -> dict[str, str]:
 
 
 def _preset_or(path: str) -> str:
-    """What a value of --flagfile names: a file, or the preset of that name where there is no such path."""
+    """What a value of --flagfile names: a file, or the preset of that name where no file has it."""
     preset = _PRESET.fullmatch(path)
-    return path if files.exists(path) or preset is None else _presets().get(preset[1], path)
+    is_file = files.exists(path) and not files.is_dir(path)  # a data set may lie in ./camvid
+    return path if is_file or preset is None else _presets().get(preset[1], path)
