@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--readers", nargs="+", choices=fuzzing.READERS, default=list(fuzzing.READERS), help="which ones"
     )
     args = parser.parse_args(argv)
-    faulthandler.enable(sys.__stderr__)  # native code that ends the process says where
+    faulthandler.enable(sys.__stderr__ or sys.stderr)  # native code that ends the process says where
     results = measure(args)
     common.write_json(args.json, args, results)
     if any(row["failures"] for row in results["readers"].values()):

@@ -15,6 +15,7 @@ from benchmarks.learner import Learner
 from benchmarks.stepper import Stepper
 from fcn_tf.models import pretrained
 
+_IGNORED = -100  # a label that PyTorch's cross-entropy leaves out
 _STAGES = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # VGG19: (convolutions, filters)
 
 
@@ -128,7 +129,7 @@ class TorchLearner(Learner):
 
     def _step(self, images, labels, number):
         self._optimizer.zero_grad()
-        truth = torch.from_numpy(np.where(labels < self._num_classes, labels, -100).astype(np.int64))
+        truth = torch.from_numpy(np.where(labels < self._num_classes, labels.astype(np.int64), _IGNORED))
         loss = nn.functional.cross_entropy(self._model(_tensor(images)), truth)
         loss.backward()
         self._optimizer.step()
@@ -161,7 +162,9 @@ class TorchLearner(Learner):
 
 
 def _tensor(images: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(images.transpose(0, 3, 1, 2)).float().contiguous(memory_format=torch.channels_last)
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32)).contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 def _enlarge(channels: int, stride: int) -> nn.ConvTranspose2d:
