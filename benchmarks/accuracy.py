@@ -4,7 +4,7 @@
 
 What follows the two dashes are flags of main.py, which win over those of the file. Runs lie in `--logs_dir`, one a
 seed, and the same command goes on where it stopped. Results go to results/accuracy-NAME.json; report.py makes the
-README's table of these files. `-- --max_steps=4 --image_size=32` is quick.
+tables of the documents of these files, one for each value of `--table`. `-- --max_steps=4 --image_size=32` is quick.
 """
 
 import argparse
@@ -22,12 +22,16 @@ from benchmarks import common, turns
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 
+# Recipes reach what they can; networks and quirks of the original are trained alike, to be compared.
+TABLES = ("recipes", "networks", "quirks")
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line, trains what is not trained yet, and writes the results."""
     parser = common.parser(__doc__, __file__)
     parser.add_argument("--config", default="", help="a file of flags such as configs/camvid.cfg")
     parser.add_argument("--name", default="", help="of the results; by default that of the file of flags")
+    parser.add_argument("--table", choices=TABLES, default=TABLES[0], help="where the results are shown")
     parser.add_argument("--seeds", type=int, default=1, help="how many trainings, with the seeds 0, 1, ...")
     parser.add_argument("--logs_dir", default="logs/accuracy", help="where the runs are: LOGS_DIR/NAME/seed0, ...")
     parser.add_argument("flags", nargs="*", help="flags of main.py, after two dashes")
@@ -52,7 +56,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     ]
     args.flags = command  # a list says less
     shared = {name: first[name] for name in ("arch", "data", "parameters", "images")}
-    return {"rows": rows, "name": args.name, "command": command, **shared, "seeds": seeds}
+    return {"rows": rows, "name": args.name, "table": args.table, "command": command, **shared, "seeds": seeds}
 
 
 def _train(args: argparse.Namespace, flags: Sequence[str], seed: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Fills the tables of the documents from the results: `python benchmarks/report.py`.
 
 Every JSON file in benchmarks/results/ gives its "rows" and its plot to benchmarks/README.md, under the machine and date
-they belong to; those of accuracy.py are one row each of a table in README.md, and those of exports.py make a short
-table there and the whole one in docs/export.md. What stands outside the marks is left alone.
+they belong to; those of accuracy.py are one row each of a table in README.md or docs/original.md, and those of
+exports.py make a short table there and the whole one in docs/export.md. What stands outside the marks is left alone.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import common
+from benchmarks import accuracy, common
 from fcn_tf.io import files
 
 BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
-ACCURACY = "<!-- accuracy: written by benchmarks/report.py -->"
+ACCURACY = {table: f"<!-- {table}: written by benchmarks/report.py -->" for table in accuracy.TABLES}
 FORMATS = "<!-- formats: written by benchmarks/report.py -->"
 
 
@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--document", default=str(common.ROOT / "benchmarks" / "README.md"))
     parser.add_argument("--front_page", default=str(common.ROOT / "README.md"), help="with the table of accuracies")
     parser.add_argument("--formats", default=str(common.ROOT / "docs" / "export.md"), help="with that of exports")
+    parser.add_argument(
+        "--quirks", default=str(common.ROOT / "docs" / "original.md"), help="with those of the original"
+    )
     args = parser.parse_args(argv)
     paths = files.glob(os.path.join(args.results, "*.json"))
     found = [json.loads(files.read_bytes(path)) for path in paths]
@@ -38,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     exports = [result for result in found if result["benchmark"] == "exports"]
     for path, mark, blocks in (
         (args.document, BEGIN, [section(result) for result in found if result not in accuracies]),
-        (args.front_page, ACCURACY, [accuracy_table(accuracies)] if accuracies else []),
+        *(
+            (args.quirks if table == "quirks" else args.front_page, mark, [text] if text else [])
+            for table, mark in ACCURACY.items()
+            for text in [accuracy_table([each for each in accuracies if each["table"] == table])]
+        ),
         (args.front_page, FORMATS, [formats_in_short(result) for result in exports]),
         (args.formats, FORMATS, [text for result in exports for text in (_machine(result), formats_table(result))]),
     ):
@@ -61,27 +68,25 @@ def filled(text: str, blocks: Sequence[str], *, begin: str = BEGIN) -> str:
 
 
 def accuracy_table(results: Sequence[dict[str, Any]]) -> str:
-    """One line for each of the results of accuracy.py, by data set and mean IoU, the best first."""
-    columns = ("data", "configuration", "arch", "parameters", "steps, images seen", "hours", "mean IoU (95 %)", "BF")
-    lines = [f"| {' | '.join(columns)} | runs | revision |", "|---" * (len(columns) + 2) + "|"]
+    """One line for each of the results of accuracy.py, by data set and mean IoU, the best first; "" for none."""
+    columns = ("data", "name", "arch", "parameters", "steps, images seen", "minutes", "mean IoU (95 %)", "BF", "seeds")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for result in sorted(results, key=lambda each: (each["data"], -_mean(each, "mean_iou"))):
         first = result["seeds"][0]
         interval = " to ".join(f"{bound:.3f}" for bound in first["interval"])
-        count = len(result["seeds"])
         cells = (
             f"{result['data']} ({result['images']})",
             f"`{result['name']}`",
             f"`{result['arch']}`",
             f"{result['parameters'] / 1e6:.1f} M",
             f"{first['steps']:,}, {first['trained_images']:,}",
-            f"{_mean(result, 'hours'):.1f}",
+            f"{60 * _mean(result, 'hours'):.0f}",
             f"{_mean(result, 'mean_iou'):.3f} ({interval})",
             f"{_mean(result, 'bf'):.3f}",
-            "one seed" if count == 1 else f"{count} seeds",
-            result["revision"] or "unknown",
+            f"{len(result['seeds'])}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(lines) if results else ""
 
 
 def formats_table(result: dict[str, Any]) -> str:
