@@ -340,6 +340,8 @@ def _attempt(
         print(f"learning rate now {rate(start - 1):g} (was {was:g})")
     if distribution.is_chief(strategy):
         # In this order: the history never lacks a row of what would be continued from after a kill.
+        if start:
+            _note_threads(target.read_config() if target.exists() else {})
         dropped = trainer.drop_after(start)
         rows = target.truncate_history(start)
         if dropped:
@@ -470,7 +472,16 @@ def _describe(config, spec):
             "keras": keras.__version__,
             "numpy": np.__version__,
         },
+        "threads": system.threads(),
     }
+
+
+def _note_threads(saved):
+    """Says so when a run goes on with other threads than those of config.json: nothing is the same to the bit then."""
+    was, now = saved.get("threads"), system.threads()
+    if isinstance(was, dict) and (changed := [name for name in now if was.get(name) != now[name]]):
+        words = (f"{name.replace('_', ' ')} {now[name]} (was {was.get(name)})" for name in changed)
+        print(f"note: {', '.join(words)}; results differ in their last digits from those of the run until here")
 
 
 def _note_precision(precision):

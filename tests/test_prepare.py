@@ -107,6 +107,29 @@ def test_a_finished_set_is_not_overwritten(folder, tmp_path):
     assert manifest(out) == before
 
 
+def test_a_second_one_into_the_same_folder_is_refused(folder, tmp_path, capsys, monkeypatch):
+    """While the first writes; and where the first is done before the second comes to write."""
+    out, logs = str(tmp_path / "out"), f"--logs_dir={tmp_path}/logs"
+    command = ["main.py", "--mode=prepare", "--dataset=folder", f"--data_dir={folder}", f"--output_dir={out}", logs]
+    write, told = writer._write, []
+
+    def start_another(*arguments):
+        monkeypatch.setattr(writer, "_write", write)
+        assert main.main(command) == 2
+        told.append(capsys.readouterr().err)
+        return write(*arguments)
+
+    monkeypatch.setattr(writer, "_write", start_another)
+    assert main.main(command) == 0
+    assert told[0].startswith(f"error: another --mode=prepare is writing to --output_dir={out}; wait for it or stop it")
+    assert told[0].count("\n") == 1
+    before = {name: files.read_bytes(files.join(out, name)) for name in files.list_dir(out)}
+    monkeypatch.setattr(writer, "require_free", lambda folder: None)  # it was free when the second began
+    assert main.main(command) == 2 and "holds a prepared data set already" in capsys.readouterr().err
+    assert {name: files.read_bytes(files.join(out, name)) for name in files.list_dir(out)} == before
+    assert len(datasets.load("records", out, "all")) == 10
+
+
 def test_an_interrupted_run_leaves_nothing_that_loads_and_the_next_one_clears_it(folder, tmp_path, monkeypatch):
     out, calls = str(tmp_path / "out"), []
     encode = writer._encode

@@ -61,6 +61,24 @@ def reservable(root: str = "/") -> int | None:
     return max(0, min([memory + (swap or 0), *_unmapped(root, _text(root, "proc/self/status"))]))
 
 
+def threads() -> dict[str, int]:
+    """The logical CPUs of this process, and the threads that TensorFlow computes with, within and across operations.
+
+    Sums are split among them, so the last digits of a training follow from their number.
+    """
+    import tensorflow as tf
+
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threading, found = tf.config.threading, {"cpus": cpus}
+    for name, threads_set in (
+        ("intra_op", threading.get_intra_op_parallelism_threads()),
+        ("inter_op", threading.get_inter_op_parallelism_threads()),
+    ):
+        asked = os.environ.get(f"TF_NUM_{name.replace('_', '').upper()}_THREADS", "")
+        found[f"{name}_threads"] = threads_set or (int(asked) if asked.isdecimal() else 0) or cpus
+    return found
+
+
 _INSTRUCTIONS = {
     "bfloat16": {"avx512_bf16", "amx_bf16"},  # not ARM's bf16: TensorFlow leaves that unused on most of them
     "float16": {"avx512_fp16", "amx_fp16"},

@@ -117,7 +117,7 @@ class Trainer:
             average,
             self._signals,
             Histograms(summaries, model, loss, strategy=strategy, accumulate=accumulate) if debug else None,
-            TensorBoard(summaries, self._graph),
+            TensorBoard(summaries, run, self._graph),
             WriteTrainingCurve(run) if chief else None,  # before history and checkpoints: none lacks its points
             KeepBestModel(best, run) if chief else None,  # before the history, whose best row it compares with
             WriteHistory(run) if chief else None,

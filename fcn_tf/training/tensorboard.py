@@ -4,6 +4,7 @@ None of it is worth a training: where it cannot be written, for a full disk or a
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 import keras
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from fcn_tf.data import palette
 from fcn_tf.data.base import DatasetSpec
+from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion
 from fcn_tf.reports import charts, panels
@@ -36,6 +38,16 @@ class Summaries:
         self._train, self._validation = (
             _Events(folder, enabled=enabled) for folder in (run.train_events, run.validation_events)
         )
+
+    def start(self, step: int, *, validated: bool) -> None:
+        """Lets TensorBoard forget the points past `step`, where training goes on: a kill or an older start left them.
+
+        Args:
+          step: taken before.
+          validated: whether the validation after it is finished; if not, it is written again.
+        """
+        self._train.start(step + 1)
+        self._validation.start(step + validated)
 
     def train_scalars(self, values: dict[str, float], step: int) -> None:
         """Adds a point to each training curve."""
@@ -139,11 +151,17 @@ class TensorBoard(Hook):
 
     Args:
       summaries: of the run.
+      run: whose history says what is validated.
       graph: returns the graph of a step on a batch.
     """
 
-    def __init__(self, summaries: Summaries, graph: Callable[[tf.Tensor, tf.Tensor], tf.Graph]):
-        self._summaries, self._graph = summaries, graph
+    def __init__(self, summaries: Summaries, run: Run, graph: Callable[[tf.Tensor, tf.Tensor], tf.Graph]):
+        self._summaries, self._run, self._graph = summaries, run, graph
+
+    def on_start(self, state: TrainingState) -> None:
+        """Drops the points of steps that are about to be taken again."""
+        validated = any(row["step"] == state.start for row in self._run.read_history())
+        self._summaries.start(state.start, validated=validated)
 
     def after_step(self, state: TrainingState) -> None:
         """Shows the graph once, and adds a point to each training curve at every `log_every`."""
@@ -203,7 +221,17 @@ class _Events:
     def __init__(self, folder, *, enabled):
         self._folder, self._silent = folder, tf.summary.create_noop_writer()
         self._writer = None if enabled else self._silent
+        self._start = 0
         self._effort = BestEffort(f"TensorBoard's events in {folder}", tf.errors.OpError, OSError)
+
+    def start(self, step):
+        """Says that events of `step` and later ones are written from now on, where there may be such already."""
+        self._start = step
+        with self._effort:
+            written = files.is_dir(self._folder) and files.list_dir(self._folder)
+        if not self._effort.failed and written:
+            with self.open():
+                pass
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -211,6 +239,11 @@ class _Events:
         if self._writer is None:
             with self._effort:  # only now: a writer makes a file, even if nothing is ever written
                 self._writer = tf.summary.create_file_writer(self._folder)
+                # TensorBoard then drops what the files before hold of this step and later ones. tf.summary has no name
+                # for such an event.
+                log = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+                event = tf.compat.v1.Event(wall_time=time.time(), step=self._start, session_log=log)
+                tf.raw_ops.ImportEvent(writer=self._writer._resource, event=event.SerializeToString())
         writer = self._silent if self._effort.failed or self._writer is None else self._writer
         with self._effort, writer.as_default():
             yield

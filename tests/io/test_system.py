@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fcn_tf.io.system import has_instructions, memory_for_us, memory_left, reservable
+from fcn_tf.io.system import has_instructions, memory_for_us, memory_left, reservable, threads
 
 GIB = 2**30
 PROC = {"proc/meminfo": f"MemAvailable: {8 * 2**20} kB\n", "proc/self/status": "VmRSS:\t1048576 kB\n"}
@@ -100,3 +100,12 @@ def test_which_narrow_types_are_multiplied(tmp_path, text, bfloat16, float16):
 
 def test_where_nobody_says_nothing_narrow_is_multiplied(tmp_path):
     assert not has_instructions("bfloat16", str(tmp_path))
+
+
+def test_threads_are_those_that_tensorflow_is_told_or_as_many_as_cpus(monkeypatch):
+    for name in ("INTRAOP", "INTEROP"):
+        monkeypatch.delenv(f"TF_NUM_{name}_THREADS", raising=False)
+    cpus = threads()["cpus"]
+    assert cpus > 0 and threads() == {"cpus": cpus, "intra_op_threads": cpus, "inter_op_threads": cpus}
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    assert threads() == {"cpus": cpus, "intra_op_threads": 3, "inter_op_threads": cpus}

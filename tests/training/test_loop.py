@@ -18,7 +18,7 @@ from fcn_tf import train
 from fcn_tf.data import datasets
 from fcn_tf.errors import UserError
 from fcn_tf.inference import evaluator
-from fcn_tf.io import files, run_dir
+from fcn_tf.io import files, run_dir, system
 from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run
 from fcn_tf.models import build
 from fcn_tf.reports import charts
@@ -136,6 +136,7 @@ def test_config_json_says_how_the_run_was_made(finished):
     assert content["class_names"] == ["red", "green", "blue"] and content["num_classes"] == 3
     assert content["colors"] == [[255, 0, 0], [0, 255, 0], [0, 0, 255]] and content["ignore_label"] == 255
     assert content["versions"]["tensorflow"] == tf.__version__ and content["versions"]["keras"] == keras.__version__
+    assert content["threads"] == system.threads()
 
 
 def test_the_curves_share_their_tags(finished):
@@ -221,8 +222,13 @@ def test_stopped_and_resumed_is_bit_identical_to_uninterrupted(finished, folder,
     shutil.rmtree(os.path.join(folder, "run", "validation"))
     # As if it had been killed after a validation whose checkpoint was never written.
     run_of(folder).append_history({**run_of(folder).read_history()[-1], "step": 7})
+    assert "threads" not in capsys.readouterr().out
+    saved = run_of(folder).read_config()
+    run_of(folder).write_config(saved | {"threads": saved["threads"] | {"cpus": 96}})  # as of another machine
     assert train.run(tiny_training.config(folder)) == 0
-    assert "resumed at step 6\n" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "resumed at step 6\n" in printed and f"note: cpus {saved['threads']['cpus']} (was 96); results" in printed
+    assert run_of(folder).read_config()["threads"] == saved["threads"]
     assert same_state(finished, folder, 16)
     assert [row["step"] for row in run_of(folder).read_history()] == [6, 8, 16]
     ours, theirs = (run_of(each).read_history()[-1] for each in (folder, finished))

@@ -30,9 +30,28 @@ _FRAME = 12, 4  # bytes around a record in a TFRecord file: its length and that 
 
 
 def require_free(folder: str) -> None:
-    """Raises UserError if `folder` holds a prepared data set already."""
+    """Raises UserError if `folder` holds a prepared data set already, or another process is writing one there."""
+    _require_unprepared(folder)
+    if files.is_dir(folder):
+        with _claimed(folder):
+            pass
+
+
+def _require_unprepared(folder: str) -> None:
     if files.exists(files.join(folder, records.MANIFEST)):
         raise UserError(f"{folder} holds a prepared data set already; remove it, or give another --output_dir.")
+
+
+@contextlib.contextmanager
+def _claimed(folder: str) -> Iterator[None]:
+    """Keeps others out of a folder, as far as `files.locked` can."""
+    with files.locked(folder) as free:
+        if not free:
+            raise UserError(
+                f"another --mode=prepare is writing to --output_dir={folder}; wait for it or stop it, or give another "
+                "--output_dir."
+            )
+        yield
 
 
 def write(folder: str, splits: Mapping[str, Dataset], data_dir: str) -> dict[str, dict[str, Any]]:
@@ -47,32 +66,38 @@ def write(folder: str, splits: Mapping[str, Dataset], data_dir: str) -> dict[str
       What the manifest says about each split.
 
     Raises:
-      UserError: if the folder cannot be written, or a file cannot be used.
+      UserError: if the folder cannot be written or is not free, or a file cannot be used.
     """
     import tensorflow as tf
 
     try:
         files.makedirs(folder)
-        _clear(folder)
-        try:
-            written = {}
-            total = sum(map(len, splits.values()))
-            with tqdm.tqdm(total=total, unit="example", desc="prepare", disable=None) as bar:
-                for split, dataset in splits.items():
-                    written[split] = _write_split(folder, split, dataset, data_dir, bar)
-            first = next(iter(splits.values()))
-            rules = first.rules if isinstance(first.rules, MaskRules) else None
-            records.write_manifest(folder, first.spec, rules, written)
-            return written
-        except BaseException:
-            with contextlib.suppress(OSError):
-                _clear(folder)
-            raise
+        with _claimed(folder):
+            _require_unprepared(folder)  # once more: another process may have finished one meanwhile
+            _clear(folder)
+            try:
+                return _write(folder, splits, data_dir)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    _clear(folder)
+                raise
     except (OSError, tf.errors.OpError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise UserError(
             f"--output_dir={folder} cannot be written ({reason}); give another folder, or make room."
         ) from None
+
+
+def _write(folder: str, splits: Mapping[str, Dataset], data_dir: str) -> dict[str, dict[str, Any]]:
+    """As `write`, into a folder that is there, and this process's own."""
+    written = {}
+    with tqdm.tqdm(total=sum(map(len, splits.values())), unit="example", desc="prepare", disable=None) as bar:
+        for split, dataset in splits.items():
+            written[split] = _write_split(folder, split, dataset, data_dir, bar)
+    first = next(iter(splits.values()))
+    rules = first.rules if isinstance(first.rules, MaskRules) else None
+    records.write_manifest(folder, first.spec, rules, written)
+    return written
 
 
 def num_shards(total_bytes: int, examples: int) -> int:
