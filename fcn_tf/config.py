@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from fcn_tf import registry
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
-from fcn_tf.io import trained
+from fcn_tf.io import parts, trained
 from fcn_tf.io.run_dir import Run
 
 ALIASES = {"test": "evaluate"}
@@ -162,6 +162,10 @@ _TRUNK = Check(
 _QUIRKS = Check(
     lambda text: text in ("all", "none") or _different(text.split(","), registry.QUIRKS),
     f"all, none, or some of {', '.join(registry.QUIRKS)} with commas between",
+)
+_PART = Check(
+    lambda text: text == "" or _reads(parts.parse, text),
+    f"k/n such as 2/8, the second of eight: k from 1 to n, n up to {parts.MOST}",
 )
 _FORMATS = Check(
     lambda text: _different(text.split(","), registry.EXPORTS),
@@ -415,6 +419,12 @@ class Config:
         "labels,overlay,legend,areas, of videos without labels",
         scope=Scope.COMMAND,
         check=_OUTPUTS,
+    )
+    part: str = _flag(
+        "",
+        "predict: k/n, only the k-th of n parts of --input, which follow from names alone: one for each process",
+        scope=Scope.COMMAND,
+        check=_PART,
     )
     inference_precision: str = _flag(
         "auto",

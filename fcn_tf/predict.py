@@ -4,7 +4,7 @@ Each picture NAME becomes NAME_label.png, whose pixels are class ids (it looks b
 numbers), and NAME_overlay.png, which shows them in colour over the picture; docs/predict.md has the other files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fcn_tf import registry
@@ -15,20 +15,48 @@ from fcn_tf.inference.exported import Export
 from fcn_tf.inference.inputs import Input
 from fcn_tf.inference.journal import Journal
 from fcn_tf.inference.runs import TrainedRun, load_run
-from fcn_tf.inference.segmentation import folder_outputs
+from fcn_tf.inference.segmentation import FolderOutput, folder_outputs
 from fcn_tf.inference.segmenter import Segmenter
-from fcn_tf.io import files
+from fcn_tf.io import files, parts
 from fcn_tf.io.run_dir import Run
 
 _OF_PICTURES, _OF_VIDEOS = ("labels", "overlay", "legend", "areas"), ("overlay", "legend", "areas")  # by default
 
 
-def run(config: Config) -> int:
-    """Labels everything that --input names.
+# Labels items with the outputs of pictures and videos, as `label_here`; returns how many could not be.
+Label = Callable[[Config, Sequence[Input], Mapping[bool, Sequence[str]], str, Journal], int]
+
+
+def label_here(
+    config: Config, items: Sequence[Input], outputs: Mapping[bool, Sequence[str]], output_dir: str, journal: Journal
+) -> int:
+    """Labels pictures, then videos, in this process.
 
     Args:
-      config: uses input, output_dir, outputs, overwrite, logs_dir, palette, inference_precision, runtime, quantize, tta
-        and sliding_window.
+      config: as of `run`.
+      items: what to label.
+      outputs: names in `registry.OUTPUTS`, of pictures (False) and videos (True).
+      output_dir: where results go.
+      journal: remembers them.
+
+    Returns:
+      How many could not be labelled.
+    """
+    predictor = bulk.BulkPredictor(load_segmenter(config), output_dir, journal)
+    try:
+        failed = predictor.pictures([item for item in items if not item.video], outputs[False])
+        return failed + predictor.videos([item for item in items if item.video], outputs[True])
+    finally:
+        journal.save()
+
+
+def run(config: Config, *, label: Label = label_here) -> int:
+    """Labels everything that --input names, or the --part of it.
+
+    Args:
+      config: uses input, part, output_dir, outputs, overwrite, logs_dir, palette, inference_precision, runtime,
+        quantize, tta and sliding_window.
+      label: does it, here or elsewhere (examples/ray_predict.py).
 
     Returns:
       The exit status: 0, or 1 if a picture could not be read, not be labelled in the memory there is, or its results
@@ -39,14 +67,19 @@ def run(config: Config) -> int:
       OSError: if nothing more can be written to that folder.
     """
     trained = load_run(config.logs_dir).in_palette(config.palette)
-    export = _export(config) if config.runtime in registry.RUNTIMES else None
-    if export is None and config.quantize != "float32":
+    if config.runtime in registry.RUNTIMES:
+        _export(config)  # what is wrong should show at once
+    elif config.quantize != "float32":
         raise UserError(
             f"--quantize={config.quantize} is of exports; add --runtime={' or --runtime='.join(registry.RUNTIMES)} to "
             "predict with one."
         )
     output_dir = config.output_dir or Run(config.logs_dir).predict
     found = inputs.find(config.input, output_dir=output_dir)
+    part = parts.parse(config.part) if config.part else None
+    if part:
+        whole, found = len(found.found), found.of_part(part)
+        print(f"part {config.part}: {len(found.found)} of {whole}")
     files.require_writable(output_dir, flag="--output_dir")
     settings = {
         "model": list(Run(config.logs_dir).model_stamp()),
@@ -56,13 +89,17 @@ def run(config: Config) -> int:
         "precision": config.inference_precision,
         "runtime": f"{config.runtime}, {config.quantize}",
     }
-    journal = Journal(output_dir, settings)
+    journal = Journal(output_dir, settings, part=part)
     chosen = tuple(config.outputs.split(",")) if config.outputs else ()
     outputs = {video: chosen or (_OF_VIDEOS if video else _OF_PICTURES) for video in (False, True)}
     wanted = {name for item in found.found for name in outputs[item.video]}
-    once = {files.join(output_dir, each.file): each for name, each in folder_outputs().items() if name in wanted}
-    for path in once:
-        if files.exists(path) and not journal.began:
+    once = {
+        files.join(output_dir, part.file(each.file) if part and each.of_pictures else each.file): each
+        for name, each in folder_outputs().items()
+        if name in wanted
+    }
+    for path, output in once.items():
+        if not journal.began and files.exists(path) and not _is_the_same(path, output, trained):
             raise UserError(f"{path} is there already and would be replaced; move it, or give another --output_dir.")
     if passed_over := found.describe_passed_over():
         print(passed_over)
@@ -72,7 +109,9 @@ def run(config: Config) -> int:
         todo = [item for item in todo if not journal.done(item, bulk.endings(item, outputs[item.video]))]
     if skipped := len(found.found) - len(todo):
         print(f"{skipped} of {len(found.found)} are done already (--overwrite does them again)")
-    failed = _label(todo, outputs, output_dir, journal, export or trained, trained, config) if todo else 0
+    failed = label(config, todo, outputs, output_dir, journal) if todo else 0
+    if found.found:
+        journal.save()
     areas = [
         (item.shown, number if item.video else None, pixels)
         for item in found.found
@@ -85,28 +124,27 @@ def run(config: Config) -> int:
     return 1 if failed else 0
 
 
-def _label(
-    todo: list[Input],
-    outputs: Mapping[bool, Sequence[str]],
-    output_dir: str,
-    journal: Journal,
-    source: Export | TrainedRun,
-    trained: TrainedRun,
-    config: Config,
-) -> int:
-    """Labels pictures, then videos; returns how many could not be."""
+def load_segmenter(config: Config) -> Segmenter:
+    """What labels pictures as the flags of this mode say: the model of the run, or its export.
+
+    Raises:
+      UserError: if it is not there, or cannot be used.
+    """
+    trained = load_run(config.logs_dir).in_palette(config.palette)
     options: dict[str, Any] = {"tta": config.tta, "sliding_window": config.sliding_window}
-    if isinstance(source, Export):
-        segmenter = Segmenter(source, class_names=trained.class_names, colors=trained.colors, **options)
-    else:
-        precision = config.inference_precision
-        segmenter = Segmenter.from_run(source, precision=precision, say=bulk.write_line, **options)
-    predictor = bulk.BulkPredictor(segmenter, output_dir, journal)
+    if config.runtime in registry.RUNTIMES:
+        return Segmenter(_export(config), class_names=trained.class_names, colors=trained.colors, **options)
+    return Segmenter.from_run(trained, precision=config.inference_precision, say=bulk.write_line, **options)
+
+
+def _is_the_same(path: str, output: FolderOutput, trained: TrainedRun) -> bool:
+    """Whether a file holds what would be written there, as where another part has been at work."""
     try:
-        failed = predictor.pictures([item for item in todo if not item.video], outputs[False])
-        return failed + predictor.videos([item for item in todo if item.video], outputs[True])
-    finally:
-        journal.save()
+        return not output.of_pictures and files.read_bytes(path) == output.encode(
+            trained.class_names, trained.colors, ()
+        )
+    except OSError:
+        return False
 
 
 def _export(config: Config) -> Export:

@@ -40,6 +40,7 @@ from fcn_tf.formats import web
 from fcn_tf.inference.journal import Journal
 from fcn_tf.inference.runs import load_run
 from fcn_tf.io import images, texts
+from fcn_tf.io.parts import Part
 from fcn_tf.io.run_dir import HISTORY_COLUMNS, TRAINING_COLUMNS, Run
 from fcn_tf.metrics import per_image
 from fcn_tf.models import matconvnet, torchvision_vgg
@@ -437,7 +438,8 @@ def _read_facts(at: Path) -> None:
 
 def _make_journal(at: Path) -> None:
     entry = {"input": "a.jpg", "stamp": [1, 2], "files": ["a_label.png"], "frames": [{"0": 5}]}
-    (at / "predict.json").write_text(json.dumps({"settings": {}, "results": {"a": entry}}))
+    for name in ("predict.json", "predict-1-of-2.json"):
+        (at / name).write_text(json.dumps({"settings": {}, "results": {"a": entry}}))
 
 
 def _read_journal(at: Path) -> None:
@@ -447,6 +449,7 @@ def _read_journal(at: Path) -> None:
     journal.done(item, ["_label.png"])
     journal.frames(item)
     journal.save()
+    Journal(str(at), {}, part=Part(2, 2))  # looks at the settings of the others
 
 
 def _read_flag_file(at: Path) -> None:
@@ -523,7 +526,7 @@ READERS: dict[str, Reader] = {
     ),
     "per_image.npz": Reader(_make_counts, ("evaluation/per_image.npz",), _read_counts),
     "facts": Reader(_make_facts, ("facts.json.gz",), _read_facts),
-    "journal": Reader(_make_journal, ("predict.json",), _read_journal),
+    "journal": Reader(_make_journal, ("predict.json", "predict-1-of-2.json"), _read_journal),
     "tgz": Reader(_make_tgz, ("a.tgz",), lambda at: web.require(str(at / "a.tgz"))),
     **{form: _image(form) for form in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")},
 }  # fmt: skip

@@ -168,6 +168,66 @@ def test_a_second_run_skips_what_is_done(tmp_path, logs, capsys, monkeypatch):
     assert [row[0] for row in areas(out)] == ["a.png", "b.png", "b.png", "c.png"]
 
 
+def test_parts_together_are_the_whole(tmp_path, logs, capsys, monkeypatch):
+    wanted = {name: [[number % 3]] for number, name in enumerate(["a", "b", "c", "x/a", "x/d", "x/e", "x/f"])}
+    for name, classes in wanted.items():
+        save(tmp_path / f"in/{name}.png", classes)
+    whole = label_folder(tmp_path, logs, output_dir=str(tmp_path / "whole")) and tmp_path / "whole"
+    counts = []
+    for part in ("1/3", "2/3", "3/3"):
+        status, out = label_folder(tmp_path, logs, part=part)
+        assert status == 0
+        counts.append(int(re.search(rf"part {part}: (\d+) of 7\n", capsys.readouterr().out)[1]))
+    assert sum(counts) == 7 and max(counts) < 7
+    once = [f"{stem}-{k}-of-3.{end}" for k in (1, 2, 3) for stem, end in (("areas", "csv"), ("predict", "json"))]
+    assert listed(out) == sorted([*set(results(*wanted)) - set(ONCE), "legend.png", *once])
+    rows = [line for k in (1, 2, 3) for line in (out / f"areas-{k}-of-3.csv").read_text().splitlines()[1:]]
+    assert sorted(rows) == (whole / "areas.csv").read_text().splitlines()[1:]
+    # Without --part nothing is left to do, and what is of all pictures is written.
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "Segmenter", None)
+        assert label_folder(tmp_path, logs) == (0, out)
+    assert "7 of 7 are done already" in capsys.readouterr().out
+    for name in sorted(set(listed(whole)) - {"predict.json"}):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    # And a part knows of what the whole has done.
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "Segmenter", None)
+        assert label_folder(tmp_path, logs, part="1/2") == (0, out)
+
+
+def test_a_part_is_resumed_and_one_of_another_model_is_refused(tmp_path, logs, monkeypatch):
+    for name in "abcdefg":
+        save(tmp_path / f"in/{name}.png", [[0]])
+    label_folder(tmp_path, logs, part="1/2")
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "Segmenter", None)
+        assert label_folder(tmp_path, logs, part="1/2")[0] == 0
+    for other in ({"part": "2/2"}, {}):
+        with pytest.raises(UserError, match=r"predict-1-of-2.json is of another model, --palette, .* than this comm"):
+            label_folder(tmp_path, logs, palette="voc", **other)
+    (tmp_path / "out/predict-1-of-2.json").write_text("{}")
+    with pytest.raises(UserError, match="predict-1-of-2.json is not what an earlier prediction left"):
+        label_folder(tmp_path, logs, part="2/2")
+
+
+def test_a_part_without_pictures_is_no_failure(tmp_path, logs, capsys):
+    save(tmp_path / "in/a.png", [[0]])
+    found = [label_folder(tmp_path, logs, part=f"{k}/4") for k in (1, 2, 3, 4)]
+    assert [status for status, _ in found] == [0] * 4
+    assert capsys.readouterr().out.count(": 0 of 1\n") == 3
+    assert len([name for name in listed(found[0][1]) if name.startswith("predict-")]) == 1
+
+
+def test_parts_into_the_folder_of_the_pictures(tmp_path, logs):
+    for name in "abcd":
+        save(tmp_path / f"in/{name}.png", [[0]])
+    for part in ("1/2", "2/2"):
+        assert label_folder(tmp_path, logs, output_dir=str(tmp_path / "in"), part=part)[0] == 0
+    found = inputs.find(str(tmp_path / "in"), output_dir=str(tmp_path / "in"))
+    assert len(found.found) == 4 and not found.passed_over
+
+
 def test_a_file_of_the_users_is_not_replaced(tmp_path, logs):
     save(tmp_path / "in/a.png", [[0]])
     save(tmp_path / "in/legend.png", [[1]])

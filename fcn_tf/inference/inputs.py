@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference.segmentation import folder_outputs, picture_outputs
-from fcn_tf.io import files, images, videos
+from fcn_tf.io import files, images, parts, videos
+from fcn_tf.io.parts import Part
 
 STDIN = "-"
 JOURNAL = "predict.json"
@@ -50,6 +51,13 @@ class Inputs:
 
     found: tuple[Input, ...]
     passed_over: tuple[str, ...]
+
+    def of_part(self, part: Part) -> "Inputs":
+        """Those that are in a part. Their names stay those they have in the whole."""
+        return Inputs(
+            tuple(item for item in self.found if part.holds(item.shown)),
+            tuple(path for path in self.passed_over if part.holds(os.path.basename(path))),
+        )
 
     def describe_passed_over(self) -> str:
         """How many files of which kinds were passed over, and a few of them; "" if none."""
@@ -150,7 +158,7 @@ def _is_result(path: str, output_dir: str) -> bool:
     if name.endswith((videos.OVERLAY, *(output.ending for output in picture_outputs().values()))):
         return True
     once = [JOURNAL, *(output.file for output in folder_outputs().values())]
-    return name in once and _same_folder(folder, output_dir)
+    return parts.whole(name) in once and _same_folder(folder, output_dir)
 
 
 def _same_folder(one: str, other: str) -> bool:

@@ -141,10 +141,12 @@ class FolderOutput(NamedTuple):
       file: its name.
       encode: makes its content from class names, colours, and (picture, number of the frame, {class id: pixels}) of
         each picture; the frame is None where it is no video.
+      of_pictures: whether the pictures decide about its content.
     """
 
     file: str
     encode: Callable[[Sequence[str], Sequence[Color], Iterable[PixelsOfFrame]], bytes]
+    of_pictures: bool = True
 
 
 def picture_output(name: str) -> PictureOutput:
@@ -207,5 +209,7 @@ LABELS = PictureOutput("_label.png", lambda segmentation: images.encode_png(segm
 OVERLAY = PictureOutput("_overlay.png", lambda segmentation: images.encode_png(segmentation.overlay(), level=1))
 CONFIDENCE = PictureOutput("_confidence.png", _confidence_png, "confidence")
 PROBABILITIES = PictureOutput("_probabilities.npz", _probabilities_npz, "probabilities")
-LEGEND = FolderOutput("legend.png", lambda names, colors, _: images.encode_png(palette.legend(names, colors)))
+LEGEND = FolderOutput(
+    "legend.png", lambda names, colors, _: images.encode_png(palette.legend(names, colors)), of_pictures=False
+)
 AREAS = FolderOutput("areas.csv", _areas_csv)
