@@ -13,9 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import common, scenes, turns
-
-_FLAT = 1.05  # of the peak of few; allocators alone move a peak by a few percent
+from benchmarks import common, scenes, turns, watching
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,7 +48,7 @@ def measure(args: argparse.Namespace) -> dict:
                 f"peak memory of {mode}, {args.many} photos against {args.few}",
                 peak["many"] / peak["few"],
                 "x",
-                most=_FLAT,
+                most=watching.FLAT,
             )
             for mode, peak in peaks.items()
         ],

@@ -29,15 +29,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import common, scenes, turns
+from benchmarks import common, scenes, turns, watching
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, images
+from fcn_tf.io import images
 
 _SIZES = ((96, 128), (120, 160), (97, 131), (64, 64))  # height, width
 _SECONDS = 600.0  # until an answer is given up
 _BROKEN = "no answer"  # in place of a status: the connection was closed, as HTTP itself was broken
 _REFUSED = ("400", "404", "405", "406", "408", "413", "415", "422", "431", _BROKEN)
-_FLAT = 1.05  # of the memory; allocators alone move it by a few percent
 _PATH = "/v1/segment"
 
 
@@ -78,12 +77,11 @@ class Server:
 
     def memory(self) -> int:
         """Bytes of the resident set."""
-        status = files.read_bytes(f"/proc/{self._process.pid}/status").decode()
-        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
+        return watching.memory(self._process.pid)
 
     def open_files(self) -> int:
         """How many files and connections it has open."""
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+        return watching.open_files(self._process.pid)
 
     def stop(self) -> tuple[float, int]:
         """Sends SIGTERM while nothing is under way: (seconds until it has ended, exit status)."""
@@ -148,7 +146,9 @@ def measure(args: argparse.Namespace) -> dict:
             common.row("median time of an answer", statistics.median(each.seconds for each in again), "s"),
             common.row("valid requests that failed", len(wrong), "", most=0),
             common.row(f"faults after {args.malformed} malformed requests", len(faults), "", most=0),
-            common.row("memory afterwards against that when warm", memory[last] / memory["warm"], "x", most=_FLAT),
+            common.row(
+                "memory afterwards against that when warm", memory[last] / memory["warm"], "x", most=watching.FLAT
+            ),
             common.row(
                 "open files afterwards beyond those when warm", open_files[last] - open_files["warm"], "", most=0
             ),

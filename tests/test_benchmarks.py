@@ -23,10 +23,12 @@ from benchmarks import (
     network,
     report,
     scenes,
+    soak,
     startup,
     step_profile,
     train_step,
     turns,
+    watching,
 )
 from fcn_tf.data.datasets import camvid
 from fcn_tf.errors import UserError
@@ -36,7 +38,7 @@ from tests.conftest import ROOT
 SCRIPTS = (
     "train_step", "optimizer_step", "input_pipeline", "inference", "predict_rate", "startup", "growth",
     "freeze_recompute", "summaries", "memory_growth", "check_size", "precision", "peers", "step_profile",
-    "revisions", "accuracy", "time_to_accuracy", "serve_load", "fuzz", "exports", "report",
+    "revisions", "accuracy", "time_to_accuracy", "serve_load", "soak", "fuzz", "exports", "report",
 )  # fmt: skip
 WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
 SIZE = {"num_classes": 5, "image_size": 32, "batch_size": 2}
@@ -450,6 +452,48 @@ def test_what_events_cost_is_found_where_it_is_spent(narrow, monkeypatch):
     assert len(seconds) == 28 and 0.9 < spent["train_scalars"] < 2
     assert spent["classes"] > 0 and spent["pictures"] > 0
     assert {number for number, taken in enumerate(seconds) if taken > 0.3} == {8, 18}
+
+
+def test_a_process_is_watched(tmp_path):
+    """One that opens a file and writes one each time it is told: both are seen, and nothing after its end."""
+    code = "import sys\nheld = []\nfor line in sys.stdin:\n    held.append(open(line.strip(), 'w'))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
+    try:
+        assert len(watching.watch(process, every=0.01, seconds=0.1)) > 2
+        before = watching.watch(process, every=1, seconds=0.01, folder=str(tmp_path / "none"))[0]
+        print(tmp_path / "a", file=process.stdin, flush=True)
+        print(tmp_path / "b", file=process.stdin, flush=True)
+        while not (tmp_path / "b").exists():
+            time.sleep(0.01)
+        after = watching.watch(process, every=1, seconds=0.01, folder=str(tmp_path))[0]
+        assert after.open_files == before.open_files + 2 and (before.files, after.files) == (0, 2)
+        assert after.memory > 2**20 and after.threads == 1
+    finally:
+        process.stdin.close()
+        process.wait()
+    assert watching.watch(process, every=1) == []
+
+
+def test_what_grows_in_a_soak_by_hand():
+    """A warm-up of two of eight samples, then 10 MB and half a file every 60 s."""
+    warm = [watching.Sample(60.0 * i, 100_000_000 + 10_000_000 * i, 7, 3, i // 2) for i in range(6)]
+    cold = [watching.Sample(-60.0 * i, 1, 1, 1, 1) for i in (2, 1)]
+    memory, *counted = soak.rows("x", cold + warm, counted={"open_files": "open files", "files": "files"})
+    assert memory["value"] == pytest.approx(1.5) and memory["most"] == watching.FLAT
+    assert memory["note"] == "100 to 150 MB, slope +600.0 MB an hour"
+    # Least squares through 0, 0, 1, 1, 2, 2 rises by 16 / 35 a sample.
+    assert [row["value"] for row in counted] == pytest.approx([0, 5 * 16 / 35], abs=1e-9)
+    with pytest.raises(UserError, match="gave 1 samples, expected 3 at least"):
+        list(soak.rows("x", warm[:1], counted={}))
+
+
+@pytest.mark.slow
+def test_a_soak_from_end_to_end(tmp_path):
+    path = tmp_path / "soak.json"
+    soak.main(["--minutes=1", "--eval_every=10", "--pictures=12", "--every=0.2", f"--json={path}"])
+    found = json.loads(path.read_text())
+    assert {row["what"]: row["value"] for row in found["rows"]}["pictures labelled"] == 12
+    assert len(found["samples"]["train"]) > 20 and len(found["columns"]) == len(found["samples"]["predict"][0])
 
 
 @pytest.mark.slow
