@@ -58,7 +58,9 @@ class Server:
     def __init__(self, logs_dir: str):
         command = [sys.executable, "main.py", "--mode=serve", f"--logs_dir={logs_dir}", "--port=0", "--queue_size=1000"]
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-        self._process = subprocess.Popen(command, cwd=common.ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(  # nosec B603  # main.py
+            command, cwd=common.ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
         assert self._process.stdout is not None
         found = None
         for line in self._process.stdout:

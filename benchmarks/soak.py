@@ -127,7 +127,9 @@ def _run(
     """
     with tempfile.TemporaryFile("w+") as output:
         command = [sys.executable, "main.py", *flags]
-        process = subprocess.Popen(command, cwd=common.ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(  # nosec B603  # main.py
+            command, cwd=common.ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
         try:
             samples = watching.watch(process, every=args.every, seconds=seconds, folder=folder)
             expected = 0

@@ -73,7 +73,7 @@ def first_step(arguments: Sequence[str]) -> float:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 120))  # without a width tqdm draws nothing
     began = time.perf_counter()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # nosec B603  # main.py
         [sys.executable, "main.py", "--mode=train", *arguments], cwd=common.ROOT, stdout=theirs, stderr=theirs
     )
     os.close(theirs)

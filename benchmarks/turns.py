@@ -40,7 +40,7 @@ class Worker:
     """
 
     def __init__(self, target: str, *, python: str = sys.executable, root: str = str(ROOT), **options: Any):
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # nosec B603  # a worker of these benchmarks
             [python, "-m", "benchmarks.worker", target, json.dumps(options)],
             cwd=root,
             env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONPATH": root},
@@ -182,7 +182,7 @@ def run_program(arguments: Sequence[str], *, check: bool = True) -> Program:
     """
     with tempfile.TemporaryFile("w+") as output:
         began = time.perf_counter()
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603  # main.py
             [sys.executable, "main.py", *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
         )
         _, status, usage = os.wait4(process.pid, 0)
