@@ -200,6 +200,12 @@ class Config:
     logs_dir: str = _flag(
         "logs/", "the run: events, checkpoints, config.json, history.csv, pictures, reports", scope=Scope.COMMAND
     )
+    verbosity: int = _flag(
+        0,
+        "1, or -v: what libraries say, and tracebacks, on the console; 0: they go to run.log under --logs_dir",
+        scope=Scope.COMMAND,
+        check=Check(lambda value: value in (0, 1), "0 or 1"),
+    )
 
     dataset: str = _flag("shapes", "{choices}", check=_one_of(registry.DATASETS), section="Data")
     data_dir: str = _flag("data/", "where the data set is, or is downloaded to")

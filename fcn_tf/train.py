@@ -20,7 +20,7 @@ from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, system, trained
+from fcn_tf.io import files, run_log, system, trained
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models import pretrained
 
@@ -85,6 +85,7 @@ def run(config: Config) -> int:
         _learn_from(config, examples, validation)
 
     # Here, because it takes seconds and mistakes should show at once.
+    run_log.attach(make=True)
     system.load_tensorflow()
     from fcn_tf.training import distribution, losses
 

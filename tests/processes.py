@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import time
 from tests.conftest import ROOT
 
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+
+# What libraries say to those who did not ask: TensorFlow's and gRPC's log lines, advice about processors and tracing.
+CHATTER = re.compile(r"^([IWEF]\d{4} |WARNING|INFO|\d{4}-\d\d-\d\d ).*|.*(oneDNN|gRPC|grpc|endezvous|XLA|absl).*", re.M)
 
 
 def start(*arguments, **environment):

@@ -244,7 +244,11 @@ def test_tables_agree():
 
 
 def test_every_setting_is_a_flag():
-    assert {config.flag_name(field) for field in dataclasses.fields(config.Config)} == set(flags.FLAGS) - {"help", "h"}
+    assert {config.flag_name(field) for field in dataclasses.fields(config.Config)} == set(flags.FLAGS) - {
+        "help",
+        "h",
+        "v",
+    }
 
 
 LAUNCH = """
@@ -270,7 +274,7 @@ def test_help_needs_no_tensorflow():
     done = launch("--help")
     assert done.returncode == 0 and not done.stderr
     for name in flags.FLAGS:
-        assert f"--{name} " in done.stdout or name in ("help", "h")
+        assert f"--{name} " in done.stdout or name in ("help", "h", "v")
 
 
 def test_help_may_be_read_in_part():
@@ -289,7 +293,7 @@ def test_help_may_be_read_in_part():
         ["train"],
         ["--mode=train", "stray"],
         ["--log_dir=logs"],
-        ["--verbosity=1"],
+        ["--verbosity=2"],
         ["--flagfile=no/such/file.cfg"],
         ["--mode=predict"],
         ["--mode=prepare"],

@@ -57,9 +57,11 @@ def commands(made, run):
 
 
 def contents(run):
-    """{path: checksum} of the files of a run, but for those in place of which a folder stands."""
+    """{path: checksum} of the files of a run, but for those in place of which a folder stands; run.log goes on."""
     return {
-        path.relative_to(run): hashlib.sha256(path.read_bytes()).digest() for path in run.rglob("*") if path.is_file()
+        path.relative_to(run): hashlib.sha256(path.read_bytes()).digest()
+        for path in run.rglob("*")
+        if path.is_file() and path.name != "run.log"
     }
 
 
@@ -189,7 +191,7 @@ def test_a_disk_that_refuses(made, run, capsys, monkeypatch, fault, mode):
     assert re.search(r"(^|\n)error: [^\n]+\n$", printed) and "Traceback" not in printed
     kept = {path: data for path, data in before.items() if path.name != "checkpoint" or mode != "train"}
     assert kept.items() <= contents(run).items()
-    left = [path for path in run.rglob("*") if path.is_file() and path.relative_to(run) not in before]
+    left = [path for path in contents(run) if path not in before]
     assert [path for path in left if path.parent.name not in ("train", "validation")] == []
 
 

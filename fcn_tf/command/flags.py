@@ -35,6 +35,9 @@ class _FlagValues(flags.FlagValues):
             name = argument.partition("=")[0]
             if name.startswith("-") and len(name) > _LONGEST_NAME:  # absl would look for one that is nearly called so
                 raise UserError(f"Unknown command line flag {name[:_LONGEST_NAME].lstrip('-')}...; see --help.")
+            if argument == "-v":
+                found.append("--verbosity=1")
+                continue
             if not (named := re.fullmatch(r"--?flagfile(?:=(.*))?", argument, re.DOTALL)):
                 found.append(argument)
                 continue
@@ -63,10 +66,13 @@ _DEFINE = {
     float: flags.DEFINE_float,
     bool: flags.DEFINE_bool,
 }
+_SHORT = {"verbosity": "v"}  # absl's own two names for it, in the set of flags that is not ours
 _FIELDS = {configs.flag_name(field): field for field in dataclasses.fields(Config)}
 
 for _name, _field in _FIELDS.items():
-    _DEFINE[type(_field.default)](_name, _field.default, configs.flag_of(_field).help, flag_values=FLAGS)
+    _DEFINE[type(_field.default)](
+        _name, _field.default, configs.flag_of(_field).help, short_name=_SHORT.get(_name), flag_values=FLAGS
+    )
 flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=FLAGS)
 
 # What other programs call these flags.
@@ -101,6 +107,7 @@ _OTHER_NAMES = {
     "accumulate": ("accumulation_steps", "gradient_accumulation_steps", "grad_accum", "accum_iter"),
     "recompute": ("gradient_checkpointing", "remat", "checkpoint_activations"),
     "dropout": ("dropout_rate", "keep_prob"),
+    "verbosity": ("verbose", "log_level", "loglevel", "debug_level"),
     "host": ("bind", "address", "listen", "server_name"),
     "token": ("api_key", "api_token", "auth_token"),
     "max_steps, which counts steps: an epoch is the training images / --batch_size": (

@@ -227,6 +227,42 @@ def _require_regular(status: os.stat_result, path: str) -> None:
         raise NotRegularFile(errno.EINVAL, f"is {kind}; expected a regular file", path)
 
 
+def open_log(path: str) -> int:
+    """Opens a local file to add to, a new one if there is none; several processes may.
+
+    Returns:
+      A file descriptor, for `cut_log` and `os.write`.
+
+    Raises:
+      OSError: if it cannot be written, or is no regular file: links are not followed, for they lead out of the folder.
+    """
+    how = os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_WAIT | getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(path, how, 0o666)
+    try:
+        _require_regular(os.fstat(handle), path)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def cut_log(handle: int, most: int, kept: int) -> None:
+    """Cuts a file of text of more than `most` bytes down to its last `kept` ones, in place, from a whole line on.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    length = os.fstat(handle).st_size
+    if length <= most:
+        return
+    with os.fdopen(os.dup(handle), "rb") as file:
+        file.seek(length - kept)
+        _, _, tail = file.read(kept).partition(b"\n")
+    os.ftruncate(handle, 0)
+    os.lseek(handle, 0, os.SEEK_SET)  # where it was not opened to add to
+    os.write(handle, b"[older lines are left out]\n" + tail)
+
+
 def read_bytes(path: str, *, most: int | None = None) -> bytes:
     """The whole content of a file.
 

@@ -85,6 +85,11 @@ class Run:
         return files.join(self.logs_dir, "model.keras")
 
     @property
+    def log(self) -> str:
+        """What libraries said, and the tracebacks of our own faults."""
+        return files.join(self.logs_dir, "run.log")
+
+    @property
     def checkpoints(self) -> str:
         """Folder of everything that an exact resume needs."""
         return files.join(self.logs_dir, "checkpoints")

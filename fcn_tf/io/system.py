@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from fcn_tf.io import files
+from fcn_tf.io import files, run_log
 
 
 def memory_for_us(root: str = "/") -> int | None:
@@ -143,10 +143,18 @@ def _text(root: str, path: str) -> str:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and finds its devices, holding back what native code writes to standard error meanwhile.
+    """Imports TensorFlow and finds its devices; what native code writes to standard error meanwhile is for run.log.
 
-    It is shown all the same if the import fails, or if TF_CPP_MIN_LOG_LEVEL=0 asks for everything.
+    Where this process keeps none, that is held back, but shown all the same if the import fails, or if
+    TF_CPP_MIN_LOG_LEVEL=0 asks for everything.
     """
+    if run_log.attach():
+        import numpy as np
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+        run_log.note(f"TensorFlow {tf.__version__}, NumPy {np.__version__}, {threads()}")
+        return
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0" or "tensorflow" in sys.modules:
         return
     sys.stderr.flush()

@@ -580,13 +580,16 @@ def test_two_workers_train_as_one_device(folder, monkeypatch):
     data_dir = tiny_training.write_camvid(os.path.join(folder, "data"))
     steps = {"max_steps": 2, "eval_every": 2, "save_every": 2, "dropout": 0.0}
     flags = [f"--{name}={value}" for name, value in steps.items()]
-    started = [start_main(folder, *flags, **each) for each in processes.workers(2)]
+    everything = {"TF_CPP_MIN_LOG_LEVEL": "0"}
+    started = [start_main(folder, *flags, **each, **everything) for each in processes.workers(2)]
     one = Run(f"{folder}/one")
     alone = tiny_training.config(folder, data_dir=data_dir, logs_dir=one.logs_dir, learning_rate=1e-4, **steps)
     assert train.run(alone) == 0
     for process in started:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0 and "2 replica(s)" in output, output
+        assert processes.CHATTER.search(output) is None
+    assert processes.CHATTER.search(files.read_bytes(run_of(folder).log).decode())
     losses = [tiny_training.events(run.train_events)["loss"] for run in (one, run_of(folder))]
     assert losses[1] == pytest.approx(losses[0], abs=1e-5) and list(losses[0]) == [1, 2]
     rows = [run.read_history()[-1] for run in (one, run_of(folder))]
