@@ -4,6 +4,7 @@ Each picture NAME becomes NAME_label.png, whose pixels are class ids (it looks b
 numbers), and NAME_overlay.png, which shows them in colour over the picture; docs/predict.md has the other files.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from fcn_tf.io.run_dir import Run
 
 _OF_PICTURES, _OF_VIDEOS = ("labels", "overlay", "legend", "areas"), ("overlay", "legend", "areas")  # by default
 
+
+_IDLE_SECONDS = 3600.0  # temporary files that nobody has written to for so long are a killed process'
 
 # Labels items with the outputs of pictures and videos, as `label_here`; returns how many could not be.
 Label = Callable[[Config, Sequence[Input], Mapping[bool, Sequence[str]], str, Journal], int]
@@ -81,6 +84,9 @@ def run(config: Config, *, label: Label = label_here) -> int:
         whole, found = len(found.found), found.of_part(part)
         print(f"part {config.part}: {len(found.found)} of {whole}")
     files.require_writable(output_dir, flag="--output_dir")
+    for folder in {os.path.dirname(files.join(output_dir, item.name)) for item in found.found}:
+        if files.is_dir(folder):
+            files.sweep(folder, idle_seconds=_IDLE_SECONDS)
     settings = {
         "model": list(Run(config.logs_dir).model_stamp()),
         "colors": [list(color) for color in trained.colors],

@@ -228,6 +228,16 @@ def test_parts_into_the_folder_of_the_pictures(tmp_path, logs):
     assert len(found.found) == 4 and not found.passed_over
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path, logs):
+    save(tmp_path / "in/x/a.png", [[0]])
+    (tmp_path / "out/x").mkdir(parents=True)
+    for name in ("0123456789ab", "ba9876543210"):
+        (tmp_path / f"out/x/.{name}.tmp").touch()
+    os.utime(tmp_path / "out/x/.0123456789ab.tmp", (0, 0))  # nobody writes to it any more
+    _, out = label_folder(tmp_path, logs)
+    assert listed(out) == sorted([*results("x/a"), "x/.ba9876543210.tmp"])
+
+
 def test_a_file_of_the_users_is_not_replaced(tmp_path, logs):
     save(tmp_path / "in/a.png", [[0]])
     save(tmp_path / "in/legend.png", [[1]])

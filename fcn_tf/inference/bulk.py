@@ -7,9 +7,9 @@ import contextlib
 import errno
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tqdm
@@ -17,7 +17,6 @@ import tqdm
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.inference.inputs import Input
-from fcn_tf.inference.journal import Journal
 from fcn_tf.inference.overlap import overlapped
 from fcn_tf.inference.segmentation import Segmentation, picture_output, picture_outputs
 from fcn_tf.inference.segmenter import Segmenter
@@ -53,17 +52,26 @@ def endings(item: Input, outputs: Sequence[str]) -> list[str]:
     return [videos.OVERLAY if ending == overlay else _FRAME.format(0) + ending for ending in made]
 
 
+class Results(Protocol):
+    """What is told of results once they are written, such as a `Journal`."""
+
+    def add(self, item: Input, endings: Sequence[str], frames: Sequence[Mapping[int, int]]) -> None:
+        """See `Journal.add`."""
+
+
 class BulkPredictor:
     """Labels pictures and videos.
 
     Args:
       segmenter: labels them.
       output_dir: where results go.
-      journal: remembers them.
+      results: remembers them.
+      show_progress: whether to show bars, where standard error is a terminal, and say how fast it went.
     """
 
-    def __init__(self, segmenter: Segmenter, output_dir: str, journal: Journal):
-        self._segmenter, self._output_dir, self._journal = segmenter, output_dir, journal
+    def __init__(self, segmenter: Segmenter, output_dir: str, results: Results, *, show_progress: bool = True):
+        self._segmenter, self._output_dir, self._results = segmenter, output_dir, results
+        self._hide_bar = None if show_progress else True  # None: unless it is a terminal
 
     def pictures(self, items: Sequence[Input], outputs: Sequence[str]) -> int:
         """Labels pictures.
@@ -98,12 +106,14 @@ class BulkPredictor:
         )
         failed, began = 0, time.perf_counter()
         with contextlib.closing(results):
-            for item, result in tqdm.tqdm(results, total=len(items), unit="picture", desc="predict", disable=None):
+            for item, result in tqdm.tqdm(
+                results, total=len(items), unit="picture", desc="predict", disable=self._hide_bar
+            ):
                 written = _result(item, result)
                 if written is None:
                     failed += 1
                     continue
-                self._journal.add(item, endings(item, outputs), [written.pixels])
+                self._results.add(item, endings(item, outputs), [written.pixels])
                 if written.tile:
                     write_line(
                         f"note: {item.path}: labelled in tiles of {written.tile} pixels, for it exceeds the memory"
@@ -112,7 +122,7 @@ class BulkPredictor:
                     write_line(
                         f"note: {item.path}: its results are called {item.name}_... (the name is too long, or taken)"
                     )
-        _write_rate(len(items) - failed, "pictures", began)
+        self._write_rate(len(items) - failed, "pictures", began)
         return failed
 
     def videos(self, items: Sequence[Input], outputs: Sequence[str]) -> int:
@@ -147,19 +157,23 @@ class BulkPredictor:
                 write=lambda numbered, segmentation: write(numbered[0], segmentation),
             )
             stack.enter_context(contextlib.closing(results))
-            bar = tqdm.tqdm(results, total=video.frames or None, unit="frame", desc=item.shown, disable=None)
+            bar = tqdm.tqdm(results, total=video.frames or None, unit="frame", desc=item.shown, disable=self._hide_bar)
             for _, result in bar:
                 pixels, picture = result.result()
                 frames.append(pixels)
                 if overlay is not None and picture is not None:
                     overlay.add(picture)
-        self._journal.add(item, endings(item, outputs), frames)
-        _write_rate(len(frames), f"{item.path}: frames", began)
+        self._results.add(item, endings(item, outputs), frames)
+        self._write_rate(len(frames), f"{item.path}: frames", began)
 
     def _label(self, image: np.ndarray, item: Input, outputs: Sequence[str]) -> Segmentation:
         needs = {picture_output(name).needs for name in outputs}
         confidence, probabilities = "confidence" in needs, "probabilities" in needs
         return self._segmenter.label(image, name=item.path, confidence=confidence, probabilities=probabilities)
+
+    def _write_rate(self, count: int, what: str, began: float) -> None:
+        if count and not self._hide_bar:
+            write_line(f"{what}: {count}, at {count / (time.perf_counter() - began):.3g} a second")
 
 
 def _read(item: Input) -> _Picture:
@@ -196,8 +210,3 @@ def _skip(item: Input, error: UserError | OSError) -> None:
 def write_line(line: str) -> None:
     """Prints a line without damaging a progress bar."""
     tqdm.tqdm.write(line)
-
-
-def _write_rate(count: int, what: str, began: float) -> None:
-    if count:
-        write_line(f"{what}: {count}, at {count / (time.perf_counter() - began):.3g} a second")
