@@ -1,10 +1,11 @@
 """Makes the pictures of docs/gallery.md: the same validation photos as labelled by several runs.
 
-    python tools/make_gallery.py --name=camvid --examples=3,40,77 --output=docs \
+    python tools/make_gallery.py --name=gallery --examples=3,40,77 --output=docs \
         light=logs/accuracy/light/seed0 fcn8s=logs/accuracy/fcn8s/seed0
 
 Examples are counted in the data set of the first run, which all runs must have been trained on. For each there is one
-JPEG: the photo, its ground truth, and what each run predicts, with its mean IoU over the classes of that photo.
+JPEG: the photo, its ground truth, and what each run predicts, with its mean IoU over the classes of that photo. With
+`--together` there is one JPEG of all, a column for each example.
 """
 
 import argparse
@@ -33,10 +34,11 @@ def scored(labels: np.ndarray, truth: np.ndarray, run: TrainedRun) -> str:
 
 
 def main() -> None:
-    """Writes gallery_NAME_NUMBER.jpg for each example."""
+    """Writes NAME_NUMBER.jpg for each example, or NAME.jpg."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", required=True, help="of the pictures")
     parser.add_argument("--examples", required=True, help="numbers of validation examples, with commas between")
+    parser.add_argument("--together", action="store_true", help="in one picture")
     parser.add_argument("--output", default="docs")
     parser.add_argument("runs", nargs="+", help="CAPTION=LOGS_DIR")
     options = parser.parse_args()
@@ -56,12 +58,18 @@ def main() -> None:
             labels = segmenter(picture).labels
             cells.append((f"{name}: {scored(labels, truth, run)}", palette.colorize(labels, run.colors)))
         print(name, *(cells[-1][0].rpartition(" ")[2] for cells in shown), flush=True)
-    for number, (example, cells) in enumerate(zip(examples, shown, strict=True), 1):
-        cells = [(caption, _smaller(pixels)) for caption, pixels in cells]
-        picture = panels.grid([cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)])
-        path = files.join(options.output, f"gallery_{options.name}_{number}.jpg")
-        files.write_bytes(path, images.encode_jpeg(picture, _QUALITY))
-        print(f"{path}: {example.name}, {picture.shape[1]}x{picture.shape[0]}")
+    small = [[(caption, _smaller(pixels)) for caption, pixels in cells] for cells in shown]
+    if options.together:
+        pictures = {options.name: list(zip(*small, strict=True))}
+    else:
+        pictures = {
+            f"{options.name}_{number}": [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
+            for number, cells in enumerate(small, 1)
+        }
+    for name, rows in pictures.items():
+        path = files.join(options.output, f"{name}.jpg")
+        files.write_bytes(path, images.encode_jpeg(panels.grid(rows), _QUALITY))
+        print(path)
 
 
 def _smaller(pixels: np.ndarray) -> np.ndarray:
