@@ -35,14 +35,14 @@ OPTIONAL = (*RUNTIMES, "serve", "mlflow", "wandb", "search")  # extras, imported
 NEVER_IMPORTED = {"tensorboard", "fastapi-offline"}  # a command; files
 
 
-def setup(section, option):
+def declared(section, option):
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     return parser[section][option].split("\n")
 
 
 def requirements(section, option):
-    lines = [line for line in setup(section, option) if line]
+    lines = [line for line in declared(section, option) if line]
     return {re.findall(r"[\w-]+", line)[0] for line in lines}
 
 
@@ -94,7 +94,9 @@ def test_what_serving_needs_is_tested():
 def test_the_package_is_whole():
     for folder in {path.parent for path in (ROOT / "fcn_tf").rglob("*.py")}:
         assert (folder / "__init__.py").exists(), f"{folder} would be left out of the wheel"
-    packed = {path for glob in setup("options.package_data", "fcn_tf") if glob for path in (ROOT / "fcn_tf").glob(glob)}
+    packed = {
+        path for glob in declared("options.package_data", "fcn_tf") if glob for path in (ROOT / "fcn_tf").glob(glob)
+    }
     data = {path for path in (ROOT / "fcn_tf").rglob("*.*") if path.suffix not in (".py", ".pyc") and path.is_file()}
     assert packed == data
 

@@ -15,7 +15,7 @@ from fcn_tf import registry
 from fcn_tf.errors import UserError
 from tests import tiny_training
 from tests.conftest import ROOT
-from tests.test_packaging import setup
+from tests.test_packaging import declared
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def interrupted(config):
 
 
 def test_the_installed_command_is_the_program(tmp_path):
-    (line,) = [line for line in setup("options.entry_points", "console_scripts") if line]
+    (line,) = [line for line in declared("options.entry_points", "console_scripts") if line]
     name, module, attribute = line.replace("=", ":").replace(" ", "").split(":")
     assert name == "fcn_tf"
     script = f"import sys; from {module} import {attribute}; sys.argv[0] = '/usr/bin/{name}'; sys.exit({attribute}())"
