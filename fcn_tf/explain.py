@@ -45,8 +45,7 @@ def run(config: Config) -> int:
             f"classes are {some(trained.class_names, _SHOWN)}."
         )
     several = _several(config.input, run_dir.explain)
-    if several is None:
-        _read(config.input, config.point)
+    read = None if several else _read(config.input, config.point)
     files.require_writable(run_dir.explain, flag="--logs_dir")
 
     # Here, because it takes seconds and mistakes should show at once.
@@ -64,16 +63,15 @@ def run(config: Config) -> int:
         layers=_layers(config.layers, fields.layers),
         class_id=class_id,
         trained=trained,
-        typed_point=config.point,
     )
-    if several is None:
-        print(f"open {explain(config.input, run_dir.explain)}")
+    if read:
+        print(f"open {explain(config.input, run_dir.explain, *read)}")
         return 0
     done = []
     for item in several:
         print(f"{item.path}:")
         try:
-            explain(item.path, files.join(run_dir.explain, item.name))
+            explain(item.path, files.join(run_dir.explain, item.name), *_read(item.path, config.point))
             done.append(item)
         except UserError as error:
             print(f"skipped: {error}", file=sys.stderr)
@@ -83,10 +81,10 @@ def run(config: Config) -> int:
     return 0 if len(done) == len(several) else 1
 
 
-def _several(source: str, output_dir: str) -> list[Input] | None:
-    """The pictures of a folder, of a pattern or of standard input; None where --input names one file."""
+def _several(source: str, output_dir: str) -> list[Input]:
+    """The pictures of a folder, of a pattern or of standard input; empty where --input names one file."""
     if source != inputs.STDIN and not files.is_dir(source) and (files.exists(source) or not set("*?[") & set(source)):
-        return None
+        return []
     found = inputs.find(source, output_dir=output_dir)
     if passed_over := found.describe_passed_over():
         print(passed_over)
@@ -105,6 +103,8 @@ def _read(path: str, typed_point: str) -> tuple[np.ndarray, tuple[int, int] | No
 def _explain(
     source: str,
     folder: str,
+    picture: np.ndarray,
+    point: tuple[int, int] | None,
     *,
     model: Any,
     path: str,
@@ -112,14 +112,12 @@ def _explain(
     layers: Sequence[str],
     class_id: int | None,
     trained: TrainedRun,
-    typed_point: str,
 ) -> str:
-    """Explains one picture into a folder; returns the path of its page."""
+    """Explains one picture, read from `source`, into a folder; returns the path of its page."""
     import tensorflow as tf
 
     from fcn_tf.inference import explanations
 
-    picture, point = _read(source, typed_point)
     height, width = picture.shape[:2]
     need, left = explanations.memory_needed(fields, height, width), system.memory_left()
     # Of a GPU's memory only TensorFlow's allocator knows.

@@ -1,6 +1,7 @@
 """--mode=explain: its pages, its pictures, and what can be mistyped."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +44,14 @@ def test_the_page_and_its_pictures(logs, capsys):
     warm = cam[..., 0] > cam[..., 2] + 50  # the scale goes from blue to red
     np.testing.assert_array_equal(warm, np.array(SEEN) == 0)
     assert "pick: receptive field 1x1 pixels, 1x1 measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_picture_is_read_once(logs, tmp_path, several, monkeypatch):
+    read = []
+    monkeypatch.setattr(explain, "read_file", lambda path, **_: read.append(path) or Path(path).read_bytes())
+    assert start(logs, class_="red", **({"input": f"{tmp_path}/*.png"} if several else {})) == 0
+    assert read == [str(tmp_path / "a b.png")]
 
 
 def test_another_palette_than_the_runs(logs):

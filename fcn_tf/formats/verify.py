@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import cv2
 import keras
 import numpy as np
-import tensorflow as tf
 
 from fcn_tf.data.base import Dataset
 from fcn_tf.formats.base import Result, Runner
-from fcn_tf.inference import views
+from fcn_tf.inference.evaluator import Predictor
 from fcn_tf.metrics import confusion
 
 # (height, width): multiples of every stride, odd ones, one lower than a single cell of the coarsest map.
@@ -83,7 +82,7 @@ def _fit(pixels: np.ndarray, label: np.ndarray, height: int, width: int) -> tupl
 
 
 class Reference:
-    """What the model itself says of some pictures, computed as --mode=predict does.
+    """What the model itself says of some pictures, by the predictor that --mode=predict uses.
 
     Args:
       model: from `segmentation.segmentation_model`.
@@ -92,24 +91,17 @@ class Reference:
     """
 
     def __init__(self, model: keras.Model, shown: Sequence[Picture], *, ignore_label: int | None):
-        network = model.get_layer("network")
-        scores = views.scorer(network, views.InferenceOptions())
-
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
-        def label(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            logits = scores(images)
-            labels = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            return labels, tf.reduce_max(tf.nn.softmax(logits), axis=-1)
-
-        self._label = label
-        self._classes = int(network.output_shape[-1])
+        self._predictor = Predictor(model.get_layer("network"))
+        self._classes = self._predictor.num_classes
         self._ignore_label = ignore_label
         self._shown = shown
         self._results = [self.run(picture.pixels[None]) for picture in shown]
 
     def run(self, images: np.ndarray) -> Result:
         """Labels pictures with the model itself."""
-        return Result(*(found.numpy() for found in self._label(tf.constant(images))))
+        found = self._predictor.predict(images, confidence=True)
+        assert found.confidence is not None
+        return Result(found.labels, found.confidence)
 
     def compare(self, run: Runner, *, precision: str) -> dict[str, Any]:
         """Runs an export on all the pictures.
