@@ -440,7 +440,8 @@ class Config:
     )
     runtime: str = _flag(
         "tensorflow",
-        "predict: {choices}; the others label with the run's export for them, of the weights that --quantize says",
+        "predict and serve: {choices}; the others label with the run's export for them, of the weights that --quantize "
+        "says",
         scope=Scope.COMMAND,
         check=_one_of(("tensorflow", *registry.RUNTIMES)),
     )

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fcn_tf import registry
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from fcn_tf.inference import bulk, exported, inputs
@@ -22,8 +21,6 @@ from fcn_tf.io import files, parts
 from fcn_tf.io.run_dir import Run
 
 _OF_PICTURES, _OF_VIDEOS = ("labels", "overlay", "legend", "areas"), ("overlay", "legend", "areas")  # by default
-
-
 _IDLE_SECONDS = 3600.0  # temporary files that nobody has written to for so long are a killed process'
 
 # Labels items with the outputs of pictures and videos, as `label_here`; returns how many could not be.
@@ -70,13 +67,7 @@ def run(config: Config, *, label: Label = label_here) -> int:
       OSError: if nothing more can be written to that folder.
     """
     trained = load_run(config.logs_dir).in_palette(config.palette)
-    if config.runtime in registry.RUNTIMES:
-        _export(config)  # what is wrong should show at once
-    elif config.quantize != "float32":
-        raise UserError(
-            f"--quantize={config.quantize} is of exports; add --runtime={' or --runtime='.join(registry.RUNTIMES)} to "
-            "predict with one."
-        )
+    _export(config)  # what is wrong should show at once
     output_dir = config.output_dir or Run(config.logs_dir).predict
     found = inputs.find(config.input, output_dir=output_dir)
     part = parts.parse(config.part) if config.part else None
@@ -138,8 +129,8 @@ def load_segmenter(config: Config) -> Segmenter:
     """
     trained = load_run(config.logs_dir).in_palette(config.palette)
     options: dict[str, Any] = {"tta": config.tta, "sliding_window": config.sliding_window}
-    if config.runtime in registry.RUNTIMES:
-        return Segmenter(_export(config), class_names=trained.class_names, colors=trained.colors, **options)
+    if (export := _export(config)) is not None:
+        return Segmenter(export, class_names=trained.class_names, colors=trained.colors, **options)
     return Segmenter.from_run(trained, precision=config.inference_precision, say=bulk.write_line, **options)
 
 
@@ -153,24 +144,7 @@ def _is_the_same(path: str, output: FolderOutput, trained: TrainedRun) -> bool:
         return False
 
 
-def _export(config: Config) -> Export:
-    """The export of the run's model that --runtime runs; it was compared with the model when it was written."""
-    run_dir = Run(config.logs_dir)
-    name = next(name for name, entry in registry.EXPORTS.items() if entry == registry.RUNTIMES[config.runtime])
-    folder = exported.folder_of(run_dir.export, name, config.quantize)
-    command = f"--mode=export --logs_dir={config.logs_dir} --format={name} --quantize={config.quantize}"
-    found = exported.find(folder) if files.exists(folder) else None
-    if found is None:
-        raise UserError(
-            f"--runtime={config.runtime} runs the export {folder}, which is not there; write it: {command}."
-        )
-    if found.metadata.get("model_stamp") != list(run_dir.model_stamp()):
-        raise UserError(
-            f"{folder} is not of the run's present model, {run_dir.require_model()}; write it anew: {command}."
-        )
-    if config.inference_precision != "auto" or config.tta:
-        raise UserError(
-            f"--runtime={config.runtime} computes as the export was written; leave out --inference_precision and "
-            "--tta, or --runtime."
-        )
-    return found
+def _export(config: Config) -> Export | None:
+    """The export that --runtime runs; None where that is the model itself."""
+    plain = config.inference_precision == "auto" and not config.tta
+    return exported.of_run(Run(config.logs_dir), config.runtime, quantize=config.quantize, plain=plain)

@@ -8,8 +8,11 @@ import numpy as np
 
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
-from fcn_tf.inference.runs import load_run
+from fcn_tf.inference import exported
+from fcn_tf.inference.exported import Export
+from fcn_tf.inference.runs import TrainedRun, load_run
 from fcn_tf.inference.segmenter import Segmenter
+from fcn_tf.io.run_dir import Run
 
 _PACKAGES = {  # of the extra [serve], by what they are imported as
     "fastapi": "fastapi",
@@ -23,14 +26,15 @@ def run(config: Config) -> int:
     """Serves until SIGINT or SIGTERM.
 
     Args:
-      config: uses logs_dir, palette, tta, sliding_window, host, port, token, request_megabytes, request_megapixels,
-        request_seconds and queue_size.
+      config: uses logs_dir, palette, runtime, quantize, tta, sliding_window, host, port, token, request_megabytes,
+        request_megapixels, request_seconds and queue_size.
 
     Returns:
       The exit status, 128 and the number of the signal.
 
     Raises:
-      UserError: without a trained model, the packages that serving needs, or an address that can be listened on.
+      UserError: without a trained model, the packages that serving needs, the export that --runtime runs, or an
+        address that can be listened on.
     """
     trained = load_run(config.logs_dir).in_palette(config.palette)
     if missing := [package for name, package in _PACKAGES.items() if importlib.util.find_spec(name) is None]:
@@ -38,13 +42,14 @@ def run(config: Config) -> int:
             f"--mode=serve needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed; run "
             f"pip install {' '.join(missing)}"
         )
+    export = exported.of_run(Run(config.logs_dir), config.runtime, quantize=config.quantize, plain=not config.tta)
     from fcn_tf.serving import server
     from fcn_tf.serving.app import Server
     from fcn_tf.serving.limits import Limits
 
     with server.bind(config.host, config.port) as bound:
         made = "" if config.token or server.is_loopback(bound) else secrets.token_urlsafe(24)
-        segmenter = Segmenter.from_run(trained, tta=config.tta, sliding_window=config.sliding_window, say=print)
+        segmenter = _segmenter(trained, export, config)
         segmenter(np.zeros((64, 64, 3), np.uint8))  # traces now, so that no request waits for it
         limits = Limits(
             upload_bytes=config.request_megabytes * 1_000_000,
@@ -67,3 +72,11 @@ def run(config: Config) -> int:
             seconds=config.request_seconds,
             on_start=lambda: print(f"serving {trained.logs_dir} at {link} (Ctrl-C stops)", flush=True),
         )
+
+
+def _segmenter(trained: TrainedRun, export: Export | None, config: Config) -> Segmenter:
+    """What labels: the run's model, or its export in the runtime of that."""
+    if export is None:
+        return Segmenter.from_run(trained, tta=config.tta, sliding_window=config.sliding_window, say=print)
+    names, colors = trained.class_names, trained.colors
+    return Segmenter(export, class_names=names, colors=colors, sliding_window=config.sliding_window)

@@ -3,7 +3,6 @@
 import csv
 import errno
 import io
-import json
 import os
 import re
 
@@ -11,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from fcn_tf import predict, registry
+from fcn_tf import predict
 from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, Example
 from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs, segmenter
 from fcn_tf.io import files, images, videos
-from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import label_files
 from fcn_tf.metrics.per_image import PerImageStats
 from tests import tiny_run
@@ -478,38 +476,14 @@ def test_untrained_run_is_an_error(tmp_path):
         predict.run(tiny_run.config("predict", tmp_path, input="photo.png"))
 
 
-def write_export(logs, precision="int8"):
-    """An export as onnxruntime would run it; here Keras does, and swaps red and green, to be told from the model."""
-    from fcn_tf import export
-    from fcn_tf.formats.base import Source
-    from fcn_tf.models import segmentation
-
-    folder = logs / f"export/onnx-{precision}"
-    folder.mkdir(parents=True)
-    model = tiny_run.color_model()
-    kernel, bias = model.get_layer("pick").get_weights()
-    model.get_layer("pick").set_weights([kernel[..., [1, 0, 2]], bias])
-    names, colors = tiny_run.SPEC.class_names, tiny_run.COLORS
-    metadata = export._metadata({"class_names": names, "colors": colors}, "uint8", precision)
-    metadata["model_stamp"] = list(Run(str(logs)).model_stamp())
-    source = Source(segmentation.segmentation_model(model, names), metadata)
-    registry.resolve(registry.EXPORTS["keras"]).write(source, str(folder), "float32")
-    (folder / "classes.json").write_text(json.dumps(metadata))
-    return folder
-
-
 @pytest.fixture
 def runtime(monkeypatch):
-    """Keras in place of ONNX Runtime, which may not be installed."""
-    keras = registry.resolve(registry.EXPORTS["keras"])
-    monkeypatch.setitem(registry.EXPORTS, "onnx", "tests.test_predict:ONNX")
-    monkeypatch.setitem(registry.RUNTIMES, "onnxruntime", "tests.test_predict:ONNX")
-    monkeypatch.setattr("tests.test_predict.ONNX", keras, raising=False)
+    tiny_run.replace_onnxruntime(monkeypatch)
 
 
 def test_another_runtime_labels_with_the_runs_export(tmp_path, logs, runtime):
     save(tmp_path / "in/a.png", [[0, 1, 2]])
-    write_export(logs)
+    tiny_run.write_export(logs)
     status, out = label_folder(tmp_path, logs)
     assert status == 0 and read_labels(out / "a_label.png").tolist() == [[0, 1, 2]]
     status, out = label_folder(tmp_path, logs, runtime="onnxruntime", quantize="int8", palette="voc")
@@ -523,7 +497,7 @@ def test_an_export_that_is_missing_or_of_another_model_is_told(tmp_path, logs, r
     choice = {"runtime": "onnxruntime", "quantize": "int8"}
     with pytest.raises(UserError, match="onnx-int8, which is not there; write it: --mode=export .* --format=onnx"):
         label_folder(tmp_path, logs, **choice)
-    write_export(logs)
+    tiny_run.write_export(logs)
     for changes in ({"tta": True}, {"inference_precision": "bfloat16"}):
         with pytest.raises(UserError, match="leave out --inference_precision and --tta, or --runtime"):
             label_folder(tmp_path, logs, **choice, **changes)

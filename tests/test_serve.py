@@ -70,6 +70,28 @@ def test_flags_are_checked(flag, value, message, tmp_path):
         tiny_run.config("serve", tmp_path, **{flag: value})
 
 
+@needs_packages
+def test_another_runtime_serves_the_runs_export(tmp_path, monkeypatch):
+    """The export swaps red and green; the server itself is left out."""
+    from fcn_tf.serving import app, server
+
+    tiny_run.write_run(tmp_path)
+    tiny_run.replace_onnxruntime(monkeypatch)
+    served = []
+    monkeypatch.setattr(app, "Server", lambda segmenter, **_: served.append(segmenter))
+    monkeypatch.setattr(server, "run", lambda *_, **__: 143)
+    choice = {"port": 0, "runtime": "onnxruntime", "quantize": "int8"}
+    with pytest.raises(UserError, match="onnx-int8, which is not there; write it: --mode=export"):
+        serve.run(tiny_run.config("serve", tmp_path, **choice))
+    tiny_run.write_export(tmp_path)
+    with pytest.raises(UserError, match="leave out --inference_precision and --tta, or --runtime"):
+        serve.run(tiny_run.config("serve", tmp_path, **choice, tta=True))
+    assert not served and serve.run(tiny_run.config("serve", tmp_path, **choice)) == 143
+    assert served[0](tiny_run.paint(CLASSES)).labels.tolist() == [[1, 0, 2], [2, 2, 0]]
+    with pytest.raises(UserError, match="--quantize=int8 is of exports; add --runtime="):
+        serve.run(tiny_run.config("serve", tmp_path, quantize="int8"))
+
+
 class Process:
     """`python main.py --mode=serve`.
 

@@ -1,10 +1,13 @@
 """A run small enough to check by hand: the model takes the brightest of red, green and blue for the class."""
 
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fcn_tf import registry
 from fcn_tf.config import Config
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
 from fcn_tf.io import images
@@ -54,6 +57,31 @@ def write_run(logs_dir, spec=SPEC, flags=None):
     )
     color_model(spec.num_classes).save(run.model)
     return run
+
+
+def write_export(logs_dir, precision="int8"):
+    """An export as onnxruntime would run it; here Keras does, and swaps red and green, to be told from the model."""
+    from fcn_tf import export
+    from fcn_tf.formats.base import Source
+    from fcn_tf.models import segmentation
+
+    folder = Path(logs_dir) / f"export/onnx-{precision}"
+    folder.mkdir(parents=True)
+    model = color_model()
+    kernel, bias = model.get_layer("pick").get_weights()
+    model.get_layer("pick").set_weights([kernel[..., [1, 0, 2]], bias])
+    metadata = export._metadata({"class_names": SPEC.class_names, "colors": COLORS}, "uint8", precision)
+    metadata["model_stamp"] = list(Run(str(logs_dir)).model_stamp())
+    source = Source(segmentation.segmentation_model(model, SPEC.class_names), metadata)
+    registry.resolve(registry.EXPORTS["keras"]).write(source, str(folder), "float32")
+    (folder / "classes.json").write_text(json.dumps(metadata))
+    return folder
+
+
+def replace_onnxruntime(monkeypatch):
+    """Puts Keras in place of ONNX Runtime, which may not be installed."""
+    monkeypatch.setitem(registry.EXPORTS, "onnx", registry.EXPORTS["keras"])
+    monkeypatch.setitem(registry.RUNTIMES, "onnxruntime", registry.EXPORTS["keras"])
 
 
 def config(mode, logs_dir, **changes):

@@ -14,6 +14,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import tiles
 from fcn_tf.inference.tiles import Prediction
 from fcn_tf.io import files, system
+from fcn_tf.io.run_dir import Run
 
 METADATA = "classes.json"  # beside the model in each export
 _LARGEST_TILE = 2048  # pixels: what its network takes is not known, so larger pictures are labelled in tiles
@@ -65,6 +66,44 @@ class Export:
 def folder_of(exports: str, name: str, precision: str) -> str:
     """Where in the folder `exports` the export in this format and of weights of this precision is."""
     return files.join(exports, name + ("" if precision == "float32" else f"-{precision}"))
+
+
+def of_run(run_dir: Run, runtime: str, *, quantize: str, plain: bool) -> Export | None:
+    """The export of a run's model that --runtime runs; it was compared with the model when it was written.
+
+    Args:
+      run_dir: the run.
+      runtime: one of `registry.RUNTIMES`, or "tensorflow".
+      quantize: one of `registry.EXPORT_PRECISIONS`.
+      plain: whether the flags leave everything else as the export was written.
+
+    Returns:
+      None for "tensorflow", which runs the model itself.
+
+    Raises:
+      UserError: if it is not there, is of another model than the run has by now, or cannot do what the flags say.
+    """
+    if runtime not in registry.RUNTIMES:
+        if quantize != "float32":
+            names = " or --runtime=".join(registry.RUNTIMES)
+            raise UserError(f"--quantize={quantize} is of exports; add --runtime={names} to label with one.")
+        return None
+    name = next(name for name, entry in registry.EXPORTS.items() if entry == registry.RUNTIMES[runtime])
+    folder = folder_of(run_dir.export, name, quantize)
+    command = f"--mode=export --logs_dir={run_dir.logs_dir} --format={name} --quantize={quantize}"
+    found = find(folder) if files.exists(folder) else None
+    if found is None:
+        raise UserError(f"--runtime={runtime} runs the export {folder}, which is not there; write it: {command}.")
+    if found.metadata.get("model_stamp") != list(run_dir.model_stamp()):
+        raise UserError(
+            f"{folder} is not of the run's present model, {run_dir.require_model()}; write it anew: {command}."
+        )
+    if not plain:
+        raise UserError(
+            f"--runtime={runtime} computes as the export was written; leave out --inference_precision and --tta, or "
+            "--runtime."
+        )
+    return found
 
 
 def find(path: str) -> Export | None:
