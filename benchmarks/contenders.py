@@ -51,9 +51,9 @@ class Product(Stepper):
     ):
         folder = tempfile.mkdtemp()
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # at the latest when the process ends
+        self.strategy = strategy = distribution.choose_strategy()  # before any other operation
         self._images, self._labels = random_batch(num_classes, image_size, batch_size)
         spec = _spec(num_classes)
-        strategy = distribution.choose_strategy()
         with strategy.scope():
             network = build.build_network(
                 arch, num_classes=num_classes, weights=weights, dropout_rate=dropout, dtype=precision

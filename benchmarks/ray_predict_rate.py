@@ -152,10 +152,10 @@ def _timed(commands: Sequence[Sequence[str]], output_dir: str, images: int) -> t
         )
         for command in commands
     ]
-    for process in processes:
+    for process, command in zip(processes, commands, strict=True):
         output, _ = process.communicate()
         if process.returncode:
-            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}:\n{output}")
+            raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}:\n{output}")
     seconds = time.perf_counter() - began
     written = sorted(files.stamp(path)[1] for path in files.glob(os.path.join(output_dir, _LABELS)))
     if len(written) != images:

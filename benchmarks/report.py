@@ -1,8 +1,9 @@
 """Fills the tables of the documents from the results: `python benchmarks/report.py`.
 
 Every JSON file in benchmarks/results/ gives its "rows" and its plot to benchmarks/README.md, under the machine and date
-they belong to; those of accuracy.py are one row each of a table in README.md or docs/original.md, and those of
-exports.py make a short table there and the whole one in docs/export.md. What stands outside the marks is left alone.
+they belong to; those of accuracy.py are one row each of a table in README.md or docs/original.md, those of exports.py make
+a short table in README.md and the whole one in docs/export.md, and those of distributed.py the tables in
+docs/distributed.md. What stands outside the marks is left alone.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from fcn_tf.io import files
 BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
 ACCURACY = {table: f"<!-- {table}: written by benchmarks/report.py -->" for table in accuracy.TABLES}
 FORMATS = "<!-- formats: written by benchmarks/report.py -->"
+DISTRIBUTED = "<!-- distributed: written by benchmarks/report.py -->"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--quirks", default=str(common.ROOT / "docs" / "original.md"), help="with those of the original"
     )
+    parser.add_argument("--distributed", default=str(common.ROOT / "docs" / "distributed.md"), help="with machines")
     args = parser.parse_args(argv)
     paths = files.glob(os.path.join(args.results, "*.json"))
     found = [json.loads(files.read_bytes(path)) for path in paths]
@@ -47,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             for text in [accuracy_table([each for each in accuracies if each["table"] == table])]
         ),
         (args.front_page, FORMATS, [formats_in_short(result) for result in exports]),
+        (
+            args.distributed,
+            DISTRIBUTED,
+            [text for result in found if result["benchmark"] == "distributed" for text in distributed_tables(result)],
+        ),
         (args.formats, FORMATS, [text for result in exports for text in (_machine(result), formats_table(result))]),
     ):
         text = files.read_bytes(path).decode()
@@ -122,6 +130,35 @@ def formats_in_short(result: dict[str, Any]) -> str:
     for precision in dict.fromkeys(each["quantize"] for each in result["exports"]):
         lines.append(f"| {precision} | {' | '.join(cells.get((precision, name), '') for name in names)} |")
     return "\n".join(lines)
+
+
+def distributed_tables(result: dict[str, Any]) -> list[str]:
+    """What a step sends, and the batches from which machines pay, of the networks that distributed.py timed."""
+    sizes = ["| network | trained parameters | float32 | bfloat16 |", "|---|---|---|---|"]
+    for arch, count in result["parameters"].items():
+        sizes.append(f"| `{arch}` | {count / 1e6:.1f} M | {4 * count / 1e6:.0f} MB | {2 * count / 1e6:.0f} MB |")
+    texts = [_machine(result), "\n".join(sizes)]
+    for each in result["networks"]:
+        networks = sorted({line["gigabits"] for line in each["table"]})
+        texts.append(
+            f"`{each['arch']}`: {each['t0']:.2g} s a step and {each['t1']:.2g} s an image; in each cell the seconds of "
+            "an all-reduce, the smallest batch of a worker at which all are faster than one machine, and the one at "
+            f"which they are {result['efficiency']:g} times as many times as fast as there are machines:"
+        )
+        lines = [
+            f"| machines | {' | '.join(f'{rate} Gbit/s' for rate in networks)} |",
+            "|---" * (len(networks) + 1) + "|",
+        ]
+        for machines in sorted({line["machines"] for line in each["table"]}):
+            cells = [
+                f"{line['seconds']:.2g} s; {line['even']}; {line['efficient']}"
+                for rate in networks
+                for line in each["table"]
+                if (line["machines"], line["gigabits"]) == (machines, rate)
+            ]
+            lines.append(f"| {machines} | {' | '.join(cells)} |")
+        texts.append("\n".join(lines))
+    return texts
 
 
 def _mean(result: dict[str, Any], name: str) -> float:

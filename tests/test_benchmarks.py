@@ -16,7 +16,9 @@ import pytest
 
 from benchmarks import (
     accuracy,
+    all_reduce_precision,
     common,
+    distributed,
     exports,
     fuzz,
     growth,
@@ -38,7 +40,8 @@ from tests.conftest import ROOT
 SCRIPTS = (
     "train_step", "optimizer_step", "input_pipeline", "inference", "predict_rate", "startup", "growth",
     "freeze_recompute", "summaries", "memory_growth", "check_size", "precision", "peers", "step_profile",
-    "revisions", "accuracy", "time_to_accuracy", "serve_load", "soak", "fuzz", "exports", "report",
+    "revisions", "accuracy", "time_to_accuracy", "serve_load", "soak", "fuzz", "exports", "report", "distributed",
+    "all_reduce_precision", "ray_predict_rate",
 )  # fmt: skip
 WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
 SIZE = {"num_classes": 5, "image_size": 32, "batch_size": 2}
@@ -264,6 +267,73 @@ def test_the_tables_of_exports_are_current():
     ):
         text = (ROOT / document).read_text()
         assert text == report.filled(text, blocks, begin=report.FORMATS), "run python benchmarks/report.py"
+
+
+def test_what_machines_gain_by_hand():
+    """A step of 1 s and 2 s an image; 100 bytes at 25 bytes a second."""
+    assert distributed.line([1, 3], [3.0, 7.0]) == {"t0": 1.0, "t1": 2.0}
+    assert distributed.line([1, 3], [1.0, 7.0]) == {"t0": 0.0, "t1": 3.0}  # no step takes less than nothing
+    assert distributed.all_reduce_seconds(2, 100, 25) == 4 and distributed.all_reduce_seconds(8, 100, 25) == 7
+    for machines, speedup in ((2, 1), (8, 6.4), (64, 60)):
+        batch = distributed.smallest_batch(40.0, 1.0, 2.0, machines=machines, speedup=speedup)
+        gain = [machines * (1 + 2 * b) / (1 + 2 * b + 40) for b in (batch - 1, batch)]
+        assert gain[0] < speedup <= gain[1]
+    assert distributed.smallest_batch(0.1, 1.0, 2.0, machines=2, speedup=1) == 1
+    with pytest.raises(ValueError, match="2 machines are never 2 times as fast as one"):
+        distributed.smallest_batch(1.0, 1.0, 2.0, machines=2, speedup=2)
+
+
+def test_the_tables_of_machines():
+    found = {"arch": "fcn8s", "gradient_bytes": 5e8, "t0": 0.5, "t1": 1.0}
+    lines = distributed.table(found, software=1e9)
+    assert [line["seconds"] for line in lines[:3]] == [4.0, 0.5, 0.5]  # no more than 1e9 bytes a second are sent
+    result = results() | {"networks": [found | {"table": lines}], "parameters": {"fcn8s": 125e6}, "efficiency": 0.8}
+    texts = report.distributed_tables(result)
+    assert "| `fcn8s` | 125.0 M | 500 MB | 250 MB |" in texts[1]
+    assert texts[3].splitlines()[2] == "| 2 | 4 s; 4; 16 | 0.5 s; 1; 2 | 0.5 s; 1; 2 |"
+
+
+def test_the_page_about_machines_is_current():
+    paths = sorted((ROOT / "benchmarks/results").glob("distributed*.json"))
+    blocks = [text for path in paths for text in report.distributed_tables(json.loads(path.read_text()))]
+    text = (ROOT / "docs/distributed.md").read_text()
+    assert text == report.filled(text, blocks, begin=report.DISTRIBUTED), "run python benchmarks/report.py"
+
+
+def test_a_member_takes_steps_and_sums(narrow):
+    member = distributed.Member(tf_config="", weights=narrow, arch="original", **SIZE)
+    facts = member.facts()
+    assert facts["gradient_bytes"] == 4 * facts["parameters"] > 0
+    for seconds in (member.step(), member.reduce(dtype="float32"), member.reduce(dtype="bfloat16")):
+        assert seconds["wall"] > 0 and seconds["cpu"] > 0
+
+
+def test_gradients_are_narrowed_for_their_sum_alone():
+    import tensorflow as tf
+
+    seen = []
+
+    def exact(context, reduce_op, value, options=None):
+        seen.append(tf.nest.map_structure(lambda each: each.dtype, value))
+        return value
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.distribute.ReplicaContext, "all_reduce", exact)
+        with all_reduce_precision.narrowed():
+            context = tf.distribute.get_replica_context()
+            (narrow,) = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.constant(1 + 2.0**-12)])
+            counts = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(1))
+    assert seen == [[tf.bfloat16], tf.int32] and narrow.dtype == tf.float32 and float(narrow) == 1 and int(counts) == 1
+
+
+def test_rows_of_what_sending_less_costs():
+    found = {
+        name: [{"val_mean_iou": 0.5 + more, "val_loss": 1.0}, {"val_mean_iou": 0.7 + more, "val_loss": 1.0}]
+        for name, more in (("float32", 0.0), ("bfloat16", 0.01), ("accumulate", -0.1))
+    }
+    lines = all_reduce_precision.rows(found, 100)
+    assert [line["value"] for line in lines[::2]] == pytest.approx([0.6, 0.61, 0.5])
+    assert "+0.0100 from float32's, +0.0100 to +0.0100" in lines[2]["note"]
 
 
 def test_an_accuracy_is_trained_and_evaluated(tmp_path):
