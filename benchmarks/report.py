@@ -1,8 +1,8 @@
 """Fills the tables of the documents from the results: `python benchmarks/report.py`.
 
 Every JSON file in benchmarks/results/ gives its "rows" and its plot to benchmarks/README.md, under the machine and date
-they belong to; those of accuracy.py are one row each of a table in README.md or docs/original.md, those of exports.py make
-a short table in README.md and the whole one in docs/export.md, and those of distributed.py the tables in
+they belong to; those of accuracy.py are one row each of a table in README.md or docs/original.md, those of exports.py
+make a short table in README.md and the whole one in docs/export.md, and those of distributed.py the tables in
 docs/distributed.md. What stands outside the marks is left alone.
 """
 
