@@ -47,7 +47,7 @@ DATASETS = {
 }
 
 HEADS = {
-    "original": WithFlags("fcn_tf.models.heads:ORIGINAL", "quirks"),
+    "original": WithFlags("fcn_tf.models.original:ORIGINAL", "quirks"),
     "fcn8s": WithFlags("fcn_tf.models.heads:FCN8S", "fuse"),
     "light": "fcn_tf.models.light:LIGHT",
     "fcn32s": WithFlags("fcn_tf.models.paper:FCN32S", "learn_last_upsampling"),
@@ -65,7 +65,7 @@ HEADS = {
 STAGED = ("fcn32s", "fcn16s", "fcn8s_paper")  # of --staged: each starts from the one before
 TRUNKS = {
     "vgg": "fcn_tf.models.vgg:vgg",
-    "vgg_bn": "fcn_tf.models.vgg:vgg_bn",
+    "vgg_bn": "fcn_tf.models.vgg_bn:vgg_bn",
     "alexnet": "fcn_tf.models.alexnet:alexnet",
 }
 FUSIONS = {  # how heads join skips
@@ -97,9 +97,9 @@ STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of every trunk: each e
 
 LOSSES = {
     "cross_entropy": "fcn_tf.training.losses:cross_entropy",
-    "focal": "fcn_tf.training.losses:focal",
+    "focal": "fcn_tf.training.pixel_losses:focal",
     "dice": "fcn_tf.training.dice:dice",
-    "binary_cross_entropy": "fcn_tf.training.losses:binary_cross_entropy",
+    "binary_cross_entropy": "fcn_tf.training.pixel_losses:binary_cross_entropy",
 }
 OPTIMIZERS = {
     "adam": "fcn_tf.training.optimizers:adam",

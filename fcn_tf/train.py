@@ -255,7 +255,7 @@ def _attempt(
 
     from fcn_tf.data import pipeline
     from fcn_tf.models import build, weights_table
-    from fcn_tf.training import distribution, optimizers, schedules
+    from fcn_tf.training import distribution, optimizers, resume, schedules
     from fcn_tf.training.hooks import TrainingIntervals
     from fcn_tf.training.loop import Trainer
     from fcn_tf.training.trackers import TrackMetrics
@@ -328,7 +328,7 @@ def _attempt(
     if start:
         print(f"resumed at step {start}")
     intervals = TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
-    if start >= config.max_steps and not trainer.lacks_validation(intervals, start):
+    if start >= config.max_steps and not resume.lacks_validation(target, intervals, start):
         print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
         return 0
     if 0 < config.early_stopping <= target.validations_since_best(start):
@@ -337,13 +337,13 @@ def _attempt(
             "best; give a higher --early_stopping, or 0"
         )
         return 0
-    if start and (was := trainer.change_learning_rate(rate(start - 1))) is not None:
+    if start and (was := schedules.change_rate(optimizer, rate(start - 1))) is not None:
         print(f"learning rate now {rate(start - 1):g} (was {was:g})")
     if distribution.is_chief(strategy):
         # In this order: the history never lacks a row of what would be continued from after a kill.
         if start:
             _note_threads(target.read_config() if target.exists() else {})
-        dropped = trainer.drop_after(start)
+        dropped = trainer.checkpoints.drop_after(start)
         rows = target.truncate_history(start)
         if dropped:
             names = ", ".join(f"ckpt-{step}" for step in dropped)

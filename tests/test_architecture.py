@@ -121,6 +121,14 @@ def test_what_is_decided_where_names_files_that_are_there():
         assert ROOT / name in SOURCES or ROOT / "fcn_tf" / name in SOURCES, name
 
 
+def test_the_seven_files_are_as_short_as_is_said():
+    (section,) = re.findall(r"^## Read these seven files, in this order\n(.*?)^## ", TEXT, re.M | re.S)
+    said = int(re.search(r"About ([\d,]+) lines", section)[1].replace(",", ""))
+    named = re.findall(r"^\d\. `([\w/]+\.py)`", section, re.M)
+    assert len(named) == 7
+    assert sum(len((ROOT / "fcn_tf" / name).read_text().splitlines()) for name in named) == pytest.approx(said, rel=0.03)
+
+
 def test_the_document_shows_what_there_is():
     assert {backend(module) for module in NAMES} == {"tf", "keras", "-"}
     for name in PICTURE:

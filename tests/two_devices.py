@@ -17,7 +17,8 @@ from fcn_tf.io.run_dir import Run
 from fcn_tf.models import build
 from fcn_tf.training import loop as trainer
 from fcn_tf.training import losses, optimizers
-from fcn_tf.training.step import TrainingStep, without_all_reduce
+from fcn_tf.training.gradients import without_all_reduce
+from fcn_tf.training.step import TrainingStep
 from tests import tiny_training
 
 STEPS = 6

@@ -19,7 +19,7 @@ def load(folder: str) -> Runner:
     import keras
     import tensorflow as tf
 
-    from fcn_tf.models import layers, segmentation  # noqa: F401  (register what the file is made of)
+    from fcn_tf.models import more_layers, segmentation  # noqa: F401  (register what the file is made of)
 
     model = keras.models.load_model(files.join(folder, _FILE), compile=False)
     label = tf.function(

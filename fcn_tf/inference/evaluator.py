@@ -27,7 +27,7 @@ from fcn_tf.inference.views import InferenceOptions, scorer
 from fcn_tf.io import archives, files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion, in_graph
-from fcn_tf.models import layers as _layers  # noqa: F401  (registers what model.keras is made of)
+from fcn_tf.models import more_layers as _layers  # noqa: F401  (registers what model.keras is made of)
 from fcn_tf.models import segmentation as _segmentation  # noqa: F401  (the same, of exports)
 from fcn_tf.models import variables
 
@@ -222,7 +222,7 @@ class Evaluator:
                 tf.TensorSpec((None, None, None, 3), tf.uint8),
                 tf.TensorSpec((None, None, None), tf.int32),
                 tf.TensorSpec((4,), tf.int32),
-            ]
+            ],
         )
         def step(images: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             logits = scores(images)  # (B, H, W, C)

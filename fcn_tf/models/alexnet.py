@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from fcn_tf.errors import UserError
-from fcn_tf.models import layers, pretrained
+from fcn_tf.models import more_layers, pretrained
 from fcn_tf.models.base import Trunk
 
 # (name, filters, side of the kernel, stride, groups, whether normalised, whether pooled)
@@ -72,7 +72,7 @@ def alexnet(
         ]
         if normalized:
             values = net.normalizations.get(f"norm{number}", _NORMALIZATION)
-            chain.append(layers.LocalResponseNormalization(*values, name=f"norm{number}", dtype=dtype))
+            chain.append(more_layers.LocalResponseNormalization(*values, name=f"norm{number}", dtype=dtype))
         if pooled:
             chain.append(keras.layers.MaxPooling2D(3, strides=2, padding="same", name=f"pool{number}", dtype=dtype))
         for layer in chain:

@@ -6,8 +6,9 @@ from typing import Any
 import keras
 
 from fcn_tf import registry
-from fcn_tf.models import layers
+from fcn_tf.models import layers, more_layers
 from fcn_tf.models.batch_norm import batch_norm
+from fcn_tf.models.dropout import StepDropout
 
 Initializer = Callable[[], keras.initializers.Initializer]  # called for each layer: a used one would repeat its numbers
 
@@ -58,7 +59,7 @@ def dropout(
     x: keras.KerasTensor, rate: float, dtype: str, *, name: str = "dropout", salt: int = 0
 ) -> keras.KerasTensor:
     """Dropout; a head's dropout layers tell each other apart by `salt`."""
-    return layers.StepDropout(rate, salt=salt, name=name, dtype=dtype)(x)
+    return StepDropout(rate, salt=salt, name=name, dtype=dtype)(x)
 
 
 def scores(
@@ -99,4 +100,4 @@ def add(maps: Sequence[keras.KerasTensor], name: str, dtype: str) -> keras.Keras
 def concat(maps: Sequence[keras.KerasTensor], name: str, dtype: str) -> keras.KerasTensor:
     """Side by side, then a 1x1 convolution, which adds them at first and learns to mix them."""
     side_by_side = keras.layers.Concatenate(name=f"concat_{name}", dtype=dtype)(maps)
-    return scores(side_by_side, maps[0].shape[-1], name, dtype, init=layers.SumInitializer)
+    return scores(side_by_side, maps[0].shape[-1], name, dtype, init=more_layers.SumInitializer)

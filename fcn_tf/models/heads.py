@@ -1,15 +1,13 @@
-"""Heads: from a trunk's features to logits for every class at every pixel. Pure Keras.
+"""The head of FCN-8s: from a trunk's features to logits for every class at every pixel. Pure Keras.
 
-Those of FCN.tensorflow and FCN-8s; others are files of their own (docs/networks.md), made of the same blocks.py.
+Other heads are files of their own (docs/networks.md), made of the same blocks.py.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import keras
 
-from fcn_tf import registry
 from fcn_tf.models import blocks, layers
 from fcn_tf.models.base import Head
 
@@ -17,7 +15,7 @@ from fcn_tf.models.base import Head
 _SKIPS = (("conv_t1", "pool4", "stride16"), ("conv_t2", "pool3", "stride8"))
 
 
-class _Inits(NamedTuple):
+class Inits(NamedTuple):
     """Makers of initializers."""
 
     hidden: blocks.Initializer
@@ -25,8 +23,7 @@ class _Inits(NamedTuple):
     upsampling: blocks.Initializer
 
 
-_INITS = _Inits(keras.initializers.HeNormal, keras.initializers.Zeros, layers.BilinearInitializer)
-_ORIGINAL_INITS = _Inits(*(functools.partial(keras.initializers.TruncatedNormal, stddev=0.02),) * 3)
+INITS = Inits(keras.initializers.HeNormal, keras.initializers.Zeros, layers.BilinearInitializer)
 
 
 def fcn8s(
@@ -37,7 +34,7 @@ def fcn8s(
     dropout_rate: float,
     fuse: str = "add",
     raw_skips: bool = False,
-    inits: _Inits = _INITS,
+    inits: Inits = INITS,
     dtype: str = "float32",
 ) -> keras.KerasTensor:
     """FCN-8s (Long et al. 2015, section 4.2): scores of three strides, added up through bilinear upsampling.
@@ -77,28 +74,3 @@ def _normalized(features, name, dtype):
 
 
 FCN8S = Head(fcn8s, trunk_rate=0.3, head_rate=10.0)
-
-
-def with_quirks(quirks: str) -> Head:
-    """FCN.tensorflow's head and trunk, or what is left of them.
-
-    Args:
-      quirks: "all", "none", or some of `registry.QUIRKS` with commas between. Without any it is FCN8S.
-    """
-    kept = {"all": registry.QUIRKS, "none": ()}.get(quirks, quirks.split(","))
-    rates = (1.0, 1.0) if "one_rate" in kept else (FCN8S.trunk_rate, FCN8S.head_rate)
-    return Head(
-        functools.partial(fcn8s, raw_skips="raw_skips" in kept, inits=_ORIGINAL_INITS if "init" in kept else _INITS),
-        trunk_options={
-            "transposed": "transposed" in kept,
-            "pooling": "average" if "average_pooling" in kept else "max",
-            "last_conv": "conv5_3" if "no_last_relu" in kept else None,
-        },
-        classifier="random_classifier" not in kept,
-        trunk_rate=rates[0],
-        head_rate=rates[1],
-        variant=with_quirks,
-    )
-
-
-ORIGINAL = with_quirks("all")  # to the bit

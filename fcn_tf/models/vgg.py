@@ -1,6 +1,5 @@
 """The VGG trunk (Simonyan & Zisserman 2014), as wide and deep as its weights file says. Pure Keras."""
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +9,8 @@ from fcn_tf.errors import UserError
 from fcn_tf.models import pretrained
 from fcn_tf.models.base import Trunk
 from fcn_tf.models.batch_norm import batch_norm
+
+_CLASSIFIER = {"conv6": "fc6", "conv7": "fc7"}  # layers of a head: those of the file that they may start from
 
 
 def vgg(
@@ -63,19 +64,6 @@ def vgg(
         head=head,
         classifier={name: arrays[source] for name, source in _CLASSIFIER.items() if source in arrays},
     )
-
-
-_CLASSIFIER = {"conv6": "fc6", "conv7": "fc7"}
-_VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # (convolutions, filters) by stage
-
-# With batch normalisation; trained from scratch it is VGG16 as published.
-vgg_bn = functools.partial(
-    vgg,
-    batch_normalized=True,
-    untrained={
-        f"conv{stage}_{i}": filters for stage, (count, filters) in enumerate(_VGG16, 1) for i in range(1, count + 1)
-    },
-)
 
 
 def build_layers(

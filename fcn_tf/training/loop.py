@@ -6,19 +6,18 @@ validation.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from fcn_tf.data import pipeline
 from fcn_tf.data.base import Dataset, Example
-from fcn_tf.errors import UserError
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models.build import Network
-from fcn_tf.training import distribution, failures, losses
+from fcn_tf.training import distribution, failures, losses, resume, schedules
 from fcn_tf.training.averaging import AverageWeights
 from fcn_tf.training.checkpoints import Checkpoints, SaveCheckpoints
 from fcn_tf.training.hooks import Hook, TrainingIntervals, TrainingState
@@ -26,7 +25,6 @@ from fcn_tf.training.interrupts import StopOnSignal
 from fcn_tf.training.profiling import Profile
 from fcn_tf.training.progress import ShowProgress
 from fcn_tf.training.running_metrics import NonFiniteLoss, RunningMetrics
-from fcn_tf.training.schedules import FollowSchedule
 from fcn_tf.training.step import TrainingStep
 from fcn_tf.training.tensorboard import Histograms, Summaries, TensorBoard
 from fcn_tf.training.validation import KeepBestModel, StopEarly, Validation, WriteHistory, WriteTrainingCurve
@@ -53,6 +51,9 @@ class Trainer:
       profile: whether to trace a few steps of each `fit`.
       debug: whether to write histograms at every validation.
       more_hooks: called on the chief, after what is written to `run` and before its checkpoints.
+
+    Attributes:
+      checkpoints: of the run.
     """
 
     def __init__(
@@ -84,12 +85,12 @@ class Trainer:
         self._seed = seed
         self._continue_with = ""  # how the command that continues differs from the one that was given
         self._chief = chief = distribution.is_chief(strategy)
-        self._sum_over_replicas = distribution.summing(strategy)
+        self._total = distribution.summing(strategy)
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             average = AverageWeights(model, ema, strategy=strategy) if ema else None
         # Outside the scope: its own variables are this worker's, and a string cannot be mirrored.
-        self._checkpoints = Checkpoints(
+        self.checkpoints = Checkpoints(
             run.checkpoints,
             [*model.variables, *optimizer.variables],
             averages=average.variables if average else (),
@@ -108,12 +109,12 @@ class Trainer:
             recompute=recompute,
         )
         summaries = Summaries(run, spec, enabled=chief)
-        self._signals = StopOnSignal(self._sum_over_replicas if distribution.others(strategy) else None)
-        self._saving = SaveCheckpoints(self._checkpoints, run)
+        self._signals = StopOnSignal(self._total if distribution.others(strategy) else None)
+        self._saving = SaveCheckpoints(self.checkpoints, run)
         # In the order in which they are called.
         hooks: list[Hook | None] = [
             Profile(run.train_events) if profile and chief else None,  # next to the step: a trace holds nothing else
-            FollowSchedule(optimizer, rate) if rate else None,
+            schedules.FollowSchedule(optimizer, rate) if rate else None,
             average,
             self._signals,
             Histograms(summaries, model, loss, strategy=strategy, accumulate=accumulate) if debug else None,
@@ -122,7 +123,7 @@ class Trainer:
             KeepBestModel(best, run) if chief else None,  # before the history, whose best row it compares with
             WriteHistory(run) if chief else None,
             ShowProgress(len(validation)),  # what it prints is written
-            StopEarly(run, early_stopping, chief=chief, total=self._sum_over_replicas) if early_stopping else None,
+            StopEarly(run, early_stopping, chief=chief, total=self._total) if early_stopping else None,
             *(more_hooks if chief else ()),
             self._saving,  # after the history, which says which checkpoint is the best
         ]
@@ -139,33 +140,8 @@ class Trainer:
           UserError: if it cannot be used, or other workers see another one.
         """
         self._continue_with = " without --resume_from" if by_flag else ""
-        start = self._checkpoints.restore(step)
-        if self._sum_over_replicas([start]) != [start * self._strategy.num_replicas_in_sync]:
-            raise UserError(
-                f"this worker would resume at step {start}, another one elsewhere; "
-                f"--logs_dir={self._run.logs_dir} must be one folder that all workers share."
-            )
-        return start
-
-    def drop_after(self, step: int) -> list[int]:
-        """Removes the checkpoints past `step`, and returns their steps."""
-        return self._checkpoints.drop_after(step)
-
-    def change_learning_rate(self, rate: float) -> float | None:
-        """Replaces the rate that a checkpoint brings along; returns what it was, None if it was the same."""
-        was = self.learning_rate()
-        if was == np.float32(rate):
-            return None
-        self._optimizer.learning_rate.assign(rate)
-        return was
-
-    def learning_rate(self) -> float:
-        """The optimiser's, of now."""
-        return float(self._optimizer.learning_rate.numpy())
-
-    def lacks_validation(self, intervals: TrainingIntervals, step: int) -> bool:
-        """Whether the validation due after `step` is missing: a signal that cuts one short still saves the step."""
-        return step > 0 and intervals.validates(step) and all(row["step"] != step for row in self._run.read_history())
+        replicas, logs_dir = self._strategy.num_replicas_in_sync, self._run.logs_dir
+        return resume.restore(self.checkpoints, step, total=self._total, replicas=replicas, logs_dir=logs_dir)
 
     def fit(self, intervals: TrainingIntervals, *, start: int = 0) -> int:
         """Trains from step `start` to `intervals.max_steps`.
@@ -177,7 +153,15 @@ class Trainer:
           failures.Diverged: when the loss is no longer finite.
           UserError: when an example cannot be read.
         """
-        state = self._state(intervals, start)
+        state = resume.state_at(
+            start,
+            run=self._run,
+            checkpoints=self.checkpoints,
+            intervals=intervals,
+            train=self._train,
+            batch_size=self._batch_size,
+            rate=functools.partial(schedules.current_rate, self._optimizer),
+        )
         with contextlib.ExitStack() as stack:
             for hook in self._hooks:
                 stack.callback(hook.close)
@@ -189,8 +173,8 @@ class Trainer:
                     error,
                     self._examples_of(error.step),
                     run=self._run,
-                    learning_rate=self.learning_rate(),
-                    checkpoint=self._checkpoints.latest,
+                    learning_rate=schedules.current_rate(self._optimizer),
+                    checkpoint=self.checkpoints.latest,
                 ) from None
         if state.stop is None:
             return 0
@@ -202,7 +186,7 @@ class Trainer:
 
     def _run_steps(self, state: TrainingState) -> None:
         intervals = state.intervals
-        if self.lacks_validation(intervals, state.step):
+        if resume.lacks_validation(self._run, intervals, state.step):
             self._validate(state)
         batches = distribution.batches(
             self._strategy, self._batches, batch_size=self._batch_size, start=state.start, end=intervals.max_steps
@@ -242,30 +226,12 @@ class Trainer:
             state.since_validation = result.trained
             self._saving.save(state)
             raise failures.not_written(
-                error, run=self._run, step=state.step, checkpoint=self._checkpoints.latest
+                error, run=self._run, step=state.step, checkpoint=self.checkpoints.latest
             ) from None
 
     def _call(self, event: str, *arguments: Any) -> None:
         for hook in self._hooks:
             getattr(hook, event)(*arguments)
-
-    def _state(self, intervals: TrainingIntervals, start: int) -> TrainingState:
-        rows = self._run.read_history()
-        # Metrics in a checkpoint whose validation was made up for afterwards are reported already.
-        validated = any(row["step"] == start for row in rows)
-        notes = self._checkpoints.notes(start)
-        sums = None if validated else notes.get("window")
-        return TrainingState(
-            spec=self._train.spec,
-            intervals=intervals,
-            start=start,
-            batch_size=self._batch_size,
-            dataset_size=len(self._train),
-            rate=self.learning_rate,
-            since_validation=RunningMetrics.restored(self._train.spec, sums),
-            since_log=RunningMetrics.restored(self._train.spec, notes.get("since_log")),
-            earlier_seconds=rows[-1]["elapsed_seconds"] or 0.0 if rows else 0.0,
-        )
 
     def _examples_of(self, step: int) -> list[Example]:
         """Those in the batch of a step, counted from 1; none where workers share them."""

@@ -15,8 +15,6 @@ import tensorflow as tf
 
 from fcn_tf import registry
 
-_FOCUS = 2.0  # gamma of the focal loss (Lin et al. 2017)
-
 Reduce = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -57,7 +55,7 @@ class PixelMean:
 
 
 @tf.custom_gradient
-def _cross_entropy(logits, labels):
+def softmax_cross_entropy(logits, labels):
     """Softmax cross-entropy of each pixel in nats: float32 (B, H, W, C), int32 (B, H, W) -> float32 (B, H, W).
 
     TensorFlow's fused operation computes exponentials twice, without the processor's widest instructions. oneDNN's
@@ -80,21 +78,7 @@ def _gather_class(scores, classes):
     return tf.gather(scores, classes, batch_dims=3)
 
 
-def _focal(logits, labels):
-    losses = _cross_entropy(logits, labels)
-    return losses * (1.0 - tf.exp(-losses)) ** _FOCUS
-
-
-def _binary_cross_entropy(logits, labels):
-    """A sigmoid for each channel, and the mean over channels of their cross-entropies."""
-    truth = tf.one_hot(labels, logits.shape[-1])
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logits), axis=-1)
-
-
-cross_entropy = PixelMean(_cross_entropy)
-focal = PixelMean(_focal)  # cross-entropy times (1 - p)^2, p: the probability of the true class (Lin et al. 2017)
-
-binary_cross_entropy = PixelMean(_binary_cross_entropy)
+cross_entropy = PixelMean(softmax_cross_entropy)
 
 
 class PixelLoss:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from fcn_tf import registry
 from fcn_tf.training.hooks import Hook, TrainingState
@@ -50,6 +51,20 @@ def learning_rate(name: str, base: float, *, max_steps: int, warmup_steps: int =
         return base * warmup * factor(min(number / max_steps, 1.0))
 
     return rate
+
+
+def current_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The learning rate of now."""
+    return float(optimizer.learning_rate.numpy())
+
+
+def change_rate(optimizer: keras.optimizers.Optimizer, rate: float) -> float | None:
+    """Replaces the rate that a checkpoint brings along; returns what it was, None if it was the same."""
+    was = current_rate(optimizer)
+    if was == np.float32(rate):
+        return None
+    optimizer.learning_rate.assign(rate)
+    return was
 
 
 class FollowSchedule(Hook):

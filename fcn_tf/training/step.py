@@ -1,12 +1,11 @@
 """One optimiser step, on every replica: scores, loss, gradients, update.
 
-Which activations a step drops follows from the seed and its number (see models/layers.py), so nothing random has to be
+Which activations a step drops follows from the seed and its number (see models/dropout.py), so nothing random has to be
 saved.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -14,9 +13,10 @@ import tensorflow as tf
 
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.metrics import in_graph
-from fcn_tf.models import batch_norm, cpu, layers, remat
+from fcn_tf.models import batch_norm, cpu, dropout, remat
 from fcn_tf.models.build import Network
 from fcn_tf.training import losses
+from fcn_tf.training.gradients import GradientNorms, accumulated, without_all_reduce
 
 
 class StepResult(NamedTuple):
@@ -69,7 +69,7 @@ class TrainingStep:
         if recompute:
             self._forward = remat.with_gradient_checkpointing(self._forward, network.stages.values())
         self._statistics = batch_norm.moving_statistics(network.model.layers)
-        self._parts = _parts(network)
+        self._norms = GradientNorms(network)
         self._function = tf.function(self._distributed)
 
     def __call__(
@@ -100,29 +100,22 @@ class TrainingStep:
             with batch_norm.synchronized(self._model.layers, context.num_replicas_in_sync > 1):
                 return self._part(images, labels, seed, add_up, context.num_replicas_in_sync, statistics)
 
-        # Of the whole batch, first: in the loop each part divides by it, and replicas cannot meet in there.
+        # Of the whole batch, first: each part divides by it, and replicas cannot meet in the loop over parts.
         weight = add_up(self._loss.weight(labels))
-        images, labels = (
-            tf.reshape(whole, (self._accumulate, whole.shape[0] // self._accumulate, *whole.shape[1:]))
-            for whole in (images, labels)
-        )
 
-        def add_part(i, loss, gradients, cells, statistics):
+        def part(i, images, labels, statistics):
             part_seed = tf.random.experimental.stateless_fold_in(seed, i)
-            replicas = context.num_replicas_in_sync
-            part = self._part(images[i], labels[i], part_seed, lambda _: weight, replicas, statistics)
-            more = [sum_ + gradient for sum_, gradient in zip(gradients, part[1], strict=True)]
-            return i + 1, loss + part[0], more, cells + part[2], part[3]
+            return self._part(images, labels, part_seed, lambda _: weight, context.num_replicas_in_sync, statistics)
 
-        start = (
-            tf.constant(0),
-            tf.constant(0.0),
-            [tf.zeros(variable.shape, variable.dtype) for variable in self._model.trainable_variables],
-            tf.zeros(self._spec.num_classes**2 + 2, tf.int64),
-            statistics,
+        return accumulated(
+            part,
+            images,
+            labels,
+            parts=self._accumulate,
+            variables=self._model.trainable_variables,
+            num_cells=self._spec.num_classes**2 + 2,
+            statistics=statistics,
         )
-        # A loop, not its body so many times over: TensorFlow would start all of them at once.
-        return tf.while_loop(lambda i, *_: i < self._accumulate, add_part, start, parallel_iterations=1)[1:]
 
     def _part(self, images, labels, seed, reduce, replicas, statistics):
         """As `gradients`, of some images; `reduce` as `PixelLoss` takes it."""
@@ -131,7 +124,7 @@ class TrainingStep:
         # By hand: left to itself the tape follows frozen variables too, and gradients would go down to them.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self._model.trainable_variables])
-            with layers.step_seed(seed), keras.StatelessScope(state) as scope:
+            with dropout.step_seed(seed), keras.StatelessScope(state) as scope:
                 logits = self._forward(tf.cast(images, tf.float32), training=True)
             loss = self._loss(logits, labels, reduce=reduce, replicas=replicas)
             scaled = self._optimizer.scale_loss(loss)
@@ -157,50 +150,16 @@ class TrainingStep:
         loss, gradients, cells, statistics = self.gradients(images, labels, number)
         # Sums and no means: the loss was divided by the pixels of all replicas.
         gradients = add_up(gradients)
-        norms = tf.cond(log, lambda: self._norms(gradients), lambda: [tf.constant(0.0) for _ in self._parts])
+        norms = self._norms(gradients, optimizer=self._optimizer, wanted=log)
         self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables, strict=True))
         # One by one: replicas cannot sum tensors of different types together.
         counts = add_up(tf.concat([cells, stop_requests], 0))
         cells, stop_requests = tf.split(counts, [-1, stop_requests.shape[0]])
         if statistics:  # equal on all replicas already, unless each has those of its own parts
             statistics = context.all_reduce(tf.distribute.ReduceOp.MEAN, statistics)
-        return StepResult(add_up(loss), dict(zip(self._parts, norms, strict=True)), cells, stop_requests), statistics
-
-    def _norms(self, gradients):
-        """Of the gradients of each part of the network, without the scale of the loss."""
-        scale = self._optimizer.scale_loss(tf.constant(1.0))
-        parts = ([gradients[i] for i in part] for part in self._parts.values())
-        return [tf.cast(tf.linalg.global_norm(part) / scale, tf.float32) for part in parts]
+        return StepResult(add_up(loss), norms, cells, stop_requests), statistics
 
 
 def _scalars(number: int, log: bool, stop_requests: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """As tensors: TensorFlow would trace the step again for another Python number."""
     return tf.constant(number, tf.int32), tf.constant(log), tf.constant(stop_requests, tf.int64)
-
-
-@contextmanager
-def without_all_reduce(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """While a step is traced, keeps a Keras optimiser from summing gradients over replicas: they are sums already.
-
-    They are summed before, because Keras would sum them after its loss scaling, which asks one replica whether all
-    gradients are finite: what overflows on one must count as overflown on all.
-    """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
-    try:
-        yield
-    finally:
-        del inner._all_reduce_sum_gradients
-
-
-def _parts(network: Network) -> dict[str, list[int]]:
-    """{name of the curve: which trainable variables}: do pretrained layers learn, and new ones?
-
-    Frozen layers are in none, and a part that is frozen altogether has no curve.
-    """
-    trunk = {v.path for name in network.trunk for v in network.model.get_layer(name).trainable_variables}
-    pretrained, new = f"gradient_norm/{network.trunk_name}", "gradient_norm/new"
-    parts: dict[str, list[int]] = {pretrained: [], new: []}
-    for i, variable in enumerate(network.model.trainable_variables):
-        parts[pretrained if variable.path in trunk else new].append(i)
-    return {name: part for name, part in parts.items() if part}

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
-from fcn_tf.models import cpu, layers, matconvnet, remat
+from fcn_tf.models import cpu, matconvnet, more_layers, remat
 from fcn_tf.models.build import build_network
 from tests import matfiles
 
@@ -153,7 +153,7 @@ def test_trunk_and_file_must_agree(alexnet, tmp_path):
 
 
 def test_local_response_normalisation_by_hand():
-    layer = layers.LocalResponseNormalization(3, 1.0, 0.5, 2.0)
+    layer = more_layers.LocalResponseNormalization(3, 1.0, 0.5, 2.0)
     got = layer(np.array([[[[1.0, 2.0, 3.0, 0.0]]]], np.float32))
     energies = np.array([1 + 4, 1 + 4 + 9, 4 + 9, 9])
     np.testing.assert_allclose(got[0, 0, 0], [1, 2, 3, 0] / (1 + 0.5 * energies) ** 2, rtol=1e-5)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.models import cpu, layers
+from fcn_tf.models import cpu, dropout, layers
+from fcn_tf.models import more_layers as _more_layers  # noqa: F401  (registers what older files are made of)
 
 HERE = pathlib.Path(__file__).parent
 
@@ -74,22 +75,22 @@ def dropped(layer, seed=None, inputs=None, training=True):
     inputs = np.ones((1, 20, 20, 4), np.float32) if inputs is None else inputs
     if seed is None:
         return np.asarray(layer(inputs, training=training))
-    with layers.step_seed(tf.constant(seed, tf.int32)):
+    with dropout.step_seed(tf.constant(seed, tf.int32)):
         return np.asarray(layer(inputs, training=training))
 
 
 def test_dropout_keeps_the_mean_and_does_nothing_in_use():
-    layer = layers.StepDropout(0.25)
+    layer = dropout.StepDropout(0.25)
     values = dropped(layer, [1, 2])
     assert set(np.unique(values)) == {0, np.float32(1 / 0.75)}
     assert abs((values == 0).mean() - 0.25) < 0.05
     assert (dropped(layer, [1, 2], training=False) == 1).all()
-    assert (dropped(layers.StepDropout(0), [1, 2]) == 1).all()
+    assert (dropped(dropout.StepDropout(0), [1, 2]) == 1).all()
 
 
 def test_the_step_decides_the_mask():
-    first, second = layers.StepDropout(0.5, salt=0), layers.StepDropout(0.5, salt=1)
-    again = layers.StepDropout(0.5, salt=0)
+    first, second = dropout.StepDropout(0.5, salt=0), dropout.StepDropout(0.5, salt=1)
+    again = dropout.StepDropout(0.5, salt=0)
     dropped(again, [9, 9])  # what a layer did before is of no account
     np.testing.assert_array_equal(dropped(first, [1, 2]), dropped(again, [1, 2]))
     for other in (dropped(first, [1, 3]), dropped(first, [2, 2]), dropped(second, [1, 2])):
@@ -97,18 +98,18 @@ def test_the_step_decides_the_mask():
 
 
 def test_the_seed_ends_with_its_context():
-    layer = layers.StepDropout(0.5)
-    with pytest.raises(ZeroDivisionError), layers.step_seed(tf.constant([1, 2])):
+    layer = dropout.StepDropout(0.5)
+    with pytest.raises(ZeroDivisionError), dropout.step_seed(tf.constant([1, 2])):
         raise ZeroDivisionError
     assert (dropped(layer) != dropped(layer)).any()  # its own sequence again
 
 
 def test_the_step_decides_the_mask_inside_a_graph_too():
-    layer = layers.StepDropout(0.5)
+    layer = dropout.StepDropout(0.5)
 
     @tf.function
     def graph(seed):
-        with layers.step_seed(seed):
+        with dropout.step_seed(seed):
             return layer(tf.ones((1, 20, 20, 4)), training=True)
 
     for seed in ([1, 2], [3, 4]):
@@ -117,7 +118,7 @@ def test_the_step_decides_the_mask_inside_a_graph_too():
 
 def test_all_of_them_come_back_from_a_file(tmp_path):
     images = keras.Input((None, None, 3))
-    x = layers.StepDropout(0.5, salt=7, name="drop")(layers.RMSNormalize(name="norm")(images))
+    x = dropout.StepDropout(0.5, salt=7, name="drop")(layers.RMSNormalize(name="norm")(images))
     x = layers.UpsampleLike(4, 4, 2, kernel_initializer=layers.BilinearInitializer(), name="up")(
         keras.layers.MaxPooling2D(2, padding="same")(x), like=images
     )

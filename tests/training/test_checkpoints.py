@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import checksums, files
-from fcn_tf.models.layers import StepDropout
+from fcn_tf.models.dropout import StepDropout
 from fcn_tf.training.checkpoints import Checkpoints, sweep
 from tests import disks
 

@@ -98,7 +98,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(weights):
 def test_the_curve_of_the_trunk_has_its_name(tmp_path):
     file = matfiles.write_alexnet(tmp_path / "alexnet.mat", matfiles.alexnet_convs())
     step, _, _ = new_step(file, arch="fcn32s_alexnet")
-    assert list(step._parts) == ["gradient_norm/alexnet", "gradient_norm/new"]
+    assert step._norms.names == ["gradient_norm/alexnet", "gradient_norm/new"]
 
 
 def network_value(network, path):
