@@ -138,11 +138,11 @@ class Predictor:
         dtype, scores = label_dtype(self.num_classes), scorer(model, options)
         signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
 
-        @tf.function(input_signature=signature)
+        @tf.function(input_signature=signature, autograph=False)
         def label(images: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"labels": tf.cast(tf.argmax(scores(images), axis=-1, output_type=tf.int32), dtype)}
 
-        @tf.function(input_signature=signature)
+        @tf.function(input_signature=signature, autograph=False)
         def label_surely(images: tf.Tensor) -> dict[str, tf.Tensor]:
             logits = scores(images)
             labels = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), dtype)
@@ -150,7 +150,7 @@ class Predictor:
             confidence = tf.exp(tf.reduce_max(logits, axis=-1) - tf.reduce_logsumexp(logits, axis=-1))
             return {"labels": labels, "confidence": confidence}
 
-        @tf.function(input_signature=signature)
+        @tf.function(input_signature=signature, autograph=False)
         def label_fully(images: tf.Tensor) -> dict[str, tf.Tensor]:
             logits = scores(images)
             probabilities = tf.nn.softmax(logits)
@@ -223,6 +223,7 @@ class Evaluator:
                 tf.TensorSpec((None, None, None), tf.int32),
                 tf.TensorSpec((4,), tf.int32),
             ],
+            autograph=False,
         )
         def step(images: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             logits = scores(images)  # (B, H, W, C)

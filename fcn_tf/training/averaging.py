@@ -38,7 +38,7 @@ class AverageWeights(Hook):
         ]
         for average, weight in self._pairs:
             average.assign(weight.numpy())
-        self._update = tf.function(self._averaged)
+        self._update = tf.function(self._averaged, autograph=False)
 
     @property
     def variables(self) -> list[keras.Variable]:

@@ -172,7 +172,7 @@ def is_lost_worker(error: tf.errors.OpError) -> bool:
 def summing(strategy: tf.distribute.Strategy) -> Callable[[Sequence[int]], list[int]]:
     """Makes a function that adds up what each worker gives it, once for each of its replicas; all must call it."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def total(numbers):
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, args=(numbers,)), axis=None)
 

@@ -75,7 +75,7 @@ class StepSums:
         return sums
 
 
-@tf.function
+@tf.function(autograph=False)
 def _add(sums, step, loss, cells):
     losses, first, value, all_cells = sums
     diverged = (first < 0) & ~tf.math.is_finite(loss)

@@ -70,7 +70,8 @@ class TrainingStep:
             self._forward = remat.with_gradient_checkpointing(self._forward, network.stages.values())
         self._statistics = batch_norm.moving_statistics(network.model.layers)
         self._norms = GradientNorms(network)
-        self._function = tf.function(self._distributed)
+        # Without AutoGraph, which takes longest of the first trace: no tensor decides an `if` or a loop here.
+        self._function = tf.function(self._distributed, autograph=False)
 
     def __call__(
         self, images: tf.Tensor, labels: tf.Tensor, *, number: int, log: bool, stop_requests: Sequence[int] = ()
