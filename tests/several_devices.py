@@ -139,7 +139,7 @@ def new_trainer(strategy, folder, name, batch_size, *, dropout=0.0, **options):
     network, optimizer = new(
         strategy,
         lambda: small_network(dropout=dropout),
-        lambda: optimizers.build("sgd", 0.3, clip_norm=CLIP),
+        lambda: optimizers.build("sgd", 0.1, clip_norm=CLIP),
     )
     train = tiny_training.dataset(8)
     loop = trainer.Trainer(
