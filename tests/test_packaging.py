@@ -159,6 +159,15 @@ def test_links_lead_somewhere(document):
         assert (ROOT / document).parent.joinpath(target).exists(), target
 
 
+def of_examples():
+    """The flags that the scripts in examples/ add to those of main.py."""
+    return {
+        flag
+        for path in (ROOT / "examples").glob("*.py")
+        for flag in re.findall(r'add_argument\("--(\w+)"', path.read_text())
+    }
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_what_there_is(document):
     text = (ROOT / document).read_text()
@@ -166,7 +175,7 @@ def test_documents_name_only_what_there_is(document):
     spoken = re.findall(r"`(--[^`]*)`", text)
     for word in {word for line in (*commands, *spoken) for word in line.split() if word.startswith("--")}:
         name, _, value = word.strip(";,.").partition("=")
-        assert name[2:] in {*flags.FLAGS, "flagfile"}, word
+        assert name[2:] in {*flags.FLAGS, "flagfile", *of_examples()}, word
         if name in ("--mode", "--dataset", "--arch", "--precision") and value:
             assert value in {
                 *registry.MODES,
