@@ -268,7 +268,7 @@ class Config:
     rotate: float = _flag(0.0, "turn crops by up to so many degrees either way", check=_ANGLE)
     jitter: float = _flag(0.0, "vary brightness, contrast, saturation and hue, up to this strength", check=_SHARE)
 
-    arch: str = _flag("fcn8s", "{choices}", scope=Scope.MODEL, check=_one_of(registry.HEADS), section="Model")
+    arch: str = _flag("light", "{choices}", scope=Scope.MODEL, check=_one_of(registry.HEADS), section="Model")
     trunk: str = _flag("", "{choices}; default: the arch's own", scope=Scope.MODEL, check=_TRUNK)
     fuse: str = _flag(
         "add",

@@ -177,7 +177,7 @@ def test_a_flag_that_the_arch_does_not_have_is_a_conflict():
     with pytest.raises(UserError, match="--fuse=concat has no effect on --arch=original; use --arch=fcn8s or fcn16s"):
         Config(arch="original", fuse="concat")
     with pytest.raises(UserError, match="--learn_last_upsampling=True has no effect on --arch=fcn8s; .* leave it out"):
-        Config(learn_last_upsampling=True)
+        Config(arch="fcn8s", learn_last_upsampling=True)
 
 
 def test_the_same_quirks_are_the_same_text():
@@ -186,7 +186,7 @@ def test_the_same_quirks_are_the_same_text():
 
     assert quirks("init,transposed") == "transposed,init"
     assert quirks(",".join(reversed(registry.QUIRKS))) == "all" and quirks("none") == "none"
-    with pytest.raises(UserError, match="--quirks=none has no effect on --arch=fcn8s; use --arch=original, or"):
+    with pytest.raises(UserError, match="--quirks=none has no effect on --arch=light; use --arch=original, or"):
         Config(quirks="none")
 
 
@@ -317,6 +317,7 @@ def test_resume_refuses_every_other_change(name):
         "momentum": {"optimizer": "sgd"},
         "nesterov": {"optimizer": "sgd"},
         "weight_decay": {"optimizer": "adamw"},
+        "fuse": {"arch": "fcn8s"},
         "learn_last_upsampling": {"arch": "fcn32s"},
         "quirks": {"arch": "original"},
         "stage_rate": {"arch": "fcn8s_paper", "staged": True},

@@ -291,7 +291,7 @@ def test_resume_refuses_another_arch_but_trains_longer(empty_folder):
 def test_a_run_that_never_reached_a_checkpoint_may_start_anew_with_corrected_flags(empty_folder):
     write_run(empty_folder / "run", arch="original")
     (empty_folder / "run" / "checkpoints" / "ckpt-5.index").unlink()
-    assert parse("--logs_dir=run", "--arch=fcn8s") == Config(logs_dir="run")
+    assert parse("--logs_dir=run", "--arch=fcn8s") == Config(logs_dir="run", arch="fcn8s")
     assert parse("--logs_dir=run", "--mode=visualize").arch == "original"
 
 

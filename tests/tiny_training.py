@@ -64,6 +64,7 @@ def config(folder, **changes):
     """Settings of a training under `folder`/run with weights in `folder`."""
     values = {
         "logs_dir": os.path.join(folder, "run"),
+        "arch": "fcn8s",
         "weights": os.path.join(folder, "narrow.mat"),
         "dataset": "camvid",
         "image_size": SIDE,
