@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__, __file__)
     common.add_weights(parser)
     parser.add_argument("--archs", nargs="+", default=["fcn8s", "light", "original"], help="of which bytes are told")
-    parser.add_argument("--timed", nargs="*", default=["fcn8s", "light", "original"], help="of which seconds are, too")
+    parser.add_argument("--timed", nargs="+", default=["fcn8s", "light", "original"], help="of which steps are timed")
+    parser.add_argument("--summed", nargs="+", default=["fcn8s", "light", "original"], help="by two processes")
     parser.add_argument("--num_classes", type=int, default=151)
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batches", type=int, nargs=2, default=[1, 3], help="images, to find t0 and t1 with")
@@ -57,23 +58,24 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Measures each network; see `main` for the arguments."""
     cores = common.machine()["cores"]
     loads = [os.getloadavg()[0]]
-    networks = []
     with tempfile.TemporaryDirectory() as folder:
-        weights = common.weights_file(args.weights, folder)
-        sizes = {arch: _parameters(arch, weights, args.num_classes) for arch in args.archs}
-        for arch in args.timed:
-            size = {"arch": arch, "weights": weights, "num_classes": args.num_classes, "image_size": args.image_size}
-            alone = [_alone(size, batch, args.rounds) for batch in args.batches]
-            together = _together(size, args.batches[0], args.rounds)
-            networks.append({"arch": arch, **together, **line(args.batches, [each["cpu"] / cores for each in alone])})
-            networks[-1]["alone"] = dict(zip(map(str, args.batches), alone, strict=True))
+        options = {"weights": common.weights_file(args.weights, folder), "num_classes": args.num_classes}
+        parameters = {arch: _parameters(arch, **options) for arch in args.archs}
+        options["image_size"] = args.image_size
+        summed: dict[str, dict[str, Any]] = {}
+        for arch in args.summed:
+            summed[arch] = _together({"arch": arch, **options}, args.batches[0], args.rounds)
             loads.append(os.getloadavg()[0])
-            print(json.dumps({name: value for name, value in networks[-1].items() if name != "rounds"}), flush=True)
-    software = max(
-        each["gradient_bytes"] / seconds["float32"] for each in networks for seconds in each["rounds"]
-    )  # 2 (n - 1) / n is 1 for two
-    for each in networks:
-        each["table"] = table(each, software)
+        timed: dict[str, dict[str, Any]] = {}
+        for arch in args.timed:
+            alone = [_alone({"arch": arch, **options}, batch, args.rounds) for batch in args.batches]
+            timed[arch] = {"steps": alone, **line(args.batches, [each["cpu"] / cores for each in alone])}
+            loads.append(os.getloadavg()[0])
+            print(arch, timed[arch], flush=True)
+    # 2 (n - 1) / n is 1 for two.
+    software = max(each["gradient_bytes"] / times["float32"] for each in summed.values() for times in each["rounds"])
+    for arch, each in timed.items():
+        each["table"] = table(4 * parameters[arch], each["t0"], each["t1"], software)
     note = f"load of the machine {min(loads):.0f} to {max(loads):.0f}"
     return {
         "rows": [
@@ -81,12 +83,22 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 common.row(
                     f"{arch}: gradients of a step", 4 * count / 1e6, "MB", note=f"{count / 1e6:.1f} M parameters"
                 )
-                for arch, count in sizes.items()
+                for arch, count in parameters.items()
             ),
-            *(row for each in networks for row in _rows(each, note)),
+            *(row for arch, each in summed.items() for row in _rows(arch, each, note)),
+            *(
+                common.row(
+                    f"{arch}: step of one image, computed alone",
+                    each["t0"] + each["t1"],
+                    "s",
+                    note=f"{each['t0']:.2g} s and {each['t1']:.2g} s an image, by processor time",
+                )
+                for arch, each in timed.items()
+            ),
         ],
-        "parameters": sizes,
-        "networks": networks,
+        "parameters": parameters,
+        "summed": summed,
+        "timed": timed,
         "software_bytes_per_second": software,
         "load_average": {"least": min(loads), "most": max(loads)},
         "efficiency": _EFFICIENCY,
@@ -114,28 +126,29 @@ def smallest_batch(seconds: float, t0: float, t1: float, *, machines: int, speed
     return max(1, math.ceil((speedup * seconds / (machines - speedup) - t0) / t1))
 
 
-def table(found: dict[str, Any], software: float) -> list[dict[str, Any]]:
+def table(count: float, t0: float, t1: float, software: float) -> list[dict[str, Any]]:
     """A line for each number of machines and network: seconds of an all-reduce, and the smallest batches.
 
     Args:
-      found: of one network: `gradient_bytes`, `t0`, `t1`.
+      count: bytes of the gradients.
+      t0: seconds of a step, beside
+      t1: seconds of each image in it.
       software: bytes a second that TensorFlow moves, however fast the network is.
     """
     lines = []
     for machines in _MACHINES:
         for gigabits in _NETWORKS:
-            rate = min(gigabits * 1e9 / 8, software)
-            seconds = all_reduce_seconds(machines, found["gradient_bytes"], rate)
+            seconds = all_reduce_seconds(machines, count, min(gigabits * 1e9 / 8, software))
             batches = {
-                name: smallest_batch(seconds, found["t0"], found["t1"], machines=machines, speedup=speedup)
+                name: smallest_batch(seconds, t0, t1, machines=machines, speedup=speedup)
                 for name, speedup in (("even", 1), ("efficient", _EFFICIENCY * machines))
             }
             lines.append({"machines": machines, "gigabits": gigabits, "seconds": seconds, **batches})
     return lines
 
 
-def _rows(found: dict[str, Any], note: str) -> list[dict[str, Any]]:
-    arch, sent = found["arch"], found["gradient_bytes"]
+def _rows(arch: str, found: dict[str, Any], note: str) -> list[dict[str, Any]]:
+    sent = found["gradient_bytes"]
     reduce = {dtype: statistics.median(each[dtype] for each in found["rounds"]) for dtype in _TYPES}
     return [
         common.row(
@@ -150,9 +163,6 @@ def _rows(found: dict[str, Any], note: str) -> list[dict[str, Any]]:
             reduce["bfloat16"],
             "s",
             note=f"{reduce['float32'] / reduce['bfloat16']:.2f} x; {found['sent_bytes_bfloat16'] / 1e6:.0f} MB",
-        ),
-        common.row(
-            f"{arch}: step, {found['t0']:.2g} s and {found['t1']:.2g} s an image", found["t0"] + found["t1"], "s"
         ),
     ]
 

@@ -138,10 +138,10 @@ def distributed_tables(result: dict[str, Any]) -> list[str]:
     for arch, count in result["parameters"].items():
         sizes.append(f"| `{arch}` | {count / 1e6:.1f} M | {4 * count / 1e6:.0f} MB | {2 * count / 1e6:.0f} MB |")
     texts = [_machine(result), "\n".join(sizes)]
-    for each in result["networks"]:
+    for arch, each in result["timed"].items():
         networks = sorted({line["gigabits"] for line in each["table"]})
         texts.append(
-            f"`{each['arch']}`: {each['t0']:.2g} s a step and {each['t1']:.2g} s an image; in each cell the seconds of "
+            f"`{arch}`: {each['t0']:.2g} s a step and {each['t1']:.2g} s an image; in each cell the seconds of "
             "an all-reduce, the smallest batch of a worker at which all are faster than one machine, and the one at "
             f"which they are {result['efficiency']:g} times as many times as fast as there are machines:"
         )

@@ -284,10 +284,10 @@ def test_what_machines_gain_by_hand():
 
 
 def test_the_tables_of_machines():
-    found = {"arch": "fcn8s", "gradient_bytes": 5e8, "t0": 0.5, "t1": 1.0}
-    lines = distributed.table(found, software=1e9)
+    lines = distributed.table(5e8, 0.5, 1.0, software=1e9)
     assert [line["seconds"] for line in lines[:3]] == [4.0, 0.5, 0.5]  # no more than 1e9 bytes a second are sent
-    result = results() | {"networks": [found | {"table": lines}], "parameters": {"fcn8s": 125e6}, "efficiency": 0.8}
+    timed = {"fcn8s": {"t0": 0.5, "t1": 1.0, "table": lines}}
+    result = results() | {"timed": timed, "parameters": {"fcn8s": 125e6}, "efficiency": 0.8}
     texts = report.distributed_tables(result)
     assert "| `fcn8s` | 125.0 M | 500 MB | 250 MB |" in texts[1]
     assert texts[3].splitlines()[2] == "| 2 | 4 s; 4; 16 | 0.5 s; 1; 2 | 0.5 s; 1; 2 |"
