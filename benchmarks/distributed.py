@@ -8,8 +8,9 @@ those that the system counted. For other numbers of machines and other networks 
     T(b) = t0 + t1 b                         seconds of a step of b images on one machine
     n T(b) / (T(b) + R(n))                   how many times the images/s of one machine
 
-L is the rate of the network, S that of TensorFlow's sending and summing, the fastest round here. T is from the seconds
-of processor time at two batches, divided by the cores: what a step takes where nothing else runs and no core waits.
+L is the rate of the network, S that of TensorFlow's sending and summing. Both S and T are from seconds of processor
+time, which other programs of a machine do not lengthen much: S as if one core did it, T at two batches, divided by the
+cores, as if none waited.
 `--weights=tiny --image_size=32 --batches 1 2 --rounds=1` shows that it works, and measures nothing.
 """
 
@@ -73,7 +74,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             loads.append(os.getloadavg()[0])
             print(arch, timed[arch], flush=True)
     # 2 (n - 1) / n is 1 for two.
-    software = max(each["gradient_bytes"] / times["float32"] for each in summed.values() for times in each["rounds"])
+    software = statistics.median(
+        each["gradient_bytes"] / times["float32"] for each in summed.values() for times in each["rounds_cpu"]
+    )
     for arch, each in timed.items():
         each["table"] = table(4 * parameters[arch], each["t0"], each["t1"], software)
     note = f"load of the machine {min(loads):.0f} to {max(loads):.0f}"
@@ -149,7 +152,10 @@ def table(count: float, t0: float, t1: float, software: float) -> list[dict[str,
 
 def _rows(arch: str, found: dict[str, Any], note: str) -> list[dict[str, Any]]:
     sent = found["gradient_bytes"]
-    reduce = {dtype: statistics.median(each[dtype] for each in found["rounds"]) for dtype in _TYPES}
+    wall, cpu = (
+        {dtype: statistics.median(each[dtype] for each in found[f"rounds_{unit}"]) for dtype in _TYPES}
+        for unit in ("wall", "cpu")
+    )
     return [
         common.row(
             f"{arch}: sent by each of two workers in a step, counted",
@@ -157,12 +163,18 @@ def _rows(arch: str, found: dict[str, Any], note: str) -> list[dict[str, Any]]:
             "MB",
             note=f"{found['sent_bytes'] / sent:.3f} times the gradients",
         ),
-        common.row(f"{arch}: all-reduce of two processes, float32", reduce["float32"], "s", note=note),
+        common.row(
+            f"{arch}: all-reduce of two processes, float32",
+            cpu["float32"],
+            "s",
+            note=f"of processor time; {wall['float32']:.2g} s by the clock, {note}",
+        ),
         common.row(
             f"{arch}: the same, narrowed to bfloat16",
-            reduce["bfloat16"],
+            cpu["bfloat16"],
             "s",
-            note=f"{reduce['float32'] / reduce['bfloat16']:.2f} x; {found['sent_bytes_bfloat16'] / 1e6:.0f} MB",
+            note=f"of processor time; {wall['bfloat16']:.2g} s by the clock, {wall['float32'] / wall['bfloat16']:.2f} "
+            f"times as fast; {found['sent_bytes_bfloat16'] / 1e6:.0f} MB sent",
         ),
     ]
 
@@ -192,29 +204,30 @@ def _together(size: dict[str, Any], batch: int, rounds: int) -> dict[str, Any]:
     ]
     with workers[0], workers[1], concurrent.futures.ThreadPoolExecutor(2) as pool:
 
-        def both(name: str, **arguments: Any) -> tuple[float, int]:
-            """Seconds of what both do, and the bytes that crossed the loopback in one direction meanwhile."""
+        def both(name: str, **arguments: Any) -> dict[str, float]:
+            """What both do: seconds by the clock and of processor time, and the bytes that each has sent meanwhile."""
             before = _loopback()
             found = [*pool.map(lambda worker: worker.call(name, **arguments), workers)]
-            return max(each["wall"] for each in found), (_loopback() - before) // 2
+            slowest = {unit: max(each[unit] for each in found) for unit in ("wall", "cpu")}
+            return slowest | {"bytes": (_loopback() - before) / 2}
 
         facts = [*pool.map(lambda worker: worker.call("facts"), workers)][0]
         for name, arguments in (("step", {}), *(("reduce", {"dtype": dtype}) for dtype in _TYPES)):
             both(name, **arguments)
-        measured, sent = [], []
+        measured = []
         for number in range(rounds):
             order = (*_TYPES, "step") if number % 2 == 0 else ("step", *reversed(_TYPES))
             times = {name: both("step") if name == "step" else both("reduce", dtype=name) for name in order}
-            measured.append({name: times[name][0] for name in ("step", *_TYPES)})
-            sent.append({name: times[name][1] for name in ("step", *_TYPES)})
-            print(
-                f"round {number + 1}: " + ", ".join(f"{name} {s:.3f} s" for name, s in measured[-1].items()), flush=True
-            )
+            measured.append({name: times[name] for name in ("step", *_TYPES)})
+            print(f"round {number + 1}: {json.dumps(measured[-1])}", flush=True)
     return {
         **facts,
-        "rounds": measured,
-        "sent_bytes": statistics.median(each["step"] for each in sent),
-        "sent_bytes_bfloat16": statistics.median(each["bfloat16"] for each in sent),
+        **{
+            f"rounds_{unit}": [{name: times[name][unit] for name in times} for times in measured]
+            for unit in ("wall", "cpu")
+        },
+        "sent_bytes": statistics.median(times["step"]["bytes"] for times in measured),
+        "sent_bytes_bfloat16": statistics.median(times["bfloat16"]["bytes"] for times in measured),
     }
 
 
