@@ -107,6 +107,21 @@ def test_smaller_weights_take_less_room(name, precision, trained, monkeypatch):
     assert row["bytes"] < {"float16": 0.75, "int8": 0.6}[precision] * full["bytes"]
 
 
+def test_tflite_has_the_convolutions_alone_in_8_bits(trained, monkeypatch):
+    """In 8 bits, the mean squares of the normalised skips cost more labels than all convolutions."""
+    from fcn_tf.formats import verify
+
+    installed("tflite", "int8")
+    from ai_edge_litert.interpreter import Interpreter
+
+    monkeypatch.setitem(verify._LEAST_AGREEMENT, "int8", 0.9)  # of narrow layers
+    _, folder, _ = exported(trained, "tflite", "int8")
+    details = Interpreter(model_path=f"{folder}/model.tflite").get_tensor_details()
+    narrow = {each["name"] for each in details if each["dtype"] == np.int8}
+    assert any("conv6" in name for name in narrow) and not any("norm_pool" in name for name in narrow)
+    assert any("norm_pool" in each["name"] for each in details)
+
+
 def names_in_savedmodel(folder):
     return [each["name"] for each in json.loads(files.read_bytes(f"{folder}/assets.extra/classes.json"))["classes"]]
 
