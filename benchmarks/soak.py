@@ -39,44 +39,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, default=20_000, help="to predict")
     parser.add_argument("--every", type=float, default=5.0, help="seconds from sample to sample")
     args = parser.parse_args(argv)
-    common.write_json(args.json, args, measure(args))
+    for results in measure(args):
+        common.write_json(args.json, args, results)
 
 
-def measure(args: argparse.Namespace) -> dict:
-    """Trains, then predicts; see `main` for the arguments."""
+def measure(args: argparse.Namespace) -> Iterator[dict]:
+    """Trains, then predicts; gives the results after each, for hours lie between. See `main` for the arguments."""
     with tempfile.TemporaryDirectory() as folder:
         logs_dir, photos, out = (os.path.join(folder, name) for name in ("run", "photos", "out"))
         flags = ["--mode=train", "--dataset=shapes", "--weights=tiny", f"--logs_dir={logs_dir}", *_LONG]
         flags.append(f"--eval_every={args.eval_every}")
         training = _run(flags, args, seconds=60 * args.minutes, folder=logs_dir)
-        steps = Run(logs_dir).resume_step()
+        found = [
+            *rows(f"training for {args.minutes:g} minutes", training, counted=_COUNTED),
+            common.row("steps of that training", Run(logs_dir).resume_step(), ""),
+        ]
+        samples = {"train": [list(sample) for sample in training]}
+        yield {"rows": found, "samples": samples, "columns": Sample._fields}
         write_pictures(photos, args.pictures)
         flags = ["--mode=predict", f"--logs_dir={logs_dir}", f"--input={photos}", f"--output_dir={out}"]
         predicting = _run(flags, args)
         labelled = sum(name.endswith("_label.png") for name in os.listdir(out))
     minutes = (predicting[-1].seconds - predicting[0].seconds) / 60
-    return {
-        "rows": [
-            *rows(f"training for {args.minutes:g} minutes", training, counted=_COUNTED),
-            common.row("steps of that training", steps, ""),
-            *rows(
-                f"predicting {args.pictures:,} pictures",
-                predicting,
-                counted={name: shown for name, shown in _COUNTED.items() if name != "files"},
-            ),
-            common.row(
-                "pictures labelled",
-                labelled,
-                "",
-                least=args.pictures,
-                note=f"of {_SIDE}x{_SIDE}, {minutes:.1f} minutes",
-            ),
-        ],
-        "samples": {
-            name: [list(sample) for sample in found] for name, found in (("train", training), ("predict", predicting))
-        },
-        "columns": list(Sample._fields),
-    }
+    counted = {name: shown for name, shown in _COUNTED.items() if name != "files"}
+    found += [
+        *rows(f"predicting {args.pictures:,} pictures", predicting, counted=counted),
+        common.row(
+            "pictures labelled", labelled, "", least=args.pictures, note=f"of {_SIDE}x{_SIDE}, {minutes:.1f} minutes"
+        ),
+    ]
+    samples["predict"] = [list(sample) for sample in predicting]
+    yield {"rows": found, "samples": samples, "columns": Sample._fields}
 
 
 def rows(what: str, samples: Sequence[Sample], *, counted: dict[str, str]) -> Iterator[dict[str, Any]]:
