@@ -23,6 +23,7 @@ from fcn_tf.io import files
 BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
 ACCURACY = {table: f"<!-- {table}: written by benchmarks/report.py -->" for table in accuracy.TABLES}
 FORMATS = "<!-- formats: written by benchmarks/report.py -->"
+SOAK = "<!-- soak: written by benchmarks/report.py -->"
 DISTRIBUTED = "<!-- distributed: written by benchmarks/report.py -->"
 
 
@@ -37,11 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--quirks", default=str(common.ROOT / "docs" / "original.md"), help="with those of the original"
     )
     parser.add_argument("--distributed", default=str(common.ROOT / "docs" / "distributed.md"), help="with machines")
+    parser.add_argument("--reliability", default=str(common.ROOT / "RELIABILITY.md"), help="with what a soak showed")
     args = parser.parse_args(argv)
     paths = files.glob(os.path.join(args.results, "*.json"))
     found = [json.loads(files.read_bytes(path)) for path in paths]
     accuracies = [result for result in found if result["benchmark"] == "accuracy"]
     exports = [result for result in found if result["benchmark"] == "exports"]
+    soaks = [result for result in found if result["benchmark"] == "soak"]
     for path, mark, blocks in (
         (args.document, BEGIN, [section(result) for result in found if result not in accuracies]),
         *(
@@ -54,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.distributed,
             DISTRIBUTED,
             [text for result in found if result["benchmark"] == "distributed" for text in distributed_tables(result)],
+        ),
+        (
+            args.reliability,
+            SOAK,
+            [text for result in soaks for text in _table(result)],
         ),
         (args.formats, FORMATS, [text for result in exports for text in (_machine(result), formats_table(result))]),
     ):
@@ -167,18 +175,16 @@ def _mean(result: dict[str, Any], name: str) -> float:
 
 def section(result: dict[str, Any]) -> str:
     """One file's heading, machine and table."""
-    lines = [
-        f"### {result['benchmark']}.py, {result['date']}",
-        "",
-        _machine(result),
-        "",
-        "| what | measured | wanted | |",
-        "|---|---|---|---|",
-        *(_line(row) for row in result["rows"]),
-    ]
+    blocks = [f"### {result['benchmark']}.py, {result['date']}", *_table(result)]
     if "plot" in result:
-        lines += ["", f"![{result['benchmark']}](results/{result['plot']})"]
-    return "\n".join(lines)
+        blocks.append(f"![{result['benchmark']}](results/{result['plot']})")
+    return "\n\n".join(blocks)
+
+
+def _table(result: dict[str, Any]) -> list[str]:
+    """The machine, and the rows as a table."""
+    lines = ["| what | measured | wanted | |", "|---|---|---|---|", *map(_line, result["rows"])]
+    return [_machine(result), "\n".join(lines)]
 
 
 def _machine(result: dict[str, Any]) -> str:

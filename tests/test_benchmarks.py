@@ -524,6 +524,13 @@ def test_what_events_cost_is_found_where_it_is_spent(narrow, monkeypatch):
     assert {number for number, taken in enumerate(seconds) if taken > 0.3} == {8, 18}
 
 
+def test_the_soak_is_shown_where_it_is_promised():
+    paths = sorted((ROOT / "benchmarks/results").glob("soak*.json"))
+    blocks = [text for path in paths for text in report._table(json.loads(path.read_text()))]
+    text = (ROOT / "RELIABILITY.md").read_text()
+    assert text == report.filled(text, blocks, begin=report.SOAK), "run python benchmarks/report.py"
+
+
 def test_a_process_is_watched(tmp_path):
     """One that opens a file and writes one each time it is told: both are seen, and nothing after its end."""
     code = "import sys\nheld = []\nfor line in sys.stdin:\n    held.append(open(line.strip(), 'w'))"
