@@ -14,6 +14,7 @@ import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 PROCESSES = 2
+LONGEST = ("training", "formats")  # folders whose files take minutes
 
 # A busy machine is no reason to fail, and a failure seen once is seen again.
 hypothesis.settings.register_profile("fcn_tf", deadline=None, derandomize=True)
@@ -29,6 +30,13 @@ def pytest_cmdline_main(config):
     whole = config.args_source is config.ArgsSource.TESTPATHS and option.markexpr == "not slow and not browser"
     if whole and getattr(option, "numprocesses", 0) is None and not option.usepdb:  # 0: without pytest-xdist
         option.numprocesses, option.dist = PROCESSES, "loadfile"
+        option.loadscopereorder = False  # else files of one long test come last, when nothing is left beside them
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where processes share the files, starts with those that take long."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.parent.name not in LONGEST)  # stable: a file's tests stay together
 
 
 def pytest_collection_finish():

@@ -1,5 +1,6 @@
 """Which runs of the tests take two processes."""
 
+import pathlib
 import types
 
 import pytest
@@ -33,3 +34,12 @@ def test_a_process_of_several_starts_no_others():
 def test_without_the_plugin_there_is_one(monkeypatch):
     monkeypatch.delitem(DEFAULT, "numprocesses")
     assert processes() == (None, "no")
+
+
+def test_what_takes_long_comes_first_where_processes_share_the_files():
+    files = ["tests/io/test_a.py", "tests/training/test_b.py", "tests/formats/test_c.py", "tests/test_d.py"]
+    items = [types.SimpleNamespace(path=pathlib.Path(file)) for file in files]
+    conftest.pytest_collection_modifyitems(types.SimpleNamespace(), items)
+    assert [str(item.path) for item in items] == files
+    conftest.pytest_collection_modifyitems(types.SimpleNamespace(workerinput={}), items)
+    assert [str(item.path) for item in items] == [files[i] for i in (1, 2, 0, 3)]
