@@ -14,7 +14,8 @@ from fcn_tf.data import pipeline
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.inference.checkpoint import AVERAGE
 from fcn_tf.io.run_dir import Run
-from fcn_tf.models import batch_norm, build, layers
+from fcn_tf.models import batch_norm, build
+from fcn_tf.models.dropout import StepDropout
 from fcn_tf.training import loop as trainer
 from fcn_tf.training import losses, optimizers
 from fcn_tf.training.gradients import without_all_reduce
@@ -101,7 +102,7 @@ def small_network(*, dtype="float32", dropout=0.0, normalized=True):
     x = keras.layers.ReLU(name="relu1_1", dtype=policy)(x)
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="conv1_2", dtype=policy)(x)
     x = keras.layers.ReLU(name="relu1_2", dtype=policy)(x)
-    x = layers.StepDropout(dropout, name="dropout")(x)
+    x = StepDropout(dropout, name="dropout")(x)
     x = keras.layers.UpSampling2D(2, name="up")(x)
     logits = keras.layers.Conv2D(3, 1, name="score", dtype="float32")(x)
     trunk = ["conv1_1", *(["bn1_1"] if normalized else []), "relu1_1", "conv1_2", "relu1_2"]

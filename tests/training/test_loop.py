@@ -550,7 +550,7 @@ def test_a_run_of_another_network_is_refused(finished, folder):
 
 def start_main(folder, *arguments, **environment):
     common = ["--mode=train", "--dataset=camvid", f"--data_dir={folder}/data", f"--weights={folder}/narrow.mat"]
-    common += [f"--logs_dir={folder}/run", "--image_size=32", "--batch_size=4", "--log_every=1"]
+    common += [f"--logs_dir={folder}/run", "--arch=fcn8s", "--image_size=32", "--batch_size=4", "--log_every=1"]
     return processes.start("main.py", *common, *arguments, **environment)
 
 
