@@ -149,9 +149,10 @@ def distributed_tables(result: dict[str, Any]) -> list[str]:
     for arch, each in result["timed"].items():
         networks = sorted({line["gigabits"] for line in each["table"]})
         texts.append(
-            f"`{arch}`: {each['t0']:.2g} s a step and {each['t1']:.2g} s an image; in each cell the seconds of "
-            "an all-reduce, the smallest batch of a worker at which all are faster than one machine, and the one at "
-            f"which they are {result['efficiency']:g} times as many times as fast as there are machines:"
+            f"`{arch}`: {each['t0']:.2g} s a step and {each['t1']:.2g} s an image; S is "
+            f"{result['software_bytes_per_second'] / 1e9:.2g} GB/s. In each cell: seconds of a sum; the smallest batch "
+            "of a worker at which n machines are faster than one; and that at which they are "
+            f"{result['efficiency']:g} n times as fast."
         )
         lines = [
             f"| machines | {' | '.join(f'{rate} Gbit/s' for rate in networks)} |",

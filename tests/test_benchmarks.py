@@ -288,6 +288,7 @@ def test_the_tables_of_machines():
     assert [line["seconds"] for line in lines[:3]] == [4.0, 0.5, 0.5]  # no more than 1e9 bytes a second are sent
     timed = {"fcn8s": {"t0": 0.5, "t1": 1.0, "table": lines}}
     result = results() | {"timed": timed, "parameters": {"fcn8s": 125e6}, "efficiency": 0.8}
+    result["software_bytes_per_second"] = 1e9
     texts = report.distributed_tables(result)
     assert "| `fcn8s` | 125.0 M | 500 MB | 250 MB |" in texts[1]
     assert texts[3].splitlines()[2] == "| 2 | 4 s; 4; 16 | 0.5 s; 1; 2 | 0.5 s; 1; 2 |"
