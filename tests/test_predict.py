@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, Example
 from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs, segmenter
+from fcn_tf.inference.journal import Journal
 from fcn_tf.io import files, images, videos
 from fcn_tf.metrics import label_files
 from fcn_tf.metrics.per_image import PerImageStats
@@ -504,6 +506,22 @@ def test_an_export_that_is_missing_or_of_another_model_is_told(tmp_path, logs, r
     os.utime(logs / "model.keras", (1, 1))
     with pytest.raises(UserError, match="is not of the run's present model, .*; write it anew: --mode=export"):
         label_folder(tmp_path, logs, **choice)
+
+
+def test_what_is_remembered_of_a_picture_is_small(tmp_path):
+    """A million pictures are a third of a GB; as dictionaries they were more than one."""
+    journal = Journal(str(tmp_path), {})
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            item = inputs.Input(str(tmp_path / "a.jpg"), f"{number:04d}.jpg", f"{number:04d}", False)
+            journal.add(item, ["_label.png", "_overlay.png", "_legend.png"], [{0: 3000 + number, 1: number, 3: 1}])
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 600 * 1000
+    journal.save()
+    assert Journal(str(tmp_path), {}).frames(item) == [{0: 3999, 1: 999, 3: 1}]
 
 
 def test_weights_of_8_bits_are_those_of_an_export(tmp_path, logs):

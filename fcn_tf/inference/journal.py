@@ -38,7 +38,8 @@ class Journal:
 
     def __init__(self, folder: str, settings: Mapping[str, Any], *, part: Part | None = None):
         self._folder, self._path = folder, files.join(folder, part.file(JOURNAL) if part else JOURNAL)
-        self._settings, self._entries = dict(settings), {}
+        self._settings = dict(settings)
+        self._entries: dict[str, str] = {}  # as JSON: as dictionaries, those of a million pictures take over 1 GB
         self._next_save = time.monotonic() + _SECONDS
         self.began = files.exists(self._path)
         self._unsaved = not self.began
@@ -46,7 +47,7 @@ class Journal:
             content = _read(self._path)
             if content["settings"] == self._settings:
                 self._entries = content["results"]
-        self._of_others: list[dict[str, Any]] = []
+        self._of_others: list[dict[str, str]] = []
         for name in files.list_dir(folder) if files.exists(folder) else []:
             path = files.join(folder, name)
             if parts.whole(name) != JOURNAL or path == self._path:
@@ -64,14 +65,14 @@ class Journal:
         wanted = [item.name + ending for ending in endings]
         stamp = files.stamp_if_there(item.path)
         for entries in (self._entries, *self._of_others):
-            entry = entries.get(item.name)
+            entry = json.loads(entries.get(item.name, "null"))
             if entry is None or entry["input"] != item.path or entry["stamp"] != stamp:
                 continue
             if set(wanted) <= set(entry["files"]) and all(
                 files.exists(files.join(self._folder, name)) for name in wanted
             ):
                 self._unsaved |= entries is not self._entries
-                self._entries[item.name] = entry
+                self._entries[item.name] = entries[item.name]
                 return True
         return False
 
@@ -83,19 +84,20 @@ class Journal:
           endings: of the files that were written, after the item's name.
           frames: of each frame, {class id: pixels}; one for a picture.
         """
-        self._entries[item.name] = {
+        entry = {
             "input": item.path,
             "stamp": files.stamp_if_there(item.path),
             "files": [item.name + ending for ending in endings],
             "frames": [{str(label): pixels for label, pixels in frame.items()} for frame in frames],
         }
+        self._entries[item.name] = json.dumps(entry)
         self._unsaved = True
         if time.monotonic() > self._next_save:
             self.save()
 
     def frames(self, item: Input) -> list[dict[int, int]] | None:
         """What `add` was given, or None."""
-        entry = self._entries.get(item.name)
+        entry = json.loads(self._entries.get(item.name, "null"))
         return entry and [{int(label): pixels for label, pixels in frame.items()} for frame in entry["frames"]]
 
     def save(self) -> None:
@@ -107,21 +109,23 @@ class Journal:
         if not self._unsaved:
             return
         began = time.monotonic()
-        content = {"settings": self._settings, "results": self._entries}
-        files.write_bytes(self._path, json.dumps(content).encode())
+        entries = ", ".join(f"{json.dumps(name)}: {entry}" for name, entry in self._entries.items())
+        text = f'{_BEGINNING}{json.dumps(self._settings)}, "results": {{{entries}}}}}'
+        files.write_bytes(self._path, text.encode())
         self._unsaved = False
         ended = time.monotonic()
         self._next_save = ended + max(_SECONDS, (ended - began) / _SHARE)
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The settings and results of a journal."""
+    """The settings of a journal, and its results as JSON by name."""
     try:
         content = texts.parse_json(files.read_bytes(path))
         settings, entries = content["settings"], dict(content["results"])
-        for entry in entries.values():
+        for name, entry in entries.items():
             _check(entry)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            entries[name] = json.dumps(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _not_a_journal(path) from None
     return {"settings": settings, "results": entries}
 
