@@ -1,11 +1,15 @@
 """A mistake that is met while examples are read, in a real process: one line, status 2, and the process ends."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from fcn_tf.config import Config
 from fcn_tf.io import images
 from tests import processes, tiny_run
+from tests.conftest import ROOT
 
 SECONDS = 240  # it takes some ten; without an end it waits for ever
 
@@ -39,3 +43,13 @@ def test_a_photo_that_cannot_be_read_ends_the_process(mode, data_dir, tmp_path):
     assert process.returncode == 2, output
     assert output.splitlines()[-1].startswith(f"error: {data_dir}/images/") and "truncated" in output
     assert output.rstrip().endswith("Or leave such files out: --on_bad_example=skip.") and "Traceback" not in output
+
+
+def test_without_its_packages_it_says_so():
+    """-S leaves out site-packages, as a shell does whose virtual environment is not active."""
+    done = subprocess.run(
+        [sys.executable, "-S", "main.py", "--help"], cwd=ROOT, capture_output=True, text=True, env={"PATH": ""}
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the package absl is not installed here; activate")

@@ -218,9 +218,12 @@ class Run:
         Temporary files that a killed one left there are removed.
 
         Raises:
-          UserError: if another one is at work there.
+          UserError: if another one is at work there, or there can be no such folder.
         """
-        files.makedirs(self.logs_dir)
+        try:
+            files.makedirs(self.logs_dir)
+        except FileNotFoundError:  # as under /proc
+            raise UserError(f"--logs_dir={self.logs_dir} cannot be made there; give another folder.") from None
         with files.locked(self.logs_dir) as free:
             if not free:
                 raise UserError(

@@ -164,3 +164,12 @@ def test_validations_since_the_best_are_counted(tmp_path):
     run.append_history(row(50, val_loss=float("nan"), val_mean_iou=1.0))  # diverged
     assert run.validations_since_best() == 3
     assert [run.validations_since_best(step) for step in (5, 10, 20, 35)] == [0, 0, 0, 1]
+
+
+def test_a_folder_that_cannot_be_is_a_mistake(monkeypatch, tmp_path):
+    def refuse(path):
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr(files, "makedirs", refuse)
+    with pytest.raises(UserError, match="--logs_dir=.*cannot be made there"), Run(str(tmp_path / "run")).claimed():
+        pass
