@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import time
 
 import tensorflow as tf
 
@@ -85,6 +86,7 @@ def test_tensorboard_forgets_what_is_validated_again(tmp_path):
         summaries.start(steps[0] - 2 * validated, validated=validated)
         for step in steps:
             summaries.validation_scalars({"loss": float(validated)}, step)
+        time.sleep(1)  # TensorBoard reads files by name, which begins with the second: starts are seconds apart
     assert shown_by_tensorboard(run.validation_events) == [("loss", 2, 1.0), ("loss", 4, 0.0), ("loss", 6, 1.0)]
     Summaries(run, tiny_training.SPEC).start(2, validated=True)  # and before anything else is written
     assert shown_by_tensorboard(run.validation_events) == [("loss", 2, 1.0)]
