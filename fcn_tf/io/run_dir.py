@@ -207,6 +207,10 @@ class Run:
         best = self.best_validation([row["step"] for row in rows])
         return 0 if best is None else sum(row["step"] > best["step"] for row in rows)
 
+    def validated(self, step: int) -> bool:
+        """Whether the validation after `step` is in the history."""
+        return any(row["step"] == step for row in self.read_history())
+
     def best_checkpoint(self, *saving: int) -> dict[str, Any] | None:
         """The row of the best validation of which there is a checkpoint, or None; `saving` counts as saved."""
         return self.best_validation([*checkpoint_steps(self.checkpoints), *saving])

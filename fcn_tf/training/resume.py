@@ -41,7 +41,7 @@ def restore(
 
 def lacks_validation(run: Run, intervals: TrainingIntervals, step: int) -> bool:
     """Whether the validation due after `step` is missing: a signal that cuts one short still saves the step."""
-    return step > 0 and intervals.validates(step) and all(row["step"] != step for row in run.read_history())
+    return step > 0 and intervals.validates(step) and not run.validated(step)
 
 
 def state_at(
@@ -56,10 +56,9 @@ def state_at(
 ) -> TrainingState:
     """The state of a training that goes on after `step`; 0 for a new one."""
     rows = run.read_history()
-    # Metrics in a checkpoint whose validation was made up for afterwards are reported already.
-    validated = any(row["step"] == step for row in rows)
     notes = checkpoints.notes(step)
-    sums = None if validated else notes.get("window")
+    # Metrics in a checkpoint whose validation was made up for afterwards are reported already.
+    sums = None if run.validated(step) else notes.get("window")
     return TrainingState(
         spec=train.spec,
         intervals=intervals,

@@ -160,8 +160,7 @@ class TensorBoard(Hook):
 
     def on_start(self, state: TrainingState) -> None:
         """Drops the points of steps that are about to be taken again."""
-        validated = any(row["step"] == state.start for row in self._run.read_history())
-        self._summaries.start(state.start, validated=validated)
+        self._summaries.start(state.start, validated=self._run.validated(state.start))
 
     def after_step(self, state: TrainingState) -> None:
         """Shows the graph once, and adds a point to each training curve at every `log_every`."""
