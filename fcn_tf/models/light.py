@@ -1,4 +1,4 @@
-"""A light FCN: a tenth of the weights of FCN-8s above the trunk, and skips of twice the resolution. Pure Keras."""
+"""A light FCN: a sixteenth of the weights of FCN-8s above the trunk, and skips of twice the resolution. Pure Keras."""
 
 from collections.abc import Mapping
 
