@@ -122,6 +122,28 @@ def test_tflite_has_the_convolutions_alone_in_8_bits(trained, monkeypatch):
     assert any("norm_pool" in each["name"] for each in details)
 
 
+def test_onnx_spends_none_of_the_8_bits_on_what_relu_removes(trained, monkeypatch):
+    """Quantized before its ReLU, a convolution has half of its 256 values below zero."""
+    from fcn_tf.formats import verify
+
+    installed("onnx", "int8")
+    import onnx
+
+    monkeypatch.setitem(verify._LEAST_AGREEMENT, "int8", 0.9)  # of narrow layers
+    _, folder, _ = exported(trained, "onnx", "int8")
+    graph = onnx.load(f"{folder}/model.onnx").graph
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    seen = 0
+    for node in graph.node:
+        if node.op_type != "Conv" or node.input[1] in constants:  # of a quantized one it is a DequantizeLinear's
+            continue
+        seen += 1
+        users = [user for user in graph.node if node.output[0] in user.input]
+        assert [user.op_type for user in users] == ["QuantizeLinear"]
+        assert constants[users[0].input[2]] == 0
+    assert seen == 9  # of this trunk all but the first, and conv6 and conv7
+
+
 def names_in_savedmodel(folder):
     return [each["name"] for each in json.loads(files.read_bytes(f"{folder}/assets.extra/classes.json"))["classes"]]
 
