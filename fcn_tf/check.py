@@ -84,8 +84,8 @@ def run(config: Config) -> int:
     print(summary["verdict"] + ("" if failed or not whole else f" Train with:\n{summary['command']}"))
     if not failed and whole and config.weights == "tiny":
         print(
-            f"(--weights={_WEIGHTS} is downloaded to {config.model_dir} where it is missing; leaving it out trains the "
-            "embedded tiny network, which is for trying out)"
+            f"(--weights={_WEIGHTS} is downloaded to {config.model_dir} where it is missing; without a network, "
+            "--weights=FILE.mat takes a file that you have, and --weights=tiny the embedded one, for trying out)"
         )
     return 1 if failed else 0
 

@@ -24,7 +24,9 @@ def test_sound_data_says_how_to_train(data, capsys):
     assert report["pairs"] == {"train": 5, "validation": 1}
     printed = capsys.readouterr().out
     assert "--num_classes=2 --mask_values=0,255" in report["command"] and report["command"] in printed
-    assert "--weights=vgg16" in report["command"] and "leaving it out trains the embedded tiny network" in printed
+    assert "--weights=vgg16" in report["command"]
+    assert "(--weights=vgg16 is downloaded to data/models/ where it is missing; without a network" in printed
+    assert "--weights=FILE.mat takes a file that you have, and --weights=tiny the embedded one" in printed
     assert [row["train"]["share"] for row in report["classes"]] == [0.5, 0.5]
     assert (data.parent / "logs/check/class_weights.csv").read_text() == "0,1\n1,1\n"
     assert list((data.parent / "logs/check").glob("class_1_mask.png"))

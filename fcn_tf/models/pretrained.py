@@ -15,6 +15,9 @@ from fcn_tf.models.weights_table import Row, TrainedHead
 _READERS = {".h5": keras_vgg.read, ".hdf5": keras_vgg.read, ".safetensors": torchvision_vgg.read}  # others: .mat
 _CAFFE = ".npz"
 _PICKLES = (".pth", ".pt", ".pkl", ".bin", ".ckpt")
+_WITHOUT = (
+    "Without it: --weights=FILE.mat takes a file that you have, --weights=tiny the embedded network, for trying out."
+)
 
 
 def embedded() -> str:
@@ -40,7 +43,10 @@ def find(weights: str | None, model_dir: str = "data/models/") -> str:
         return embedded()
     if weights in registry.WEIGHTS:
         remote = registry.resolve(registry.WEIGHTS[weights])
-        return downloads.fetch(remote, files.join(model_dir, remote.filename))
+        try:
+            return downloads.fetch(remote, files.join(model_dir, remote.filename))
+        except UserError as error:
+            raise UserError(f"{error} {_WITHOUT}") from None
     path = os.fspath(weights)
     if (prefix := checkpoint_prefix(path)) is not None:
         return prefix

@@ -1,6 +1,9 @@
 """Which file a value of --weights stands for."""
 
 import os
+import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -21,6 +24,16 @@ def test_known_names_are_fetched_to_model_dir_under_the_name_they_have_on_the_we
     monkeypatch.setattr(downloads, "fetch", lambda what, path: f"{what.filename} at {path}")
     assert pretrained.find(name, str(tmp_path)) == f"{remote.filename} at {tmp_path}/{remote.filename}"
     assert remote.filename == f"imagenet-vgg-verydeep-{name[3:]}.mat"
+
+
+def test_without_a_network_other_weights_are_named(monkeypatch, tmp_path):
+    def refuse(*args, **options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(UserError, match=r"no route.* put it at .*\. Without it: --weights=FILE\.mat .*--weights=tiny"):
+        pretrained.find("vgg16", str(tmp_path / "models"))
 
 
 @pytest.mark.parametrize("as_given", [str, lambda path: path], ids=["str", "Path"])
