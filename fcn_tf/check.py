@@ -67,7 +67,8 @@ def run(config: Config) -> int:
         if weights:
             rows = "".join(f"{name},{weight:g}\n" for name, weight in zip(spec.class_names, weights, strict=True))
             written[files.join(target.check, "class_weights.csv")] = rows.encode()
-    check_tables.show(summary, found)  # before anything is written: the disk may be full by now
+    hint = datasets.naming_hint(config.dataset, config.data_dir, spec) if spec else ""
+    check_tables.show(summary, found, hint=hint)  # before anything is written: the disk may be full by now
     for path, content in written.items():
         files.write_bytes(path, content)
     files.write_bytes(files.join(target.check, "check.json"), (json.dumps(summary, indent=2) + "\n").encode())

@@ -74,6 +74,8 @@ def run(config: Config) -> int:
     if others is not None:
         summary["comparison"] = _compare(stats.pixel_counts, others, config.compare, config.seed)
     print(tables.text(summary))  # before anything is written: the disk may be full by now
+    if hint := datasets.naming_hint(config.dataset, config.data_dir, spec):
+        print(hint)
     flags = settings.get("flags") if settings else None
     contents = {
         "confusion.npz": tables.confusion_npz(stats.counts, spec.class_names, spec.ignore_label),

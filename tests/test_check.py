@@ -35,6 +35,16 @@ def test_sound_data_says_how_to_train(data, capsys):
     assert run(data)[0] == 0  # from the cache
 
 
+def test_classes_without_names_are_told_how_to_get_some(data, capsys):
+    run(data)
+    hint = f"to name them, write {data}/classes.txt: one name a line, class 0 first\n"
+    assert capsys.readouterr().out.count(hint) == 1
+    (data / "classes.txt").write_text("sky\nroad\n")
+    run(data)
+    printed = capsys.readouterr().out
+    assert "classes.txt" not in printed and "class 1 road: " in printed
+
+
 def test_a_folder_that_cannot_be_written_is_found_first(data, monkeypatch):
     (data.parent / "logs").mkdir()
     (data.parent / "logs/check").touch()

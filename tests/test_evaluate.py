@@ -138,6 +138,23 @@ def test_files_are_scanned_once(tmp_path, monkeypatch):
     assert len(scanned) == 6
 
 
+def test_classes_without_names_are_told_how_to_get_some(tmp_path, monkeypatch, capsys):
+    monkeypatch.undo()  # of a data set on disk
+    for name in "abc":
+        tiny_run.save_labels(tmp_path / "data/images", {f"{name}.png": [[0] * 4] * 4})
+        tiny_run.save_labels(tmp_path / "data/masks", {f"{name}.png": [[0, 1, 0, 1]] * 4})
+    config = Config(
+        mode="evaluate", dataset="folder", data_dir=str(tmp_path / "data"), split="all",
+        logs_dir=str(tmp_path / "logs"), predictions=str(tmp_path / "data/masks"),
+    )  # fmt: skip
+    evaluate.run(config)
+    assert capsys.readouterr().out.count(f"write {tmp_path}/data/classes.txt: one name a line, class 0 first\n") == 1
+    (tmp_path / "data/classes.txt").write_text("sky\nroad\n")
+    evaluate.run(config)
+    printed = capsys.readouterr().out
+    assert "classes.txt" not in printed and "\nroad  " in printed
+
+
 def test_scoring_files_needs_no_tensorflow():
     code = "import sys, fcn_tf.evaluate, fcn_tf.predict, fcn_tf.visualize; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,14 +7,16 @@ from fcn_tf.data.quality.findings import Finding, some
 _PRINTED = 20  # classes; beyond, the most frequent and the rarest half as many
 
 
-def show(summary: dict[str, Any], found: list[Finding]) -> None:
-    """Prints the content of check.json and the findings."""
+def show(summary: dict[str, Any], found: list[Finding], *, hint: str) -> None:
+    """Prints the content of check.json and the findings, with a hint after the classes unless that is ""."""
     for name, count in summary["pairs"].items():
         sizes = summary["sizes"][name]
         between = "{}x{} to {}x{}".format(*sizes["smallest"], *sizes["largest"]) if sizes else "no sizes"
         print(f"{name}: {count} pairs, {between}")
     for line in _class_lines(summary.get("classes", []), list(summary["pairs"])):
         print(line)
+    if hint:
+        print(hint)
     for finding in found:
         _show_finding(finding)
 

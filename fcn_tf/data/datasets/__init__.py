@@ -7,12 +7,13 @@ from typing import Any
 
 from fcn_tf import registry
 from fcn_tf.data import palette
-from fcn_tf.data.base import Dataset, DatasetEntry, Options
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Options
 from fcn_tf.data.datasets import holdout
 from fcn_tf.data.masks.read import read_pair
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
+from fcn_tf.io import files
 
 _CLASS_FLAGS = ("num_classes", "mask_values", "mask_colors")  # for data sets that infer their classes
 
@@ -108,6 +109,14 @@ def resolve(name: str, data_dir: str, **flags: Any) -> dict[str, Any]:
         return {}
     options = classes.resolve(data_dir, options)
     return {each: getattr(options, each) for each in (*_CLASS_FLAGS, "ignore_label")}
+
+
+def naming_hint(name: str, data_dir: str, spec: DatasetSpec) -> str:
+    """One line on how to name classes that are called by their ids; "" where they have names."""
+    if not entry(name).classes or spec.class_names != tuple(map(str, range(spec.num_classes))):
+        return ""
+    path = files.join(data_dir, "classes.txt")
+    return f"classes have numbers for names; to name them, write {path}: one name a line, class 0 first"
 
 
 def require_files(name: str, mode: str) -> None:
