@@ -86,6 +86,7 @@ def test_help_lists_every_flag_with_its_default_and_parses_nothing(spelling, cap
         (["--", "--seed=1"], "--seed=1"),
         (["--flagfile=none.cfg"], "none.cfg"),
         (["--arch=fcn9s"], "fcn9s"),
+        (["--noaugment=false"], "--noaugment=false does not take an argument"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it_and_status_2(arguments, said, capsys):
@@ -93,6 +94,40 @@ def test_a_mistake_is_one_line_that_names_it_and_status_2(arguments, said, capsy
     printed = capsys.readouterr()
     assert re.fullmatch(r"error: .+\n", printed.err) and said in printed.err
     assert not printed.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            "--max_steps=abc",
+            "must be a whole number, 1 or more, up to 10^15 (or 0: the data set's default), got 'abc'.",
+        ),
+        (
+            "--max_steps=1e4",
+            "must be a whole number, 1 or more, up to 10^15 (or 0: the data set's default), got '1e4'.",
+        ),
+        ("--learning_rate=0,1", "must be a positive number such as 1e-4, got '0,1'."),
+        ("--dropout=half", "must be a number, in [0, 1), got 'half'."),
+        ("--debug=perhaps", "must be true or false, got 'perhaps'."),
+        ("--help=train", "must be true or false, got 'train'."),
+    ],
+)
+def test_what_is_no_number_is_told_what_is_expected(typed, said):
+    with pytest.raises(UserError) as caught:
+        parse(typed)
+    assert str(caught.value) == f"{typed.partition('=')[0]} {said}"
+
+
+def test_every_flag_that_takes_no_text_says_what_is_no_value_of_it_in_the_same_words(empty_folder):
+    fields = [field for field in dataclasses.fields(Config) if type(field.default) is not str]
+    assert {type(field.default) for field in fields} == {bool, int, float}
+    for field in fields:
+        for given in (f"--{flag_name(field)}=9x", "--flagfile=a.cfg"):
+            (empty_folder / "a.cfg").write_text(f"--{flag_name(field)}=9x\n")
+            where = " in a.cfg" if given == "--flagfile=a.cfg" else ""
+            with pytest.raises(UserError, match=rf"^--{flag_name(field)} must be .*, got '9x'{where}\.$"):
+                parse(given)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +145,8 @@ def test_a_mistake_is_one_line_that_names_it_and_status_2(arguments, said, capsy
         ("--resume", "--logs_dir"),
         ("--debug True", "--debug=true"),
         ("--seed=3 --augment False", "--noaugment"),
+        ("--mode=predict --input a.jpg b.jpg c.jpg --output_dir=out", "in quotes"),
+        ("help", "--help"),
     ],
 )
 def test_names_and_habits_of_other_programs_get_ours(typed, advice):
@@ -241,10 +278,20 @@ def test_a_flag_file_that_is_not_there_names_those_that_come_along():
         parse("--flagfile=none.cfg")
 
 
-def test_a_mistake_in_a_flag_file_is_told(empty_folder):
-    (empty_folder / "bad.cfg").write_text("--no_such=1\n")
-    with pytest.raises(UserError, match="no_such"):
-        parse("--flagfile=bad.cfg")
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--no_such=1", "no_such'. It stands in bad.cfg."),
+        ("--lr=1", "'lr' in bad.cfg; use --learning_rate"),
+        ("--max_steps 100", "in bad.cfg: a line of a flag file is --max_steps=VALUE"),
+        ("max_steps=100", "'max_steps=100' in bad.cfg is no flag without its dashes: write --max_steps=100"),
+    ],
+)
+def test_a_mistake_in_a_flag_file_is_told_with_its_place(empty_folder, line, said):
+    (empty_folder / "bad.cfg").write_text(f"--seed=1\n{line}\n")
+    with pytest.raises(UserError) as caught:
+        parse("--flagfile=bad.cfg", "--seed=2")
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.cfg")), ids=lambda path: path.name)

@@ -17,6 +17,45 @@ _MOST_FILES, _LONGEST_NAME = 100, 64
 _PACKAGE = os.path.dirname(configs.__file__)
 _PRESET_FOLDERS = (os.path.join(_PACKAGE, "configs"), os.path.join(os.path.dirname(_PACKAGE), "configs"))
 _PRESET = re.compile(r"(?:configs/)?(\w+)(?:\.cfg)?")
+_NUMBERS = {int: "a whole number", float: "a number"}
+_TRUTH = "true or false"
+
+_files_of: dict[str, str] = {}  # of the arguments of the last command line, the flag files that they stand in
+
+
+class _Unreadable(Exception):
+    """A value that its flag cannot be read from; no ValueError, which absl puts into words of its own."""
+
+    def __init__(self, name: str, value: object, expected: str):
+        super().__init__(f"--{name} must be {expected}, got {value!r:.80}{_where(name, str(value))}.")
+
+
+class _Parser(flags.ArgumentParser):
+    """absl's parser of a flag, but for what it says.
+
+    Args:
+      parser: reads numbers or truth values.
+      name: of the flag.
+      expected: names the values, to follow "must be".
+    """
+
+    def __init__(self, parser: flags.ArgumentParser, name: str, expected: str):
+        self._parser, self._name, self._expected = parser, name, expected
+
+    def parse(self, argument: object) -> object:
+        """The value.
+
+        Raises:
+          _Unreadable: if it is none.
+        """
+        try:
+            return self._parser.parse(argument)
+        except (TypeError, ValueError, OverflowError):
+            raise _Unreadable(self._name, argument, self._expected) from None
+
+    def flag_type(self) -> str:
+        """As absl's."""
+        return self._parser.flag_type()
 
 
 class _FlagValues(flags.FlagValues):
@@ -53,6 +92,7 @@ class _FlagValues(flags.FlagValues):
                 raise UserError(f"--flagfile: more than {_MOST_FILES} files, {path} among them; does it name itself?")
             lines = (line.strip() for line in text.split("\n"))
             within = [line for line in lines if line and not line.startswith(("#", "//"))]
+            _files_of.update(dict.fromkeys(within, path))
             found += self.read_flags_from_files(within, force_gnu, opened)
         return found
 
@@ -74,6 +114,21 @@ for _name, _field in _FIELDS.items():
         _name, _field.default, configs.flag_of(_field).help, short_name=_SHORT.get(_name), flag_values=FLAGS
     )
 flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=FLAGS)
+
+
+def _expected(name: str) -> str:
+    """What may stand after a flag that takes numbers or truth values."""
+    kind = type(FLAGS[name].default)
+    if kind is bool:
+        return _TRUTH
+    check = configs.flag_of(_FIELDS[name]).check
+    expected = check.expected if check else ""
+    return expected if "number" in expected else ", ".join(filter(None, (_NUMBERS[kind], expected)))
+
+
+for _name in (*_FIELDS, "help"):
+    if type(FLAGS[_name].default) is not str:
+        FLAGS[_name].parser = _Parser(FLAGS[_name].parser, _name, _expected(_name))
 
 # What other programs call these flags.
 _OTHER_NAMES = {
@@ -139,11 +194,16 @@ def config_from_flags(argv: list[str]) -> Config | None:
     FLAGS.unparse_flags()
     for name in FLAGS:
         FLAGS[name].unparse()
+    _files_of.clear()
     try:
         rest = FLAGS(argv)
+    except UserError:
+        raise
+    except _Unreadable as error:
+        raise UserError(str(error)) from None
     except flags.UnrecognizedFlagError as error:
         raise UserError(_unknown(error)) from None
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # of --noNAME=VALUE a plain ValueError
         message = str(error).strip().replace("\n", " ").replace(" ?", "?")
         raise UserError(f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help.") from None
     if FLAGS.help:
@@ -156,22 +216,42 @@ def config_from_flags(argv: list[str]) -> Config | None:
 
 
 def _unknown(error: flags.UnrecognizedFlagError) -> str:
-    name = error.flagname
-    known = name.replace("-", "_").lower()
+    name, where = error.flagname, _where(error.flagname)
+    known, _, value = name.replace("-", "_").lower().partition(" ")
+    if value and where and known in FLAGS:
+        return f"{name!r}{where}: a line of a flag file is --{known}=VALUE. See --help."
     if known in FLAGS:
-        return f"Unknown command line flag {name!r}; use --{known}. See --help."
+        return f"Unknown command line flag {name!r}{where}; use --{known}. See --help."
     if known in _MEANT:
-        return f"Unknown command line flag {name!r}; {_MEANT[known]}. See --help."
+        return f"Unknown command line flag {name!r}{where}; {_MEANT[known]}. See --help."
     message = str(error).strip().replace(" ?", "?")  # with absl's suggestion, if it has one
-    return f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help."
+    return f"{message}{'' if message.endswith(('.', '?')) else '.'}{where and f' It stands{where}.'} See --help."
+
+
+def _where(name: str, value: str | None = None) -> str:
+    """Which flag file a flag stands in, with this value if one is given; "" if it was typed."""
+    for argument, path in _files_of.items():
+        found, _, says = argument.lstrip("-").partition("=")
+        if found == name and value in (None, says):
+            return f" in {path}"
+    return ""
 
 
 def _stray(word: str, argv: list[str]) -> str:
     """What a word that is neither a flag nor its value may have been meant for."""
-    before = argv[argv.index(word) - 1].lstrip("-") if word in argv[2:] else ""
+    where = f" in {_files_of[word]}" if word in _files_of else ""
+    place = argv.index(word) if word in argv[2:] else 0
+    before = argv[place - 1].lstrip("-") if place else ""
+    if argv[max(place - 2, 0)].lstrip("-") == "input":
+        return (
+            f"{word!r} after --input {before}: --input takes one; name their folder, or a pattern in quotes, which the "
+            "shell leaves as it is: --input='photos/*.jpg'. See --help."
+        )
     if before in FLAGS and FLAGS[before].boolean:
         return f"{word!r} after --{before}: write --{before} (or --{before}=true) or --no{before}. See --help."
-    return f"{word!r} is no flag; flags look like --mode=train. See --help."
+    if word.partition("=")[0] in FLAGS:
+        return f"{word!r}{where} is no flag without its dashes: write --{word}. See --help."
+    return f"{word!r}{where} is no flag; flags look like --mode=train. See --help."
 
 
 def _help(program: str) -> str:
