@@ -155,6 +155,16 @@ def test_names_and_habits_of_other_programs_get_ours(typed, advice):
     assert advice in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_home_folder_that_no_shell_has_put_in(empty_folder, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    with pytest.raises(UserError, match="^--logs_dir=~/logs: this ~ is not replaced .* write --logs_dir=/home/me/logs"):
+        parse("--logs_dir=~/logs")
+    (empty_folder / "a.cfg").write_text("--dataset=folder\n--data_dir=~/data\n")
+    with pytest.raises(UserError, match="^--data_dir=~/data in a.cfg: .* write --data_dir=/home/me/data"):
+        parse("--flagfile=a.cfg")
+    assert parse("--data_dir=./~/data", "--dataset=folder").data_dir == "./~/data"
+
+
 def test_other_names_are_no_flags_of_ours_and_lead_to_flags():
     assert not set(flags._MEANT) & set(flags.FLAGS)
     assert {ours.split(",")[0] for ours in flags._OTHER_NAMES} <= set(flags.FLAGS)

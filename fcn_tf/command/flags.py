@@ -212,6 +212,12 @@ def config_from_flags(argv: list[str]) -> Config | None:
     if len(rest) > 1:
         raise UserError(_stray(rest[1], argv))
     given = {field.name: FLAGS[name].value for name, field in _FIELDS.items() if FLAGS[name].present}
+    for name, value in given.items():
+        if isinstance(value, str) and value.startswith("~/") and name != "token":  # else a folder called ~ is made
+            raise UserError(
+                f"--{name}={value}{_where(name, value)}: this ~ is not replaced by your home folder; write "
+                f"--{name}={os.path.expanduser(value)}."
+            )
     return configs.complete(given)
 
 
