@@ -122,6 +122,16 @@ def is_link(path: str) -> bool:
     return not is_remote(path) and os.path.islink(path)
 
 
+def dangling(path: str) -> str:
+    """The symbolic link on the way to `path`, itself included, that leads to nothing, and where to; "" if none does."""
+    path = "" if is_remote(path) else path.rstrip("/")  # with a slash at its end, a link is no link
+    while path and not os.path.exists(path):
+        if os.path.islink(path):
+            return f"{path} is a symbolic link to {os.path.realpath(path)}, which is not there"
+        path = os.path.dirname(path)
+    return ""
+
+
 def size(path: str) -> int:
     """The number of bytes in the file at `path`."""
     return stamp(path)[0]
@@ -462,6 +472,7 @@ def require_writable(folder: str, *, flag: str) -> None:
         remove(trial)
     except OSError as error:
         reason = "it is no folder" if isinstance(error, FileExistsError) else error.strerror or error
+        reason = dangling(folder) or reason
         raise UserError(f"{folder} cannot be written ({reason}); give another {flag}, or make room.") from None
 
 

@@ -153,8 +153,10 @@ class Run:
         """Checks that files lie where files belong and folders where folders do, before anything is read or written.
 
         Raises:
-          UserError: naming one that does not.
+          UserError: naming one that does not, or a link in `logs_dir` that leads nowhere.
         """
+        if leads_nowhere := files.dangling(self.logs_dir):
+            raise UserError(f"--logs_dir: {leads_nowhere}; make that folder, or give another --logs_dir.")
         folders = (self.logs_dir, self.checkpoints, self.train_events, self.validation_events)
         written = (self.config, self.history, self.training, self.curves, self.model, self.examples, self.facts)
         for path in (*folders, *written, self.trackers):

@@ -159,7 +159,9 @@ def test_whether_a_folder_can_be_written(tmp_path, monkeypatch):
     files.require_writable(str(tmp_path / "a/b"), flag="--logs_dir")
     assert os.listdir(tmp_path / "a/b") == []
     (tmp_path / "file").touch()
-    for name, reason in (("file", "it is no folder"), ("file/b", "Not a directory")):
+    os.symlink("gone", tmp_path / "link")
+    nowhere = rf"{tmp_path}/link is a symbolic link to {tmp_path}/gone, which is not there"
+    for name, reason in (("file", "it is no folder"), ("file/b", "Not a directory"), ("link", nowhere)):
         with pytest.raises(UserError, match=rf"{name} cannot be written \({reason}\); give another --output_dir"):
             files.require_writable(str(tmp_path / name), flag="--output_dir")
 

@@ -23,6 +23,18 @@ def test_layout(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("logs_dir", ["link", "link/", "link/run"])
+def test_a_link_that_leads_nowhere_is_told_with_its_target(tmp_path, monkeypatch, logs_dir):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("disk/gone", "other")
+    os.symlink("other", "link")
+    said = f"--logs_dir: link is a symbolic link to {tmp_path}/disk/gone, which is not there; make that folder"
+    with pytest.raises(UserError, match=said):
+        Run(logs_dir).require_layout()
+    os.makedirs("disk/gone")
+    Run(logs_dir).require_layout()
+
+
 def test_config_comes_back_and_no_temporary_file_stays(tmp_path):
     run = Run(str(tmp_path / "new"))
     config = {"arch": "fcn8s", "colors": [[0, 1, 2]], "ignore_label": None}
