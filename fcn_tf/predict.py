@@ -18,6 +18,7 @@ from fcn_tf.inference.runs import TrainedRun, load_run
 from fcn_tf.inference.segmentation import FolderOutput, folder_outputs
 from fcn_tf.inference.segmenter import Segmenter
 from fcn_tf.io import files, parts
+from fcn_tf.io.parts import Part
 from fcn_tf.io.run_dir import Run
 
 _OF_PICTURES, _OF_VIDEOS = ("labels", "overlay", "legend", "areas"), ("overlay", "legend", "areas")  # by default
@@ -118,6 +119,9 @@ def run(config: Config, *, label: Label = label_here) -> int:
         files.write_bytes(path, output.encode(trained.class_names, trained.colors, areas))
     done = len(found.found) - failed
     print(f"{done} of {len(found.found)} labelled" + (f"; written to {output_dir}" if done else ""))
+    if part:
+        of_all = " and ".join(each.file for each in once.values() if each.of_pictures)
+        print(_after_parts(part, of_all))
     return 1 if failed else 0
 
 
@@ -132,6 +136,14 @@ def load_segmenter(config: Config) -> Segmenter:
     if (export := _export(config)) is not None:
         return Segmenter(export, class_names=trained.class_names, colors=trained.colors, **options)
     return Segmenter.from_run(trained, precision=config.inference_precision, say=bulk.write_line, **options)
+
+
+def _after_parts(part: Part, of_all: str) -> str:
+    """How the work is finished once all parts have run; `of_all` names the files that are made of all pictures."""
+    return (
+        f"when all of --part=1/{part.count} to {part.count}/{part.count} have run, the same command without --part "
+        "labels what is still missing" + (f", and writes {of_all} of all pictures" if of_all else "")
+    )
 
 
 def _is_the_same(path: str, output: FolderOutput, trained: TrainedRun) -> bool:

@@ -177,7 +177,12 @@ def test_parts_together_are_the_whole(tmp_path, logs, capsys, monkeypatch):
     for part in ("1/3", "2/3", "3/3"):
         status, out = label_folder(tmp_path, logs, part=part)
         assert status == 0
-        counts.append(int(re.search(rf"part {part}: (\d+) of 7\n", capsys.readouterr().out)[1]))
+        printed = capsys.readouterr().out
+        counts.append(int(re.search(rf"part {part}: (\d+) of 7\n", printed)[1]))
+        assert printed.endswith(
+            "when all of --part=1/3 to 3/3 have run, the same command without --part labels what is still missing, "
+            "and writes areas.csv of all pictures\n"
+        )
     assert sum(counts) == 7 and max(counts) < 7
     once = [f"{stem}-{k}-of-3.{end}" for k in (1, 2, 3) for stem, end in (("areas", "csv"), ("predict", "json"))]
     assert listed(out) == sorted([*set(results(*wanted)) - set(ONCE), "legend.png", *once])
@@ -187,7 +192,8 @@ def test_parts_together_are_the_whole(tmp_path, logs, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(predict, "Segmenter", None)
         assert label_folder(tmp_path, logs) == (0, out)
-    assert "7 of 7 are done already" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "7 of 7 are done already" in printed and "--part" not in printed
     for name in sorted(set(listed(whole)) - {"predict.json"}):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     # And a part knows of what the whole has done.
