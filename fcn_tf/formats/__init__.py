@@ -34,7 +34,7 @@ def entries(names: Iterable[str], precision: str, *, runtime: str) -> dict[str, 
             verb = "is" if len(missing) == 1 else "are"
             raise UserError(
                 f"--format={what} needs {', '.join(missing)}, which {verb} not installed: pip install "
-                f"{' '.join(missing)}"
+                f"{' '.join(packages.values())}"  # all of them, as docs/export.md says
             )
         entry.require(runtime)
     return found
