@@ -235,7 +235,11 @@ def test_flag_files_in_flag_files(empty_folder):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"\x89PNG\r\n\x1a\n", "no text in UTF-8"), (b"\xff\xfe-\0-", "no text in UTF-8"), (b"--seed=\0", "seed")],
+    [
+        (b"\x89PNG\r\n\x1a\n", "bad.cfg is a picture; expected a file of text in UTF-8; name a file of flags"),
+        (b"\xff\xfe-\0-", "no text in UTF-8"),
+        (b"--seed=\0", "seed"),
+    ],
 )
 def test_what_is_no_flag_file(empty_folder, capsys, content, said):
     (empty_folder / "bad.cfg").write_bytes(content)

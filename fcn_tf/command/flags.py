@@ -84,7 +84,7 @@ class _FlagValues(flags.FlagValues):
             try:
                 text = texts.load(path)
             except (OSError, ValueError) as error:
-                reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
+                reason = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error).rstrip(".")
                 message = f"--flagfile: {reason}; name a file of flags, or one of {', '.join(_presets())}."
                 raise UserError(message) from None
             opened.append(path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,7 @@ _MASK_BYTES = 32  # a pixel: those of a mask, and counting its colours (see data
 _ASKED = 256_000_000  # bytes; pictures that take less are decoded without asking how much memory there is
 one_large_at_a_time = threading.Lock()  # whoever is about to take much memory: each may have all that is free
 _ORIENTATION = 0x0112  # EXIF's tag
+_PNM = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of PGM and PPM: width, height, highest value
 # EXIF's orientation -> the Pillow transposition that turns a picture upright; 1 needs none.
 TURNS = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
@@ -107,8 +109,9 @@ def read_size(data: bytes, *, name: str) -> tuple[int, int]:
 def decode_label(data: bytes, *, name: str) -> np.ndarray:
     """Decodes a label map to the values it stores.
 
-    Palette images give their indices, 8 and 16-bit grey ones their values, two-valued ones 0 and 1. An alpha
-    channel is dropped, and RGB whose channels are equal counts as grey. EXIF turns are not applied.
+    Palette images give their indices, 8 and 16-bit grey ones their values (PGM and PPM too, whatever the highest one
+    that their header names), two-valued ones 0 and 1. An alpha channel is dropped, and RGB whose channels are equal
+    counts as grey. EXIF turns are not applied.
 
     Args:
       data: a whole image file.
@@ -122,7 +125,7 @@ def decode_label(data: bytes, *, name: str) -> np.ndarray:
     """
     with _reading(data, name) as picture:
         pixels = np.asarray(picture)
-    return _whole(_grey(pixels, name) if pixels.ndim == 3 else pixels, name)
+    return _whole(_as_stored(_grey(pixels, name) if pixels.ndim == 3 else pixels, data), name)
 
 
 def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
@@ -144,6 +147,7 @@ def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
         if pixels.shape[-1] >= 3 and (pixels[..., 1:3] != pixels[..., :1]).any():
             return np.ascontiguousarray(pixels[..., :3]), form
         pixels = pixels[..., 0]
+    pixels = _as_stored(pixels, data)
     return pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form
 
 
@@ -212,7 +216,7 @@ def _explained(name: str, data: bytes = b"") -> Iterator[None]:
         if "cannot identify" in reason:
             reason = f"it begins with {data[:8]!r}"
         raise UserError(
-            f"{name}: not a readable image ({reason}); expected a whole JPEG, PNG, WebP, BMP, TIFF or GIF. "
+            f"{name}: not a readable image ({reason}); expected a whole JPEG, PNG, WebP, BMP, TIFF, GIF or PPM. "
             "Copy it again, or remove it."
         ) from None
 
@@ -248,6 +252,18 @@ def _orientation(picture: Image.Image) -> int:
         return int(found) if found in range(1, 9) else 1
     except Exception:  # Pillow reads these data only when asked, and raises nearly anything here too
         return 1
+
+
+def _as_stored(pixels: np.ndarray, data: bytes) -> np.ndarray:
+    """Grey values (H, W) as a PGM or PPM stores them, which Pillow stretches to 255 or 65535; others as they are."""
+    header = _PNM.match(data)
+    if header is None:
+        return pixels
+    highest, in_color = int(header[4]), header[1] in b"36"
+    if highest in (255, 65535) or (highest > 255 and in_color):  # of 16 bits in colour Pillow keeps 8
+        return pixels
+    stretched, kind = (65535, np.int32) if highest > 255 else (255, np.uint8)
+    return np.rint(pixels * (highest / stretched)).astype(kind)
 
 
 def _whole(pixels: np.ndarray, name: str) -> np.ndarray:

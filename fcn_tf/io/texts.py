@@ -10,6 +10,10 @@ from fcn_tf.io import files
 
 _MOST = 64 << 20  # bytes of a file of text
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# How pictures begin, those of PBM, PGM and PPM with their size; these may be text all the same.
+_PICTURE = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|P[1-6](?:\s|#[^\r\n]*[\r\n])+\d+\s+\d+\s", re.DOTALL
+)
 # What moves a cursor, ends a line, turns the direction of writing, or has no place in UTF-8.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -22,6 +26,8 @@ def load(path: str) -> str:
       OSError: if it cannot be read, or is larger than 64 MB.
     """
     data = files.read_bytes(path, most=_MOST)
+    if _PICTURE.match(data):
+        raise UserError(f"{path} is a picture; expected a file of text in UTF-8.")
     coding = next((coding for mark, coding in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(coding)

@@ -119,6 +119,24 @@ def test_labels_saved_as_grey_rgb_are_taken():
     )
 
 
+@pytest.mark.parametrize("header", ["P2\n3 1\n2\n", "P2 # ids\n3 1\n# most\n2\n", "P2\n3 1\n255\n", "P2\n3 1\n300\n"])
+def test_grey_values_of_pgm_are_ids_whatever_the_highest_is(header):
+    data = f"{header}0 1 2\n".encode()
+    np.testing.assert_array_equal(images.decode_label(data, name="x"), [[0, 1, 2]])
+    np.testing.assert_array_equal(images.decode_mask(data, name="x")[0], [[0, 1, 2]])
+
+
+def test_ppm_and_pgm_as_text_and_as_bytes():
+    for data in (b"P6\n2 1\n2\n\0\0\0\1\1\1", b"P3\n2 1\n2\n0 0 0 1 1 1", b"P5\n2 1\n2\n\0\1"):
+        np.testing.assert_array_equal(images.decode_label(data, name="x"), [[0, 1]])
+        np.testing.assert_array_equal(
+            images.decode_image(data, name="x")[..., 0], [[0, 128]]
+        )  # half as bright as white
+    colors = b"P3\n2 1\n1\n1 0 0 0 0 1\n"
+    np.testing.assert_array_equal(images.decode_mask(colors, name="x")[0], [[_RED, _BLUE]])
+    np.testing.assert_array_equal(images.decode_mask(b"P5\n2 1\n1000\n\0\1\3\xe8", name="x")[0], [[1, 1000]])
+
+
 def test_labels_coded_in_colours_are_refused():
     data = images.encode_png(np.array([[_RED, _BLUE]], np.uint8))
     with pytest.raises(UserError, match=r"mask\.png.*coded in colours.*class id"):
@@ -130,6 +148,8 @@ def test_labels_coded_in_colours_are_refused():
     [
         (b"", "empty"),
         (b"<!DOCTYPE html><html>", "begins with b'<!DOCTYP'"),
+        (b"road,128,64,128\n", "begins with b'road,128'); expected a whole JPEG, PNG, WebP, BMP, TIFF, GIF or PPM."),
+        (b"P3\n2 1\n255\n1 2", "not a readable image"),
         (images.encode_png(np.zeros((64, 64, 3), np.uint8))[:-30], "not a readable image"),
         (images.encode_jpeg(np.zeros((64, 64, 3), np.uint8))[:400], "not a readable image"),
     ],

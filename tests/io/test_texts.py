@@ -23,6 +23,15 @@ def test_what_is_no_text(tmp_path):
         texts.load(str(tmp_path / "a.txt"))
 
 
+@pytest.mark.parametrize("data", [b"P3\n# drawn by hand\n2 1\n255\n1 1 1 0 0 0\n", b"P5 2 1 255\n\0\1", b"\x89PNG\r\n"])
+def test_a_picture_in_place_of_text(tmp_path, data):
+    (tmp_path / "classes.txt").write_bytes(data)
+    with pytest.raises(UserError, match=r"classes.txt is a picture; expected a file of text in UTF-8\.$"):
+        texts.load(str(tmp_path / "classes.txt"))
+    (tmp_path / "classes.txt").write_text("P3\nP5 small\n")
+    assert texts.load(str(tmp_path / "classes.txt")) == "P3\nP5 small\n"
+
+
 def test_deep_json_is_an_error_of_its_content():
     with pytest.raises(ValueError, match="nested too deeply"):
         texts.parse_json(b"[" * 100_000)

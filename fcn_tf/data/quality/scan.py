@@ -22,7 +22,7 @@ from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.io import archives, files, images, shards, texts
 
-_VERSION = 1  # of the cache's content
+_VERSION = 2  # of the cache's content
 _KEPT = 300  # values a mask that are kept, the most frequent: more than any data set has classes
 _CHUNK = 256  # files in flight
 
