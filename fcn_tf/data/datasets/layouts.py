@@ -89,7 +89,8 @@ def find(data_dir: str) -> Layout:
         raise UserError(
             f"folder: there is no folder {data_dir}; name the one that holds the photos and masks (--data_dir)."
         )
-    content = {folder: found for folder, names in walk(data_dir) if (found := pictures(names))}
+    listed = dict(walk(data_dir))
+    content = {folder: found for folder, names in listed.items() if (found := pictures(names))}
     photos: dict[tuple[str, ...], list[str]] = {}
     labels: dict[tuple[str, ...], list[str]] = {}
     for folder in filter(None, content):
@@ -119,10 +120,10 @@ def find(data_dir: str) -> Layout:
             unpaired.extend(alone)
     if not any(splits.values()):
         shown = ", ".join(content) or ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
-        why = f"no file pairs in {chosen[0][0]} and {chosen[0][1]}" if chosen else f"found {shown}"
+        why = f"no file pairs in {chosen[0][0]} and {chosen[0][1]}" if chosen else f"found {shown}{_no_masks(listed)}"
         raise UserError(
             f"folder: no photos with masks in {data_dir} ({why}); expected {LAYOUTS}, files paired by name; or set "
-            "--data_dir."
+            f"--data_dir{_folder_around(data_dir)}."
         )
     several = len(chosen) > len(splits)  # then names may repeat
     return Layout(
@@ -130,6 +131,25 @@ def find(data_dir: str) -> Layout:
         {name: tuple(unique(examples, several)) for name, examples in splits.items() if examples},
         tuple(unpaired),
     )
+
+
+def _no_masks(listed: dict[str, list[str]]) -> str:
+    """What a folder for masks holds that are no pictures, to follow what was found; "" if there is none."""
+    for folder, names in listed.items():
+        kinds = sorted({os.path.splitext(name)[1] for name in names} - {""})
+        if folder and kinds and _words(folder)[1] and not pictures(names):
+            return f"; {folder} holds {', '.join(kinds[:3])}, no pictures"
+    return ""
+
+
+def _folder_around(data_dir: str) -> str:
+    """The folder around this one, as a value of --data_dir, where this is but the half of the data; else ""."""
+    around, name = os.path.split(data_dir.rstrip("/"))
+    words, is_mask = _words(name)
+    if name in ("", ".", "..") or not files.is_dir(around or "."):
+        return ""
+    others = (other for other in files.list_dir(around or ".") if _words(other) == (words, not is_mask))
+    return f"={around or '.'}" if any(files.is_dir(files.join(around, other)) for other in others) else ""
 
 
 def walk(data_dir: str) -> Iterator[tuple[str, list[str]]]:

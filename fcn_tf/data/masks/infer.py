@@ -14,6 +14,11 @@ _USUAL_IGNORE = 255  # what most data sets store for "not labelled"
 _SHARPNESS = 0.2  # of the pixels around a true value, at least this share has exactly that value
 _LEAST = 0.0002  # share of all pixels that a value in lossy masks must have to be one
 _MANY_COLORS = 256
+# What tells masks from photos. The most frequent colours have over 0.65 of the pixels of CamVid's masks, if these are
+# coloured and saved as JPEGs, and under 0.6 of those of its photos.
+_MOST_VALUES = 100  # of grey in one mask
+_LEAST_FREQUENT = 0.6  # share of the pixels of a mask that have one of its most frequent colours
+_LEAST_NEAR = 0.75  # share of the pixels of lossy masks that have nearly a value that stands out
 
 
 @dataclass(frozen=True)
@@ -162,9 +167,33 @@ def _meant(histograms: list[Histogram], declared: DeclaredClasses, name: str) ->
                 f"{name}: masks are JPEGs with values up to {max(seen)}, which compression has blurred into each "
                 "other; save them as PNG, or with values far apart such as 0 and 255."
             )
+        if _share_near(peaks, histograms) < _LEAST_NEAR:
+            raise _photos(name, "they are JPEGs of all greys, in which no values stand out")
         return peaks
     blended = len(seen) > 16 and _gap(peaks) >= APART and (peaks == {0, 255} or len(peaks) == declared.num_classes)
+    many = sum(histogram.distinct > _MOST_VALUES for histogram in histograms)
+    if not (blended or declared.num_classes) and 2 * many > len(histograms):
+        count = max(seen) + 1
+        why = (
+            f"{many} of {len(histograms)} have over {_MOST_VALUES} values (--num_classes={count} if these are classes)"
+        )
+        raise _photos(name, why, f"--num_classes={count}")
     return peaks if blended else seen
+
+
+def _photos(name: str, why: str, *flags: str) -> UserError:
+    return UserError(
+        f"{name}: the masks look like photos: {why}; have photos and masks changed places, or were masks resized with "
+        "blending? Expected one value or one colour for each class.",
+        flags=flags,
+    )
+
+
+def _share_near(peaks: set[int], histograms: list[Histogram]) -> float:
+    """The share of all pixels that have one of these values, but for noise."""
+    counts = [item for histogram in histograms for item in histogram.counts.items()]
+    near = sum(count for value, count in counts if any(abs(value - peak) <= APART // 2 for peak in peaks))
+    return near / max(sum(count for _, count in counts), 1)
 
 
 def _gap(values: set[int]) -> int:
@@ -191,6 +220,14 @@ def _peaks(histograms: list[Histogram]) -> tuple[int, ...]:
 
 def _colors(histograms: list[Histogram], declared: DeclaredClasses, name: str) -> tuple[Color, ...]:
     """The colours that stand out, sorted; black first."""
+    frequent = (sum(sorted(each.counts.values())[-_MANY_COLORS:]) / (each.width * each.height) for each in histograms)
+    rare = sum(share < _LEAST_FREQUENT for share in frequent)
+    if 2 * rare > len(histograms):
+        raise _photos(
+            name,
+            f"in {rare} of {len(histograms)} the {_MANY_COLORS} most frequent colours cover few of the pixels "
+            "(--mask_colors names those of the classes)",
+        )
     total: Counter[int] = Counter()
     lossy = any(histogram.lossy for histogram in histograms)
     for histogram in histograms:

@@ -63,7 +63,7 @@ def find(
     if rules is not None and spec is not None:
         found += _values(splits, rules, pixel_counts, settable) + _contents(splits, pixel_counts, spec, commands)
         found += _missing(pixel_counts, spec, reseed)
-    found += _formats(splits, rules if settable else None) + _copies(splits, commands)
+    found += _formats(splits, rules, settable) + _copies(splits, commands)
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.severity]), pixel_counts
 
@@ -246,19 +246,24 @@ def _missing(pixel_counts: PixelCounts, spec: DatasetSpec, reseed: str) -> list[
     return found
 
 
-def _formats(splits: dict[str, Split], rules: MaskRules | None) -> list[Finding]:
+def _formats(splits: dict[str, Split], rules: MaskRules | None, settable: bool) -> list[Finding]:
     known = [
         (path, mask.histogram) for split in splits.values() for path, mask in split.masks.items() if mask.histogram
     ]
     found = []
     lossy = tuple(path for path, histogram in known if histogram.lossy)
     if lossy:
-        explanation = "These masks are JPEGs: compression blurs their values, which are taken for the nearest class."
-        found.append(Finding("jpeg_masks", "note", explanation, "Nothing to do; save new masks as PNG", lossy))
+        explanation, fix = "These masks are JPEGs: compression blurs their values", "Save them as PNG"
+        if rules:  # without, an error says what is wrong with them
+            explanation, fix = (
+                f"{explanation}, which are taken for the nearest class",
+                "Nothing to do; save new masks as PNG",
+            )
+        found.append(Finding("jpeg_masks", "note", f"{explanation}.", fix, lossy))
     colored = tuple(path for path, histogram in known if histogram.in_color)
     if colored:
         explanation = "These masks are coded in colours."
-        colors = rules.colors if rules else ()
+        colors = rules.colors if rules and settable else ()
         fix = f"Nothing; this says the same: --mask_colors={notation.format_colors(colors)}" if colors else ""
         found.append(Finding("color_masks", "note", explanation, fix, colored))
     return found

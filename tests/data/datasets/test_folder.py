@@ -160,6 +160,25 @@ def test_no_layout_says_which_are_known(tmp_path, content):
         folder.load(str(tmp_path), "train")
 
 
+@pytest.mark.parametrize("below", ["images", "masks"])
+def test_half_of_the_data_leads_to_the_folder_around_it(tmp_path, monkeypatch, below):
+    fill(tmp_path / "data", "images", "masks")
+    for data_dir in (f"{tmp_path}/data/{below}", f"{tmp_path}/data/{below}/"):
+        with pytest.raises(UserError, match=rf"or set --data_dir={tmp_path}/data\.$"):
+            datasets.load("folder", data_dir, "train")
+    monkeypatch.chdir(tmp_path / "data")
+    with pytest.raises(UserError, match=r"or set --data_dir=\.\.$"):
+        datasets.load("folder", below, "train")
+
+
+def test_masks_that_are_no_pictures_are_told_by_their_kind(tmp_path):
+    fill(tmp_path, "images", "masks")
+    for name in "ab":
+        (tmp_path / f"masks/{name}.png").rename(tmp_path / f"masks/{name}.txt")
+    with pytest.raises(UserError, match=r"found images; masks holds \.txt, no pictures\).*or set --data_dir\.$"):
+        datasets.load("folder", str(tmp_path), "train")
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("headline", ["", "name,r,g,b\n"])
 def test_classes_csv_with_commas_semicolons_or_tabs(tmp_path, delimiter, headline):

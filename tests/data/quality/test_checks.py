@@ -134,6 +134,15 @@ def test_jpeg_color_and_empty_masks(data):
     assert found["color_masks"]["mend"].endswith("--mask_colors=000000,ff0000")
 
 
+def test_jpegs_that_tell_no_classes_are_not_said_to_need_nothing(data):
+    for name in NAMES:
+        write(data / f"masks/{name}.jpg", np.repeat([[0] * 16 + [1] * 12 + [2] * 12], 32, axis=0))
+        (data / f"masks/{name}.png").unlink()
+    status, found, _ = run(data)
+    assert status == 1 and "save them as PNG" in found["classes"]["means"]
+    assert found["jpeg_masks"]["mend"] == "Save them as PNG"
+
+
 def test_ignored_masks_and_missing_classes(tmp_path):
     for split, values in (("train", [0, 1, 2]), ("val", [0, 1, 255])):
         for number in range(2):
