@@ -32,6 +32,16 @@ class MissingSplit(UserError):
 
 
 class WorkerLost(UserError):
-    """Another worker of the same training never came, or is gone: nothing is wrong here, and starting again helps."""
+    """Another worker of the same training never came, or is gone: nothing is wrong here, and starting again helps.
+
+    Args:
+      message: as of `UserError`.
+      asked: the number of the signal that asked this one to stop, where one did: then its status is that of a stop.
+    """
 
     status = 75  # EX_TEMPFAIL of sysexits.h
+
+    def __init__(self, message: str, *, asked: int | None = None):
+        super().__init__(message)
+        if asked is not None:
+            self.status = 128 + asked

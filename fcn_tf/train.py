@@ -102,7 +102,8 @@ def run(config: Config) -> int:
     chief = distribution.is_chief(strategy)
     # Before a run in the folder is touched. Workers share it, so one of them keeps others out.
     claim = target.claimed() if chief else contextlib.nullcontext()
-    with claim, distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step()):
+    together = distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step())
+    with claim, together as interrupts:
         if config.staged and chief and not target.has_checkpoint():
             kept = RunExamples(target, config.dataset, config.data_dir, started=False).write(train, validation)
             target.write_config(_describe(config, train.spec) | ({"examples": kept} if kept else {}))
@@ -124,6 +125,7 @@ def run(config: Config) -> int:
                 loss=loss,
                 weights_file=weights_file,
                 origin=origin,
+                interrupts=interrupts,
             )
             if status:
                 return status
@@ -248,7 +250,18 @@ def _halvings(stage: _Stage) -> int:
 
 
 def _attempt(
-    stage: _Stage, *, checkpoint, halvings, strategy, train, validation, examples, loss, weights_file, origin
+    stage: _Stage,
+    *,
+    checkpoint,
+    halvings,
+    strategy,
+    train,
+    validation,
+    examples,
+    loss,
+    weights_file,
+    origin,
+    interrupts,
 ) -> int:
     """Puts the parts together and runs the loop; see `run`."""
     import keras
@@ -323,6 +336,7 @@ def _attempt(
         profile=config.profile,
         debug=config.debug,
         more_hooks=[TrackMetrics(name, target, config.to_json()) for name in _trackers(config)],
+        interrupts=interrupts,
     )
     start = trainer.restore(checkpoint, by_flag=config.resume_from == "best")
     if start:

@@ -4,19 +4,22 @@ import contextlib
 import faulthandler
 import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 import tensorflow as tf
+from tensorflow.python.eager import context  # the limit of `_limit_connecting` has no public name
 
 from fcn_tf.data import pipeline
 from fcn_tf.errors import UserError, WorkerLost
-from fcn_tf.training.interrupts import default_signals
+from fcn_tf.training.interrupts import Interrupts, default_signals
 
 _PATIENCE = 600.0  # seconds until every worker must have come
 _PROBE = 1.0  # seconds between looks at who is there, and for an answer
-_CONNECTING = 120.0  # seconds for TensorFlow to connect workers that are all there
+_CONNECTING = 40.0  # seconds for TensorFlow to connect workers that are all there
+_GIVING_UP = 15.0  # seconds more, within which TensorFlow says that it could not
 _FAREWELL = 60.0  # seconds for the others to leave before the chief
 # What TensorFlow raises where another worker is gone; the second kind also for other reasons.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
@@ -54,18 +57,36 @@ def _connect(resolver) -> tf.distribute.Strategy:
     if elsewhere := _others(resolver):
         port = _port(resolver.cluster_spec().task_address(resolver.task_type, resolver.task_id))
         await_workers(elsewhere, port)
-    # All workers were there a moment ago. Should one end right now: TensorFlow would wait and ignore SIGTERM.
-    faulthandler.dump_traceback_later(_CONNECTING, exit=True)
+        _limit_connecting(resolver.cluster_spec())
+    # If it does not say so, after all: this ends without Python, which native code keeps out.
+    faulthandler.dump_traceback_later(_CONNECTING + _GIVING_UP, exit=True)
     try:
         with default_signals():
             return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except tf.errors.OpError as error:
-        reason = error.message.splitlines()[0]
+        reason, _, _ = error.message.splitlines()[0].partition(". ")  # the rest is advice
         raise WorkerLost(
             f"TensorFlow cannot connect the workers of TF_CONFIG ({reason}); restart all workers with the same command."
         ) from None
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def _limit_connecting(cluster: tf.train.ClusterSpec) -> None:
+    """All workers were there a moment ago. Should one end right now, TensorFlow would wait for it, for an hour."""
+    jobs = [
+        context.coordination_config_pb2.CoordinatedJob(name=job, num_tasks=cluster.num_tasks(job))
+        for job in ("chief", "worker")
+        if job in cluster.jobs
+    ]
+    # As its strategy does where nobody has, but for the limit, and for counting all workers before anything else.
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=f"/job:{jobs[0].name}/replica:0/task:0",
+        cluster_register_timeout_in_ms=round(1000 * _CONNECTING),
+        coordinated_jobs=jobs,
+    )
+    context.context().coordination_service.cluster_register_with_barrier = True
 
 
 def others(strategy: tf.distribute.Strategy) -> list[str]:
@@ -138,30 +159,46 @@ def _port(address: str) -> int:
 
 
 @contextlib.contextmanager
-def several_workers(strategy: tf.distribute.Strategy, resume_step: Callable[[], int]) -> Iterator[None]:
+def several_workers(strategy: tf.distribute.Strategy, resume_step: Callable[[], int]) -> Iterator[Interrupts | None]:
     """Surrounds what workers do together: notices when one is lost, and lets the chief leave last.
+
+    It listens for signals all the time: one that reaches every worker would else end those that do not listen yet, or
+    no longer, and the others would miss them.
 
     Args:
       strategy: that of this worker; nothing is done where it is alone.
       resume_step: gives the step of the newest checkpoint.
 
+    Yields:
+      What listens; None where this worker is alone.
+
     Raises:
       WorkerLost: instead of what TensorFlow raises when another worker is gone.
     """
     elsewhere = others(strategy)
-    try:
-        yield
-    except (*_LOST, *_PERHAPS_LOST) as error:
-        if not elsewhere or not is_lost_worker(error):
-            raise
-        raise WorkerLost(
-            f"lost another worker ({', '.join(elsewhere)}); restart all workers with the same command: training "
-            f"resumes at step {resume_step()}."
-        ) from None
-    # The others would look for it, for twenty seconds, to say goodbye.
-    deadline = time.monotonic() + _FAREWELL
-    while is_chief(strategy) and time.monotonic() < deadline and any(map(_answers, elsewhere)):
-        time.sleep(_PROBE / 10)
+    if not elsewhere:
+        yield None
+        return
+    with Interrupts() as interrupts:
+        try:
+            yield interrupts
+        except (*_LOST, *_PERHAPS_LOST) as error:
+            if not is_lost_worker(error):
+                raise
+            raise _lost(elsewhere, resume_step(), interrupts.signal) from None
+        # The others would look for it, for twenty seconds, to say goodbye.
+        deadline = time.monotonic() + _FAREWELL
+        while is_chief(strategy) and time.monotonic() < deadline and any(map(_answers, elsewhere)):
+            time.sleep(_PROBE / 10)
+
+
+def _lost(elsewhere: Sequence[str], step: int, asked: signal.Signals | None) -> WorkerLost:
+    gone = f"another worker ({', '.join(elsewhere)})"
+    if asked is None:
+        message = f"lost {gone}; restart all workers with the same command: training resumes at step {step}."
+    else:  # it may have reached the other one while that did not listen
+        message = f"stopped by {asked.name}, and {gone} is gone; the same command for all continues at step {step}."
+    return WorkerLost(message, asked=asked)
 
 
 def is_lost_worker(error: tf.errors.OpError) -> bool:

@@ -60,11 +60,12 @@ class StopOnSignal(Hook):
 
     Args:
       total: sums a list of integers over the workers, all of which call it; None where this one is alone.
+      interrupts: that listen already, and longer than the loop; None to listen while it runs.
     """
 
-    def __init__(self, total: Callable[[Sequence[int]], list[int]] | None):
-        self._total = total
-        self._interrupts = Interrupts()
+    def __init__(self, total: Callable[[Sequence[int]], list[int]] | None, interrupts: Interrupts | None = None):
+        self._total, self._listening = total, interrupts is not None
+        self._interrupts = interrupts or Interrupts()
         self._pending: Sequence[int] | None = None
 
     @property
@@ -74,8 +75,10 @@ class StopOnSignal(Hook):
 
     def on_start(self, state: TrainingState) -> None:
         """Listens."""
-        self._interrupts, self._pending = Interrupts(), None
-        self._interrupts.__enter__()
+        self._pending = None
+        if not self._listening:
+            self._interrupts = Interrupts()
+            self._interrupts.__enter__()
 
     def after_step(self, state: TrainingState) -> None:
         """Decides by the requests of the step before: those of this one would have to be waited for."""
@@ -92,7 +95,8 @@ class StopOnSignal(Hook):
 
     def close(self) -> None:
         """Leaves signals as they were."""
-        self._interrupts.__exit__()
+        if not self._listening:
+            self._interrupts.__exit__()
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from fcn_tf.training import distribution, failures, losses, resume, schedules
 from fcn_tf.training.averaging import AverageWeights
 from fcn_tf.training.checkpoints import Checkpoints, SaveCheckpoints
 from fcn_tf.training.hooks import Hook, TrainingIntervals, TrainingState
-from fcn_tf.training.interrupts import StopOnSignal
+from fcn_tf.training.interrupts import Interrupts, StopOnSignal
 from fcn_tf.training.profiling import Profile
 from fcn_tf.training.progress import ShowProgress
 from fcn_tf.training.running_metrics import NonFiniteLoss, RunningMetrics
@@ -51,6 +51,7 @@ class Trainer:
       profile: whether to trace a few steps of each `fit`.
       debug: whether to write histograms at every validation.
       more_hooks: called on the chief, after what is written to `run` and before its checkpoints.
+      interrupts: that listen for signals already; None to listen during each `fit`.
 
     Attributes:
       checkpoints: of the run.
@@ -77,6 +78,7 @@ class Trainer:
         profile: bool = False,
         debug: bool = False,
         more_hooks: Sequence[Hook] = (),
+        interrupts: Interrupts | None = None,
     ):
         model, spec = network.model, train.spec
         loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=spec.ignore_label)
@@ -109,7 +111,7 @@ class Trainer:
             recompute=recompute,
         )
         summaries = Summaries(run, spec, enabled=chief)
-        self._signals = StopOnSignal(self._total if distribution.others(strategy) else None)
+        self._signals = StopOnSignal(self._total if distribution.others(strategy) else None, interrupts)
         self._saving = SaveCheckpoints(self.checkpoints, run)
         # In the order in which they are called.
         hooks: list[Hook | None] = [
@@ -181,7 +183,8 @@ class Trainer:
         saved = (
             f", saved; the same command{self._continue_with} continues there" if self._chief else "; the chief saves"
         )
-        print(f"stopped by {state.stop.name} after step {state.step}{saved}")
+        # Now: a signal that comes while the process ends would take what is not written yet with it.
+        print(f"stopped by {state.stop.name} after step {state.step}{saved}", flush=True)
         return 128 + state.stop.value
 
     def _run_steps(self, state: TrainingState) -> None:

@@ -1,6 +1,7 @@
 """Who leads, and how a batch is shared; what replicas compute together is in test_loop.py and test_optimizers.py."""
 
 import json
+import signal
 import socket
 import threading
 from types import SimpleNamespace
@@ -120,13 +121,14 @@ def test_a_port_that_another_program_has_is_told(monkeypatch):
 
 def test_workers_that_meet_but_cannot_be_connected_are_one_line(monkeypatch):
     def fail(**_):
-        raise tf.errors.DeadlineExceededError(None, None, "Deadline Exceeded\nand more")
+        raise tf.errors.DeadlineExceededError(None, None, "Barrier timed out. Id: 7. Advice.\nand more")
 
     task = {"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(task))
-    monkeypatch.setattr(distribution, "await_workers", lambda *_: None)
+    for name in ("await_workers", "_limit_connecting"):  # the limit would stay with this process
+        monkeypatch.setattr(distribution, name, lambda *_: None)
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", fail)
-    with pytest.raises(WorkerLost, match=r"cannot connect the workers of TF_CONFIG \(Deadline Exceeded\); restart all"):
+    with pytest.raises(WorkerLost, match=r"cannot connect the workers of TF_CONFIG \(Barrier timed out\); restart all"):
         choose_strategy()
 
 
@@ -141,6 +143,18 @@ def test_a_lost_worker_is_one_line():
             with several_workers(strategy("worker", 0), lambda: 7):
                 raise error
         assert caught.value.status == 75 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_was_asked_to_stop_ends_so_where_the_other_is_gone(number):
+    """A signal to both ends one that does not listen yet."""
+    before = signal.getsignal(number)
+    with pytest.raises(WorkerLost, match=rf"^stopped by {number.name}, and .*host:2\) is gone; .* step 7\.$") as caught:
+        with several_workers(strategy("worker", 0), lambda: 7) as interrupts:
+            signal.raise_signal(number)
+            assert interrupts.signal is number
+            raise GONE
+    assert caught.value.status == 128 + number and signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("where, error", [(strategy("worker", 0), CUDA), (strategy(roles=()), GONE)])

@@ -1,11 +1,11 @@
-"""Signals as requests; real processes are interrupted in test_trainer.py."""
+"""Signals as requests; real processes are interrupted in test_loop.py and test_workers.py."""
 
 import signal
 import threading
 
 import pytest
 
-from fcn_tf.training.interrupts import NO_STOP, Interrupts, decide, default_signals
+from fcn_tf.training.interrupts import NO_STOP, Interrupts, StopOnSignal, decide, default_signals
 
 
 class Second(Exception):
@@ -40,6 +40,15 @@ def test_afterwards_everything_is_as_it_was(number):
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     with pytest.raises(Second):
         signal.raise_signal(number)
+
+
+def test_a_loop_neither_begins_nor_ends_what_listens_already(number):
+    with Interrupts() as interrupts:
+        hook = StopOnSignal(None, interrupts)
+        hook.on_start(state=None)
+        hook.close()
+        signal.raise_signal(number)
+        assert interrupts.signal is number and hook.asked() is number
 
 
 def test_elsewhere_than_in_the_main_thread_nothing_happens(number):

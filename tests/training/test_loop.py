@@ -640,8 +640,8 @@ def test_a_worker_alone_says_whom_it_waits_for_and_a_signal_ends_it(folder):
 
 
 @pytest.mark.slow
-def test_workers_stop_together_and_notice_that_one_is_lost(folder):
-    """SIGTERM to one while it trains, SIGINT to one in a validation, then kill -9; each time the same command."""
+def test_workers_stop_together_when_one_is_asked_to(folder):
+    """SIGTERM to one while it trains, SIGINT to one in a validation; both times the same command."""
     tiny_training.write_camvid(os.path.join(folder, "data"), validation=300)
     arguments = ["--max_steps=1000000", "--save_every=5"]
     done = 0
@@ -667,7 +667,3 @@ def test_workers_stop_together_and_notice_that_one_is_lost(folder):
         done = int(found[0][1])
         assert done == max(checkpoint_steps(folder))
     assert done % 5 == 0 and not run_of(folder).read_history()
-    statuses, outputs = interrupt(signal.SIGKILL, 1, 1000000)
-    assert statuses == [75, -signal.SIGKILL], outputs
-    resumes = max(checkpoint_steps(folder))
-    assert re.search(rf"^error: lost another worker \(localhost:\d+\); .* at step {resumes}\.$", outputs[0], re.M)
