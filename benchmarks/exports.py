@@ -108,7 +108,7 @@ class _Turns:
 
 
 class Model(_Turns):
-    """The run's model as predict runs it, in float32: labels and confidence."""
+    """The run's model in the type that it was trained in: labels and confidence."""
 
     def __init__(self, *, logs_dir: str, **size: int):
         system.load_tensorflow()

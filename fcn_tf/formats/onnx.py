@@ -96,7 +96,7 @@ def _float16(model: Any, source: Source) -> Any:
 
 
 def _int8(model: Any, source: Source) -> Any:
-    """Convolutions, with ReLU and pooling, in 8 bits, but those that see the picture or score classes."""
+    """Weights and activations of convolutions in 8 bits, but of those that see the picture or score classes."""
     import onnx
     from onnxruntime import quantization
 
