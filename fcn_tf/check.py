@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from fcn_tf.config import Config
@@ -17,6 +18,7 @@ from fcn_tf.reports import check_page, check_tables
 
 # Of the command that trains on what was checked.
 _DATA_FLAGS = ("num_classes", "mask_values", "mask_colors", "ignore_label", "holdout", "palette", "on_bad_example")
+_LARGE = 3  # times as long as a crop are photos that it shows little of
 _WEIGHTS = "vgg16"  # what the command for training names where no weights were given
 
 
@@ -67,8 +69,9 @@ def run(config: Config) -> int:
         if weights:
             rows = "".join(f"{name},{weight:g}\n" for name, weight in zip(spec.class_names, weights, strict=True))
             written[files.join(target.check, "class_weights.csv")] = rows.encode()
-    hint = datasets.naming_hint(config.dataset, config.data_dir, spec) if spec else ""
-    check_tables.show(summary, found, hint=hint)  # before anything is written: the disk may be full by now
+    naming = datasets.naming_hint(config.dataset, config.data_dir, spec) if spec else ""
+    hints = [hint for hint in (naming, _size_hint(config, splits)) if hint]
+    check_tables.show(summary, found, hints=hints)  # before anything is written: the disk may be full by now
     for path, content in written.items():
         files.write_bytes(path, content)
     files.write_bytes(files.join(target.check, "check.json"), (json.dumps(summary, indent=2) + "\n").encode())
@@ -91,6 +94,21 @@ def run(config: Config) -> int:
     return 1 if failed else 0
 
 
+def _size_hint(config: Config, splits: Mapping[str, checks.Split]) -> str:
+    """Says so where a crop shows little of most photos, or nothing."""
+    crop = max(config.crop_size)
+    photos = (info for split in splits.values() for info in split.photos.values() if not info.error)
+    sides = sorted(max(info.width, info.height) for info in photos)
+    middle = sides[len(sides) // 2] if sides else 0
+    if config.longest_side or config.crop != Config.crop or middle <= _LARGE * crop:
+        return ""
+    return (
+        f"half of the photos have {middle} pixels or more on their longer side, of which a crop of {config.image_size} "
+        f"shows little: --longest_side={2 * crop} trains on them and labels them at that size, at which what matters "
+        "should be some pixels wide"
+    )
+
+
 def _verdict(split: str, failed: bool) -> str:
     if split == "all":
         wrong = "Training or evaluating would go wrong: fix the errors and check again."
@@ -103,7 +121,7 @@ def _command(config: Config, target: Run) -> str:
     """The command that trains on this data set."""
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     words = ["python", "main.py", "--mode=train", f"--dataset={config.dataset}", f"--data_dir={config.data_dir}"]
-    for name in (*_DATA_FLAGS, "weights", "seed"):
+    for name in (*_DATA_FLAGS, "longest_side", "weights", "seed"):
         value = _WEIGHTS if (name, config.weights) == ("weights", "tiny") else getattr(config, name)
         if value != defaults[name]:
             words.append(f"--{name}={value}")

@@ -132,6 +132,10 @@ _SCALES = Check(
 _SEEDS = 2**31  # it becomes an int32 in the training step
 _SEED = Check(lambda value: 0 <= value < _SEEDS, f"from 0 to {_SEEDS - 1}")
 _WINDOW = Check(lambda value: value == 0 or value >= _SMALLEST_WINDOW, f"0 (off) or {_SMALLEST_WINDOW} pixels or more")
+_LONGEST_SIDE = Check(
+    lambda value: value == 0 or _SMALLEST_WINDOW <= value <= crops.LARGEST,
+    f"0 (off) or from {_SMALLEST_WINDOW} to {crops.LARGEST} pixels",
+)
 _LOSS = Check(
     lambda text: _different(text.split("+"), registry.LOSSES),
     f"one of {', '.join(registry.LOSSES)}, or a sum of different ones such as cross_entropy+dice",
@@ -257,6 +261,12 @@ class Config:
         "area",
         "{choices}; photos by area (or bilinearly when enlarged), or nearest as the original",
         check=_one_of(registry.RESIZES),
+    )
+    longest_side: int = _flag(
+        0,
+        "photos are trained on and labelled with their longer side brought to so many pixels; 0: at their own size",
+        scope=Scope.MODEL,
+        check=_LONGEST_SIDE,
     )
     augment: bool = _flag(True, "random flips and scales while training, and what the next four flags add")
     scales: str = _flag(
@@ -595,6 +605,11 @@ def _conflicts(config: Config) -> Iterator[str]:
         yield (
             f"--accumulate={config.accumulate} does not divide --batch_size={config.batch_size}; use one of "
             f"{', '.join(divisors)}."
+        )
+    if config.longest_side and config.sliding_window:
+        yield (
+            f"--longest_side={config.longest_side} brings every picture to that size, so --sliding_window="
+            f"{config.sliding_window} would save no memory; leave it out."
         )
     if config.optimizer != "sgd" and config.momentum != Config.momentum:
         yield (

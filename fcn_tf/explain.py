@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from fcn_tf.config import Config
@@ -51,9 +52,13 @@ def run(config: Config) -> int:
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
     from fcn_tf.inference import evaluator
+    from fcn_tf.models import resizing
     from fcn_tf.models.receptive_field import ReceptiveFields
 
     model = evaluator.load_model(run_dir)
+    longest_side = resizing.longest_side(model)
+    if longest_side:
+        print(f"pictures are shown as the network sees them: {longest_side} pixels on their longer side")
     fields = ReceptiveFields(model)
     explain = functools.partial(
         _explain,
@@ -61,6 +66,7 @@ def run(config: Config) -> int:
         path=path,
         fields=fields,
         layers=_layers(config.layers, fields.layers),
+        longest_side=longest_side,
         class_id=class_id,
         trained=trained,
     )
@@ -110,6 +116,7 @@ def _explain(
     path: str,
     fields: Any,
     layers: Sequence[str],
+    longest_side: int,
     class_id: int | None,
     trained: TrainedRun,
 ) -> str:
@@ -118,6 +125,8 @@ def _explain(
 
     from fcn_tf.inference import explanations
 
+    if longest_side:
+        picture, point = _resized(picture, point, longest_side)
     height, width = picture.shape[:2]
     need, left = explanations.memory_needed(fields, height, width), system.memory_left()
     # Of a GPU's memory only TensorFlow's allocator knows.
@@ -164,6 +173,22 @@ def _explain(
             f"{measured.width}x{measured.height} measured"
         )
     return index
+
+
+def _resized(
+    picture: np.ndarray, point: tuple[int, int] | None, longest_side: int
+) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """A picture as large as a network that resizes its pictures sees it, and where the point lies in it."""
+    from fcn_tf.models.resizing import fitted_size
+
+    before = picture.shape[:2]
+    height, width = after = fitted_size(before[0], before[1], longest_side)
+    shrinks = height * width < picture.shape[0] * picture.shape[1]
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if point is None:
+        return picture, None
+    row, column = (place * new // old for place, old, new in zip(point, before, after, strict=True))
+    return picture, (row, column)
 
 
 def _class_id(typed: str, class_names: Sequence[str]) -> int:

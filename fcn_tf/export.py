@@ -135,6 +135,7 @@ def _metadata(settings: Mapping[str, Any], label_dtype: str, precision: str) -> 
             "confidence": "float32 (batch, height, width), the probability of each label",
         },
         "precision": precision,
+        "longest_side": settings.get("flags", {}).get("longest_side", 0),
         "arch": settings.get("flags", {}).get("arch"),
         "fcn_tf": __version__,
     }

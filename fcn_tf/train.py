@@ -283,6 +283,7 @@ def _attempt(
         dropout_rate=config.dropout,
         dtype=config.precision,
         trunk=config.trunk,
+        longest_side=config.longest_side,
         flags=config.arch_flags(),
     )
     with strategy.scope():
@@ -325,6 +326,7 @@ def _attempt(
             augment=_augmentation(config),
             crop=config.crop,
             resize=config.resize,
+            longest_side=config.longest_side,
         ),
         seed=config.seed,
         loss=loss,

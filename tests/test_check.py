@@ -45,6 +45,20 @@ def test_classes_without_names_are_told_how_to_get_some(data, capsys):
     assert "classes.txt" not in printed and "class 1 road: " in printed
 
 
+def test_photos_much_larger_than_a_crop_are_told_with_the_flag_that_helps(data, capsys):
+    status, _, report = run(data, image_size=224)
+    assert status == 0 and "--longest_side" not in capsys.readouterr().out  # photos of a few pixels
+    side = max(report["sizes"]["train"]["largest"])
+    run(data, image_size=max(1, side // 4))
+    printed = capsys.readouterr().out
+    assert f"half of the photos have {side} pixels or more" in printed
+    assert f"--longest_side={2 * (side // 4)} trains on them" in printed
+    for known in ({"longest_side": 64}, {"crop": "squash"}):
+        _, _, report = run(data, image_size=max(1, side // 4), **known)
+        assert "half of the photos" not in capsys.readouterr().out
+        assert ("--longest_side=64" in report["command"]) == ("longest_side" in known)
+
+
 def test_a_folder_that_cannot_be_written_is_found_first(data, monkeypatch):
     (data.parent / "logs").mkdir()
     (data.parent / "logs/check").touch()

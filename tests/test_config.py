@@ -180,6 +180,17 @@ def test_a_flag_that_the_arch_does_not_have_is_a_conflict():
         Config(arch="fcn8s", learn_last_upsampling=True)
 
 
+def test_photos_of_one_size_need_no_tiles():
+    assert Config(longest_side=512).longest_side == 512
+    with pytest.raises(
+        UserError, match="--longest_side=512 brings every picture .* --sliding_window=256 .* leave it out"
+    ):
+        Config(mode="predict", input="a.png", longest_side=512, sliding_window=256)
+    for wrong in (-1, 31, 16_385):
+        with pytest.raises(UserError, match="--longest_side must be 0 .* from 32 to 16384 pixels"):
+            Config(longest_side=wrong)
+
+
 def test_the_same_quirks_are_the_same_text():
     def quirks(text):
         return Config(arch="original", quirks=text).quirks
@@ -310,6 +321,7 @@ def test_resume_refuses_every_other_change(name):
         "learn_last_upsampling": True,
         "quirks": "none",
         "staged": True,
+        "longest_side": 512,
     }
     other = others.get(name, "other" if isinstance(getattr(Config(), name), str) else 0.5)
     other = 12 if isinstance(getattr(Config(), name), int) and name not in others else other

@@ -11,6 +11,8 @@ from fcn_tf import explain
 from fcn_tf.errors import UserError
 from fcn_tf.inference import explanations
 from fcn_tf.io import images
+from fcn_tf.io.run_dir import Run
+from fcn_tf.models import build
 from tests import tiny_run
 
 SEEN = [[0, 0, 2, 2], [0, 2, 2, 2], [2, 2, 2, 1]]
@@ -108,6 +110,19 @@ def test_a_class_by_name_or_id(logs, typed, capsys):
 def test_a_point_is_a_column_and_a_row(logs, capsys):
     assert start(logs, point="0,1") == 0
     assert "red at column 0, row 1" in capsys.readouterr().out
+
+
+def test_a_model_that_resizes_is_explained_at_its_size(logs, capsys):
+    """A point of the photo is the place in it that the network sees there."""
+    build.build_model("light", num_classes=3, longest_side=32).save(Run(str(logs)).model)
+    (logs.parent / "a b.png").write_bytes(images.encode_png(tiny_run.paint(np.ones((128, 64), int))))
+    assert start(logs, point="60,100") == 0
+    printed = capsys.readouterr().out
+    assert "shown as the network sees them: 32 pixels on their longer side" in printed
+    assert "at column 15, row 25: probability" in printed
+    assert picture(logs / "explain/photo.png").shape == (32, 16, 3)
+    with pytest.raises(UserError, match="--point=64,100 lies outside"):
+        start(logs, point="64,100")
 
 
 def test_a_class_that_is_nowhere_is_said_so(logs, capsys):

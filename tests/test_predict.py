@@ -18,8 +18,10 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs, segmenter
 from fcn_tf.inference.journal import Journal
 from fcn_tf.io import files, images, videos
+from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import label_files
 from fcn_tf.metrics.per_image import PerImageStats
+from fcn_tf.models import build
 from tests import tiny_run
 
 
@@ -450,6 +452,16 @@ def test_a_picture_beyond_the_memory_is_labelled_in_tiles(tmp_path, logs, capsys
     captured = capsys.readouterr()
     assert "large.png: labelling 400x300 pixels in tiles of 390 takes about 0.0 GB" in captured.err
     assert re.search(r"add --sliding_window=\d+\.$", captured.err, re.MULTILINE) and "1 of 2 labelled" in captured.out
+
+
+def test_a_picture_beyond_the_memory_is_made_smaller_for_a_model_that_resizes(tmp_path, logs, capsys, monkeypatch):
+    run = Run(str(logs))
+    build.build_model("light", num_classes=3, longest_side=64).save(run.model)
+    save(tmp_path / "in/large.png", np.zeros((600, 800), int))
+    monkeypatch.setattr(segmenter.system, "memory_left", lambda: 30_000_000)
+    status, out = label_folder(tmp_path, logs)
+    assert status == 0 and read_labels(out / "large_label.png").shape == (600, 800)
+    assert re.search(r"note: \S+large.png: made smaller to (128|256|384|512|640) pixels, for", capsys.readouterr().out)
 
 
 def test_labelling_a_folder_into_itself_twice_finds_the_same_pictures(tmp_path, logs):

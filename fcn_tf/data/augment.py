@@ -47,6 +47,7 @@ def transform(
     augment: Augmentation | None = None,
     crop: str = "scale",
     resize: str = "area",
+    longest_side: int = 0,
     ignore_label: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crops, resizes and augments one example.
@@ -60,6 +61,7 @@ def transform(
       crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into the size.
       resize: "area" shrinks photos by area and enlarges them bilinearly; "nearest" takes the nearest pixel. Label maps
         always take the nearest.
+      longest_side: pixels that the photo's longer side is brought to before anything else; 0: it stays as it is.
       ignore_label: of the label map, or None.
 
     Returns:
@@ -70,7 +72,8 @@ def transform(
     height, width = label.shape
     top = left = 0
     if crop == "scale":
-        height, width = _window(label.shape, size, augment.scales.at(zoom) if augment else 0.0)
+        fit = longest_side / max(label.shape) if longest_side else 1.0
+        height, width = _window(label.shape, size, fit * augment.scales.at(zoom) if augment else 0.0)
         top, left = int(down * (label.shape[0] - height + 1)), int(right * (label.shape[1] - width + 1))
         if augment and augment.class_crops:
             centred, chosen, pixel, *_ = rest

@@ -39,6 +39,7 @@ def training_batches(
     augment: Augmentation | None = Augmentation(),  # noqa: B008 (frozen)
     crop: str = "scale",
     resize: str = "area",
+    longest_side: int = 0,
     shard: tuple[int, int] = (0, 1),
     parallel_calls: int = _READERS,
 ) -> tf.data.Dataset:
@@ -57,6 +58,7 @@ def training_batches(
       crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into it, as upstream.
       resize: "area" shrinks photos by area and enlarges them bilinearly; "nearest" takes the nearest
         pixel, as upstream. Label maps always take the nearest.
+      longest_side: see `augment.transform`.
       shard: (k, n): this is worker k of n. Where the examples lie in n shards or more, it reads the shards k, k + n,
         ... and no others: its batches run through their examples, each once an epoch, in an order of its own. Else
         it gets its slice of every global batch. Either way what it reads follows from the seed and the step.
@@ -88,6 +90,7 @@ def training_batches(
             augment=augment,
             crop=crop,
             resize=resize,
+            longest_side=longest_side,
             ignore_label=dataset.spec.ignore_label,
         )
 

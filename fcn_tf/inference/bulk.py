@@ -115,9 +115,8 @@ class BulkPredictor:
                     continue
                 self._results.add(item, endings(item, outputs), [written.pixels])
                 if written.tile:
-                    write_line(
-                        f"note: {item.path}: labelled in tiles of {written.tile} pixels, for it exceeds the memory"
-                    )
+                    how = "made smaller to" if self._segmenter.longest_side else "labelled in tiles of"
+                    write_line(f"note: {item.path}: {how} {written.tile} pixels, for it exceeds the memory")
                 if item.renamed:
                     write_line(
                         f"note: {item.path}: its results are called {item.name}_... (the name is too long, or taken)"

@@ -28,8 +28,8 @@ from fcn_tf.io import archives, files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion, in_graph
 from fcn_tf.models import more_layers as _layers  # noqa: F401  (registers what model.keras is made of)
+from fcn_tf.models import resizing, variables
 from fcn_tf.models import segmentation as _segmentation  # noqa: F401  (the same, of exports)
-from fcn_tf.models import variables
 
 OnBatch = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 _PLAIN = InferenceOptions()
@@ -129,12 +129,13 @@ class Predictor:
 
     Attributes:
       num_classes: how many classes the model tells apart.
+      longest_side: in pixels, what it brings the longer side of its pictures to; 0 where it takes them as they are.
     """
 
     def __init__(self, model: keras.Model, options: InferenceOptions = _PLAIN):
         """Wraps a model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C)."""
         self.num_classes = int(model.output_shape[-1])
-        self._tile = options.tile
+        self.longest_side, self._tile = resizing.longest_side(model), options.tile
         dtype, scores = label_dtype(self.num_classes), scorer(model, options)
         signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
 
@@ -182,10 +183,11 @@ class Predictor:
           images: uint8 (B, H, W, 3) RGB.
           confidence: whether to give the probability of each label.
           probabilities: whether to give the probabilities of all classes.
-          tile: instead of that of the options.
+          tile: instead of that of the options; see `tiles.predict`, where there is a `longest_side` `tiles.reduced`.
         """
         step = self._label_fully if probabilities else self._label_surely if confidence else self._label
-        return tiles.predict(
+        label = tiles.reduced if self.longest_side else tiles.predict
+        return label(
             lambda part: step(tf.convert_to_tensor(part, tf.uint8)),
             images,
             tile=self._tile if tile is None else tile,

@@ -44,6 +44,11 @@ class Export:
         """[r, g, b] in [0, 255] by class id."""
         return [each["color"] for each in self.metadata["classes"]]
 
+    @property
+    def longest_side(self) -> int:
+        """In pixels, what its network brings the longer side of pictures to; 0 where it takes them as they are."""
+        return int(self.metadata.get("longest_side", 0))
+
     def load(self) -> Callable[[np.ndarray], Any]:
         """A function of uint8 (B, H, W, 3) RGB that gives `labels` and `confidence`, (B, H, W) each.
 
@@ -127,7 +132,7 @@ def find(path: str) -> Export | None:
         raise UserError(f"{folder} has no model; expected one of {', '.join(formats.values())}; export it again.")
     try:
         found = Export(folder, name, json.loads(files.read_bytes(described)))
-        known = bool(found.class_names) and all(len(color) == 3 for color in found.colors)
+        known = bool(found.class_names) and all(len(color) == 3 for color in found.colors) and found.longest_side >= 0
     except (ValueError, TypeError, LookupError):
         known = False
     if not known:
@@ -140,11 +145,14 @@ class ExportedPredictor:
 
     Attributes:
       num_classes: how many classes it tells apart.
+      longest_side: see `Predictor`.
     """
 
     def __init__(self, export: Export, *, tile: int):
         """Loads an export; `tile` as of `InferenceOptions`."""
         self.num_classes = len(export.class_names)
+        self.longest_side = export.longest_side
+        tiles.require_none(tile, longest_side=self.longest_side)
         self._run, self._folder, self._tile = export.load(), export.folder, tile
         self._lock = threading.Lock()  # some runtimes take one call at a time, and each uses every core
 
@@ -162,7 +170,8 @@ class ExportedPredictor:
                 "run that it was exported from."
             )
         with self._lock:
-            return tiles.predict(
+            label = tiles.reduced if self.longest_side else tiles.predict
+            return label(
                 lambda part: self._run(np.ascontiguousarray(part))._asdict(),
                 images,
                 tile=self._tile if tile is None else tile,
@@ -181,14 +190,14 @@ class ExportMemory:
         """Bytes that may be held, and that may be reserved."""
         return system.memory_left(), system.reservable()
 
-    def need(self, height: int, width: int, *, tile: int, kept: int = 0) -> tuple[int, int]:
+    def need(self, height: int, width: int, *, tile: int, kept: int = 0, count: int = 1) -> tuple[int, int]:
         """Bytes held and reserved for the results alone."""
         del tile
-        return height * width * (4 + kept), 0
+        return count * height * width * (4 + kept), 0
 
-    def fits(self, height: int, width: int, *, tile: int, **_: Any) -> bool:
-        """Whether an image goes through at once."""
-        return max(height, width) <= (tile or _LARGEST_TILE)
+    def fits(self, height: int, width: int, *, tile: int, count: int = 1, **_: Any) -> bool:
+        """Whether images go through at once."""
+        return max(count * height, width) <= (tile or _LARGEST_TILE)
 
     def tile_for(self, height: int, width: int, *, tile: int, **_: Any) -> int:
         """The side of the tiles; 0 for none."""

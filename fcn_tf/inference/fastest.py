@@ -7,10 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from fcn_tf.inference import tiles
 from fcn_tf.inference.evaluator import Predictor
 from fcn_tf.inference.tiles import Prediction
 from fcn_tf.inference.views import InferenceOptions
-from fcn_tf.models import mixed_precision, precision
+from fcn_tf.models import mixed_precision, precision, resizing
 
 LEAST_AGREEMENT = 0.995  # of the labels of the first picture
 _COMPARED = 1024  # pixels: of a larger picture the middle is compared
@@ -41,10 +42,13 @@ class CheckedPredictor:
 
     Attributes:
       num_classes: how many classes the model tells apart.
+      longest_side: see `Predictor`.
     """
 
     def __init__(self, model: keras.Model, options: InferenceOptions, *, say: Callable[[str], Any]):
         self.num_classes = int(model.output_shape[-1])
+        self.longest_side = resizing.longest_side(model)
+        tiles.require_none(options.tile, longest_side=self.longest_side)
         self._model, self._options, self._say = model, options, say
         self._lock = threading.Lock()
         self._chosen: Predictor | None = None

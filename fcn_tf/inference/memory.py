@@ -11,9 +11,12 @@ import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import system
+from fcn_tf.models import resizing
 
 _SIDE = 256  # pixels, of the image whose activations are counted: a multiple of every stride
 _INPUT = 40  # bytes a pixel: as uint8, float32 and float32 without the mean, its label, and some to spare
+_FLOATS = 12  # bytes a pixel of a picture as float32
+_RESIZED = 2  # tensors of logits while they are brought to the size of a picture
 _DRAWN, _LABELS = 12, 4  # bytes a pixel, measured, of an overlay and its PNG; of labels
 STEP = 128  # pixels: only multiples of it are chosen as tile sizes
 _LARGEST_TILE = 2048  # pixels, of those that are chosen: larger ones are no faster
@@ -28,9 +31,12 @@ class PredictionMemory:
     For the part that goes through the model at once: twice the largest output of a layer, in float32 whatever the
     precision (a layer's input and output, or the patches that an upsampled map is assembled from), and its pixels a few
     times; with several views, the sums and copies of the probabilities; a copy of the largest kernel. For the whole
-    image: the labels and the overlay. TensorFlow also reserves, on a CPU, the patches of a whole convolution, of which
-    it touches little. Measured with `fcn8s` and `original`, tiny and full width, 4 to 151 classes, 1 to 16 million
-    pixels: up to a quarter less, up to 4 % more.
+    image: the labels and the overlay, and where the model resizes it, itself as floats and its logits twice. TensorFlow
+    also reserves, on a CPU, the patches of a whole convolution, of which it touches little.
+
+    Measured with `fcn8s` and `original`, tiny and full width, 4 to 151 classes, 1 to 16 million pixels: up to a quarter
+    less, up to 4 % more; with `light` that resizes pictures of 3 to 48 million pixels, 2 to 151 classes: up to a third
+    less.
 
     Args:
       model: as `Predictor` takes it.
@@ -53,6 +59,8 @@ class PredictionMemory:
         self._held_per_pixel, self._reserved_per_pixel = (
             (each + _INPUT) * max((1, *scales)) ** 2 + views for each in (held, max(held, *patches))
         )
+        self._longest_side = resizing.longest_side(model)
+        self._logits = 4 * model.output_shape[-1]
         self._kernel = 4 * max(math.prod(variable.shape) for variable in model.variables)
         self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
 
@@ -60,27 +68,40 @@ class PredictionMemory:
         """What may be held and reserved now."""
         return (None, None) if self.on_gpu else (system.memory_left(), system.reservable())
 
-    def need(self, height: int, width: int, *, tile: int, kept: int = 0) -> tuple[int, int]:
-        """What an image of this size takes.
+    def need(self, height: int, width: int, *, tile: int, kept: int = 0, count: int = 1) -> tuple[int, int]:
+        """What images of this size take.
 
         Args:
           height: of the image.
           width: of the image.
           tile: side of the tiles it is labelled in; 0: it is labelled at once.
           kept: bytes a pixel of the results beside the labels.
+          count: how many images are labelled at once.
 
         Returns:
           Bytes held, bytes reserved.
         """
-        seen, pixels = min(height, tile or height) * min(width, tile or width), height * width
-        results = pixels * (_LABELS + kept)
+        pixels = count * height * width
+        given, seen = (count * each for each in self._at_once(height, width, tile))
         # Probabilities are float16 when kept; they come from float32 ones.
-        held = max(seen * (self._held_per_pixel + 3 * kept) + self._kernel, pixels * _DRAWN) + results
-        return int(held), int(max(held, seen * self._reserved_per_pixel + self._kernel))
+        beside = (
+            self._kernel + 3 * kept * given + (_FLOATS + _RESIZED * self._logits) * given * bool(self._longest_side)
+        )
+        held = max(seen * self._held_per_pixel + beside, pixels * _DRAWN) + pixels * (_LABELS + kept)
+        return int(held), int(max(held, seen * self._reserved_per_pixel + beside))
 
-    def fits(self, height: int, width: int, *, tile: int, available: Available, kept: int = 0) -> bool:
-        """Whether there is the memory for an image; arguments as for `tile_for`."""
-        return fits(self.need(height, width, tile=tile, kept=kept), available)
+    def _at_once(self, height: int, width: int, tile: int) -> tuple[int, int]:
+        """How many pixels the model is given at once, and how many of them its network sees."""
+        if not self._longest_side:
+            pixels = min(height, tile or height) * min(width, tile or width)
+            return pixels, pixels
+        if 0 < tile < max(height, width):
+            height, width = resizing.fitted_size(height, width, tile)
+        return height * width, math.prod(resizing.fitted_size(height, width, self._longest_side))
+
+    def fits(self, height: int, width: int, *, tile: int, available: Available, kept: int = 0, count: int = 1) -> bool:
+        """Whether there is the memory for images; arguments as for `tile_for` and `need`."""
+        return fits(self.need(height, width, tile=tile, kept=kept, count=count), available)
 
     def tile_for(self, height: int, width: int, *, tile: int, available: Available, name: str, kept: int = 0) -> int:
         """Asks for the memory before it is taken, and chooses tiles where the image does not fit into it at once.
@@ -108,7 +129,7 @@ class PredictionMemory:
         if side and not tile:
             return side
         fix = f"add --sliding_window={side}" if side else "make it smaller, or let the program have more memory"
-        how = f"in tiles of {tile}" if tile else "even in small tiles"
+        how = f"in tiles of {tile}" if tile else f"even {'made smaller' if self._longest_side else 'in small tiles'}"
         least, share = (need, 1.0) if tile else (self.need(height, width, tile=STEP, kept=kept), SAFE)
         texts = ("takes about {:.1f} GB, {:.1f} GB are free", "reserves about {:.1f} GB, {:.1f} GB may be reserved")
         missing = [

@@ -7,6 +7,7 @@ import keras
 from fcn_tf.errors import UserError
 from fcn_tf.inference import memory
 from fcn_tf.inference.views import InferenceOptions
+from fcn_tf.models import resizing
 
 _SCORED = 100  # bytes a pixel, measured: labels, predictions, cells of the confusion matrix, cross-entropy
 
@@ -25,7 +26,7 @@ class ScoringMemory:
     """
 
     def __init__(self, model: keras.Model, options: InferenceOptions):
-        self._tile = options.tile
+        self._tile, self._resizes = options.tile, resizing.longest_side(model) > 0
         self._labelled = memory.PredictionMemory(model, scales=options.scales if options.tta else ())
         # Of several views the logits are copied once more, and their exponentials.
         self._scored = _SCORED + (2 * 4 * model.output_shape[-1] if options.tta else 0)
@@ -66,8 +67,12 @@ class ScoringMemory:
         """The error where TensorFlow ran out of memory all the same in the batch that was asked for last."""
         name, *size = self._last
         return UserError(
-            f"{name}: there is not enough memory to label and score {_several(*size)}; add --sliding_window=SIZE, a "
-            "smaller one if it is there already."
+            f"{name}: there is not enough memory to label and score {_several(*size)}; "
+            + (
+                "make it smaller."
+                if self._resizes
+                else "add --sliding_window=SIZE, a smaller one if it is there already."
+            )
         )
 
     def _fixes(self, images: int, height: int, width: int, available: memory.Available) -> Iterator[str]:
@@ -75,6 +80,8 @@ class ScoringMemory:
             return memory.fits(self.need(count, height, width, tile=tile), available, memory.SAFE)
 
         yield from (f"add --batch_size={count}" for count in range(images - 1, 0, -1) if fits(count, self._tile))
+        if self._resizes:
+            return
         sides = range(max(height, width) // memory.STEP * memory.STEP, 0, -memory.STEP)
         yield from (f"add --sliding_window={side}" for side in sides if fits(images, side))
 

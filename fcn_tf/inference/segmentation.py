@@ -41,7 +41,8 @@ class Segmentation:
       probabilities: float16 (H, W, C), in [0, 1]; None where they were not asked for.
       class_names: by class id.
       colors: (r, g, b) in [0, 255] by class id.
-      tile: side in pixels of the tiles it was labelled in; 0 where it was labelled at once.
+      tile: side in pixels of the tiles it was labelled in, or of a model that resizes pictures itself, what its longer
+        side was made smaller to, because the memory did not suffice; 0 where it was labelled at once.
     """
 
     image: np.ndarray

@@ -44,6 +44,7 @@ class Segmenter:
     Attributes:
       class_names: by class id.
       colors: (r, g, b) in [0, 255] by class id.
+      longest_side: in pixels, what the model brings the longer side of pictures to; 0 where it takes them as they are.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Segmenter:
             self._use_export(model, tta=tta, precision=precision)
         else:
             self._use_model(model, tta=tta, precision=precision, say=say)
+        self.longest_side: int = self._predictor.longest_side
         if not len(self.class_names) == len(self.colors) == self._predictor.num_classes:
             raise UserError(
                 f"the model tells {self._predictor.num_classes} classes apart, got {len(self.class_names)} class names "
@@ -173,7 +175,8 @@ class Segmenter:
 
     def batch_size(self, height: int, width: int) -> int:
         """How many pictures of this size go through the model together, where the memory allows it."""
-        return 1 if self._tile else max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
+        pixels = max(height * width, self.longest_side**2)
+        return 1 if self._tile else max(1, min(_BATCH, _BATCH_PIXELS // pixels))
 
     def label(self, image: np.ndarray, *, name: str, confidence: bool, probabilities: bool) -> Segmentation:
         """Labels a picture that was read before.
@@ -199,20 +202,22 @@ class Segmenter:
 
     def _label_batch(self, batch: list[np.ndarray], name: str, wanted: dict[str, bool]) -> list[Segmentation]:
         """Labels pictures of one size: together if the memory allows it, or one after the other, or in tiles."""
-        height, width = len(batch) * batch[0].shape[0], batch[0].shape[1]
+        height, width = batch[0].shape[:2]
         kept = 4 * wanted["confidence"] + 2 * len(self.class_names) * wanted["probabilities"]
-        held, _ = self._memory.need(height, width, tile=self._tile, kept=kept)
+        held, _ = self._memory.need(height, width, tile=self._tile, kept=kept, count=len(batch))
         with images.one_large_at_a_time if held > _SMALL and not self._memory.on_gpu else contextlib.nullcontext():
             available = self._memory.available()
-            if len(batch) == 1 or self._memory.fits(height, width, tile=self._tile, kept=kept, available=available):
-                tile = self._memory.tile_for(
-                    height, width, tile=self._tile, kept=kept, available=available, name=name or "the picture"
-                )
+            size = {"tile": self._tile, "kept": kept, "available": available}
+            if len(batch) == 1 or self._memory.fits(height, width, count=len(batch), **size):
+                tile = self._memory.tile_for(height, width, name=name or "the picture", **size)
                 return self._predict(batch, name, tile, wanted)
         return [each for image in batch for each in self._label_batch([image], name, wanted)]
 
     def _predict(self, batch: list[np.ndarray], name: str, tile: int, wanted: dict[str, bool]) -> list[Segmentation]:
-        """Labels pictures of one size in tiles of this side, or smaller ones where memory runs out all the same."""
+        """Labels pictures of one size in tiles of this side, or smaller ones where memory runs out all the same.
+
+        By a model that resizes pictures itself: whole, with their longer side made smaller to this.
+        """
         height, width = batch[0].shape[:2]
         stacked = np.stack(batch) if len(batch) > 1 else batch[0][None]  # a view: pictures may be large
         while True:

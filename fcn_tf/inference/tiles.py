@@ -1,4 +1,4 @@
-"""Pictures labelled in overlapping tiles, and what labelling gives, whatever runs the network. No TensorFlow."""
+"""Pictures labelled in tiles, or made smaller, and what labelling gives, whatever runs the network. No TensorFlow."""
 
 import itertools
 import math
@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+
+from fcn_tf.errors import UserError
 
 _MARGIN = 8  # a tile's outer 1 / _MARGIN is context: another tile, with more context there, labels it
 
@@ -75,6 +78,42 @@ def predict(
         found = step(images[:, *part.seen])
         for name, result in results.items():
             result[:, *part.kept] = np.asarray(found[name])[:, top : top + height, left : left + width]
+    return Prediction(**results)
+
+
+def require_none(tile: int, *, longest_side: int) -> None:
+    """Raises UserError if there are to be tiles, and the network resizes whatever it is given."""
+    if longest_side and tile:
+        raise UserError(
+            f"the model brings all that it is given to {longest_side} pixels on the longer side, tiles too, got a "
+            f"sliding window of {tile}; leave it out: it would save no memory."
+        )
+
+
+def reduced(
+    step: Callable[[np.ndarray], Mapping],
+    images: np.ndarray,
+    *,
+    tile: int,
+    num_classes: int,
+    confidence: bool,
+    probabilities: bool,
+) -> Prediction:
+    """Labels images whole, made smaller first: for a network that brings them to one size, whatever theirs is.
+
+    Arguments and result are those of `predict`, but for `tile`: the most pixels that the longer side keeps; 0: all of
+    them. Each pixel takes what is found at the place nearest to it.
+    """
+    height, width = images.shape[1:3]
+    factor = min(1.0, tile / max(height, width)) if tile else 1.0
+    rows, columns = (max(1, round(length * factor)) for length in (height, width))
+    if factor < 1:
+        images = np.stack([cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA) for image in images])
+    found = predict(step, images, tile=0, num_classes=num_classes, confidence=confidence, probabilities=probabilities)
+    if factor == 1:
+        return found
+    row, column = ((np.arange(n) * m // n) for n, m in ((height, rows), (width, columns)))
+    results = {name: each[:, row[:, None], column] for name, each in found._asdict().items() if each is not None}
     return Prediction(**results)
 
 

@@ -5,14 +5,16 @@ trained model goes through `scorer`.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
-from fcn_tf.models import cpu
+from fcn_tf.inference import tiles
+from fcn_tf.models import cpu, resizing
 
+Scorer = Callable[[tf.Tensor], tf.Tensor]
 _TINY = 1e-30  # keeps the logarithm of a probability of 0 finite
 
 
@@ -33,7 +35,7 @@ class InferenceOptions:
     flip: bool = True
 
 
-def scorer(model: keras.Model, options: InferenceOptions) -> Callable[[tf.Tensor], tf.Tensor]:
+def scorer(model: keras.Model, options: InferenceOptions) -> Scorer:
     """Makes the function that scores images, for use in a graph.
 
     Args:
@@ -42,30 +44,49 @@ def scorer(model: keras.Model, options: InferenceOptions) -> Callable[[tf.Tensor
 
     Returns:
       uint8 (B, H, W, 3) -> float32 (B, H, W, C).
-    """
-    model = cpu.accelerated(model)
 
-    def logits(images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)
+    Raises:
+      UserError: if there are to be tiles, and the model resizes what it is given.
+    """
+    side = resizing.longest_side(model)
+    tiles.require_none(options.tile, longest_side=side)
+    plain = _logits(model)
+    if not options.tta:
+        return plain
+
+    def at(scale: float) -> Scorer:
+        if scale == 1:
+            return plain
+        return _logits(resizing.with_longest_side(model, round(side * scale))) if side else _scaled(plain, scale)
+
+    views = [at(scale) for scale in options.scales]
 
     def log_mean_probabilities(images: tf.Tensor) -> tf.Tensor:
-        return tf.math.log(tf.maximum(_averaged(logits, images, options), _TINY))
+        return tf.math.log(tf.maximum(_averaged(views, images, flip=options.flip), _TINY))
 
-    return log_mean_probabilities if options.tta else logits
+    return log_mean_probabilities
 
 
-def _averaged(logits: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, options: InferenceOptions) -> tf.Tensor:
+def _logits(model: keras.Model) -> Scorer:
+    accelerated = cpu.accelerated(model)
+    return lambda images: tf.cast(accelerated(tf.cast(images, tf.float32), training=False), tf.float32)
+
+
+def _scaled(logits: Scorer, scale: float) -> Scorer:
+    """The logits of pictures that are scaled by a factor on their sides, brought back to their size."""
+
+    def scaled(images: tf.Tensor) -> tf.Tensor:
+        size = tf.shape(images)[1:3]
+        other = tf.maximum(1, tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32))
+        return tf.image.resize(logits(tf.image.resize(images, other, antialias=True)), size)
+
+    return scaled
+
+
+def _averaged(views: Iterable[Scorer], images: tf.Tensor, *, flip: bool) -> tf.Tensor:
     """Mean of the probabilities over scales and flips: (B, H, W, C)."""
-    size = tf.shape(images)[1:3]
-    total, views = 0.0, 0
-    for scale, mirrored in itertools.product(options.scales, (False, True) if options.flip else (False,)):
-        view = tf.cast(images, tf.float32)
-        if scale != 1:
-            scaled = tf.maximum(1, tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32))
-            view = tf.image.resize(view, scaled, antialias=True)
-        scores = logits(view[:, :, ::-1] if mirrored else view)
-        scores = scores[:, :, ::-1] if mirrored else scores
-        if scale != 1:
-            scores = tf.image.resize(scores, size)
-        total, views = total + tf.nn.softmax(scores), views + 1
-    return total / views
+    total, count = 0.0, 0
+    for scores, mirrored in itertools.product(views, (False, True) if flip else (False,)):
+        found = scores(images[:, :, ::-1] if mirrored else images)
+        total, count = total + tf.nn.softmax(found[:, :, ::-1] if mirrored else found), count + 1
+    return total / count

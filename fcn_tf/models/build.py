@@ -8,6 +8,7 @@ import keras
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
+from fcn_tf.models import resizing
 from fcn_tf.models.base import Head
 
 
@@ -62,6 +63,7 @@ def build_network(
     dropout_rate: float = 0.15,
     dtype: str = "float32",
     trunk: str = "",
+    longest_side: int = 0,
     flags: Mapping[str, Any] | None = None,
 ) -> Network:
     """Builds a fully convolutional network.
@@ -75,6 +77,8 @@ def build_network(
       dropout_rate: after conv6 and conv7, while training.
       dtype: "float32", "bfloat16" or "float16": what the layers compute in. Weights and logits stay float32.
       trunk: a name in `registry.TRUNKS`; "" for the arch's own.
+      longest_side: photos are labelled with their longer side brought to so many pixels, and the logits brought back to
+        their size; 0: as they are. Not while training.
       flags: of the arch, by name, as `registry.arch_flags` finds them; its defaults otherwise.
 
     Raises:
@@ -87,8 +91,9 @@ def build_network(
     trunk = trunk or head.trunk
     policy = dtype if dtype == "float32" else f"mixed_{dtype}"
     images = keras.Input((None, None, 3), name="images")
+    shown = resizing.FitLongestSide(longest_side, name="fit", dtype="float32")(images) if longest_side else images
     build_trunk = registry.resolve(registry.TRUNKS[trunk])
-    built = build_trunk(images, weights=weights, model_dir=model_dir, dtype=policy, **head.trunk_options)
+    built = build_trunk(shown, weights=weights, model_dir=model_dir, dtype=policy, **head.trunk_options)
     trained = built.head
     if trained and arch not in trained.archs:
         raise UserError(
@@ -100,7 +105,9 @@ def build_network(
             f"--arch={arch} takes features of stride {head.finest}; --trunk={trunk} has {', '.join(strides)}: "
             "choose another of the two."
         )
-    scores = head.build(built.features, images, num_classes=num_classes, dropout_rate=dropout_rate, dtype=policy)
+    scores = head.build(built.features, shown, num_classes=num_classes, dropout_rate=dropout_rate, dtype=policy)
+    if longest_side:
+        scores = resizing.ResizeLike(name="resize", dtype="float32")(scores, like=images)
     logits = keras.layers.Activation("linear", name="logits", dtype="float32")(scores)
     model = keras.Model(images, logits, name=arch)
 

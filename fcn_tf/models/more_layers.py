@@ -1,12 +1,14 @@
 """Layers of few networks, and the names that layers have in older model files. Pure Keras.
 
-Whoever imports it can load every model file of this package: Keras then knows these, layers.py and dropout.py.
+Whoever imports it can load every model file of this package: Keras then knows these, layers.py, dropout.py and
+resizing.py.
 """
 
 import keras
 from keras import ops
 
 from fcn_tf.models import dropout as _dropout  # noqa: F401  (registers its layer)
+from fcn_tf.models import resizing as _resizing  # noqa: F401  (the same)
 from fcn_tf.models.layers import UpsampleLike
 
 

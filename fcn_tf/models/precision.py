@@ -2,7 +2,7 @@
 
 import keras
 
-_ALWAYS_FLOAT32 = ("subtract_mean", "logits")  # of `build.build_network`, whatever the --precision
+_ALWAYS_FLOAT32 = ("fit", "subtract_mean", "resize", "logits")  # of `build.build_network`, whatever the --precision
 
 
 def in_precision(model: keras.Model, dtype: str) -> keras.Model:

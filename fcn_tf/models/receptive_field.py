@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from fcn_tf.models.layers import UpsampleLike
+from fcn_tf.models.resizing import ResizeLike
 
 _LARGE = 8192  # pixels: the side of a picture in whose middle no border is seen; a multiple of every stride
 _POSITIONS = 64  # neighbouring units whose fields are compared: all phases of an upsampling by 64
@@ -69,7 +70,8 @@ class _Window(NamedTuple):
 class ReceptiveFields:
     """The theoretical receptive fields of a model's layers.
 
-    A layer that is not known here, such as attention, is taken to see its whole input: an upper bound.
+    A layer that is not known here, such as attention, is taken to see its whole input: an upper bound. A photo is taken
+    to have the size that the network resizes it to, if it does (resizing.py).
 
     Args:
       model: functional, of one input (B, H, W, 3) of any height and width, whose layers are each used once.
@@ -156,8 +158,8 @@ class ReceptiveFields:
             if name not in wanted or name not in self._inputs:
                 continue
             operation, sources = self._layers[name], self._inputs[name]
-            # The second input of UpsampleLike gives a size, no values.
-            for source in sources[:1] if isinstance(operation, UpsampleLike) else sources:
+            # The second input of these gives a size, no values.
+            for source in sources[:1] if isinstance(operation, UpsampleLike | ResizeLike) else sources:
                 sizes = [shapes[each][1 + axis] if len(shapes[each]) == 4 else 1 for each in (source, name)]
                 seen = _rule(operation)(operation, axis, wanted[name], *sizes)
                 before = wanted.get(source, seen)
@@ -241,9 +243,20 @@ _RULES: tuple[tuple[tuple[type, ...], Rule], ...] = (
 )
 _WINDOWED = tuple(kind for kinds, _ in _RULES for kind in kinds)
 _POINTWISE = {
-    *("Activation", "Add", "Average", "BatchNormalization", "Concatenate", "Dropout", "Identity", "LayerNormalization"),
-    *("LeakyReLU", "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "ReLU", "Rescaling", "RMSNormalization"),
-    *("LocalResponseNormalization", "RMSNormalize", "Softmax", "SpatialDropout2D", "StepDropout", "Subtract"),
+    *("Activation", "Add", "Average", "BatchNormalization", "Concatenate", "Dropout", "FitLongestSide", "Identity"),
+    *(
+        "LayerNormalization",
+        "LeakyReLU",
+        "Maximum",
+        "Minimum",
+        "Multiply",
+        "Normalization",
+        "PReLU",
+        "ReLU",
+        "Rescaling",
+    ),
+    *("LocalResponseNormalization", "ResizeLike", "RMSNormalization", "RMSNormalize", "Softmax", "SpatialDropout2D"),
+    *("StepDropout", "Subtract"),
 }
 
 

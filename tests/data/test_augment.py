@@ -72,6 +72,32 @@ def test_turned_photos_and_masks_stay_aligned(resize, size):
         assert seen.mean() > 0.6 and agree.mean() > (0.99 if resize == "nearest" else 0.7)
 
 
+# ---- photos brought to one size
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 300), (300, 200), (40, 60)])
+def test_a_crop_shows_what_it_shows_of_the_photo_brought_to_that_size(height, width):
+    """Of a photo of 300 pixels brought to 60, a crop of 20 shows 100."""
+    _, label = _noise(height, width)
+    image = np.dstack([*np.indices(label.shape), label]).astype(np.uint8)
+    new, labels = transform(image, label, size=20, rng=_Drawn(), augment=Augmentation(**_STILL), longest_side=60)
+    shown = round(20 * max(height, width) / 60)
+    top, left = (height - shown) // 2, (width - shown) // 2
+    wanted = transform(
+        image[top : top + shown, left : left + shown], label[top : top + shown, left : left + shown],
+        size=20, rng=_Drawn(),
+    )  # fmt: skip
+    np.testing.assert_array_equal(new, wanted[0])
+    np.testing.assert_array_equal(labels, wanted[1])
+
+
+def test_a_photo_too_narrow_for_the_crop_is_enlarged_and_not_padded():
+    image, label = _noise(30, 300)
+    new, _ = transform(image, label, size=20, rng=_Drawn(), augment=Augmentation(**_STILL), longest_side=60)
+    middle = transform(image[:, 135:165], label[:, 135:165], size=20, rng=_Drawn())
+    np.testing.assert_array_equal(new, middle[0])
+
+
 # ---- class-aware crops
 
 

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import fcn_tf
 from fcn_tf import export, registry
 from fcn_tf.data import datasets
 from fcn_tf.inference import evaluator
@@ -84,6 +85,36 @@ def test_float32_says_the_same(name, trained):
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     np.testing.assert_allclose(found.confidence, (powers / powers.sum(-1, keepdims=True)).max(-1), atol=1e-4)
     assert run(images[:1, :1, :1]).labels.shape == (1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def resizing(trained, tmp_path_factory):
+    """The same network in a --logs_dir, for photos whose longer side is brought to 48 pixels."""
+    from fcn_tf.models import build
+
+    folder = tmp_path_factory.mktemp("resizing")
+    run = tiny_run.write_run(folder, tiny_training.SPEC, flags={"longest_side": 48})
+    weights = str(trained / "narrow.mat")
+    model = build.build_model("fcn8s", num_classes=3, weights=weights, dropout_rate=0.0, longest_side=48)
+    model.set_weights(evaluator.load_model(Run(str(trained))).get_weights())
+    model.save(run.model)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [(name, "float32") for name in registry.EXPORTS if name != "web"] + [("onnx", "float16"), ("tflite", "float16")],
+)
+def test_a_model_that_resizes_does_so_in_every_format(name, precision, resizing):
+    """Of pictures of 16 times the size, too, whose rows are more than 16 bits count one by one."""
+    entry, folder, row = exported(resizing, name, precision)
+    image, label = tiny_training.scene(200)
+    large = image.repeat(96, 0).repeat(2, 1)[:3001, :61]
+    found, wanted = entry.load(folder)(large[None]), evaluator.Predictor(evaluator.load_model(Run(str(resizing))))
+    assert (found.labels == wanted.labels(large[None])).mean() > (0.9999 if precision == "float32" else 0.99)
+    small = entry.load(folder)(image[None])
+    assert (small.labels[0] == label).mean() > 0.9
+    assert fcn_tf.Segmenter.from_run(folder).longest_side == 48
 
 
 SMALLER = [

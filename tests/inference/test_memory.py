@@ -60,3 +60,26 @@ def test_results_that_are_kept_take_memory():
     (less, _), (more, _) = (estimate.need(1000, 1000, tile=256, kept=kept) for kept in (0, 100))
     assert more >= less + 100 * 10**6
     assert 0 < estimate.tile_for(20_000, 20_000, tile=0, available=(12 * 10**9, None), name="x") <= memory._LARGEST_TILE
+
+
+def test_a_model_that_resizes_takes_the_memory_of_its_own_size():
+    plain, fitted = (
+        memory.PredictionMemory(build.build_model("fcn8s", num_classes=3, weights=None, longest_side=side))
+        for side in (0, 256)
+    )
+    (small, _), (large, _) = fitted.need(600, 800, tile=0), fitted.need(1200, 1600, tile=0)
+    network, _ = plain.need(192, 256, tile=0)
+    assert network < small < large < plain.need(1200, 1600, tile=0)[0]
+    # Three times as many pixels more: as float32, their logits a few times, their labels.
+    assert large - small == pytest.approx(3 * 600 * 800 * (memory._FLOATS + memory._RESIZED * 4 * 3 + memory._LABELS))
+    assert fitted.need(600, 800, tile=0, count=4)[0] > 3 * small
+
+
+def test_what_cannot_be_resized_at_once_is_made_smaller_first():
+    estimate = memory.PredictionMemory(build.build_model("fcn8s", num_classes=3, weights=None, longest_side=256))
+    there = 9 * 10**9, None
+    assert estimate.tile_for(4000, 4000, tile=0, available=there, name="x") == 0
+    side = estimate.tile_for(20_000, 20_000, tile=0, available=there, name="x")
+    assert 256 < side <= memory._LARGEST_TILE and estimate.fits(20_000, 20_000, tile=side, available=there)
+    with pytest.raises(UserError, match="x: labelling 4000x3000 pixels even made smaller takes .*; make it smaller"):
+        estimate.tile_for(3000, 4000, tile=0, available=(10**7, None), name="x")

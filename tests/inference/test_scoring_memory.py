@@ -10,6 +10,7 @@ from fcn_tf.inference.memory import PredictionMemory
 from fcn_tf.inference.scoring_memory import ScoringMemory
 from fcn_tf.inference.views import InferenceOptions
 from fcn_tf.io import system
+from fcn_tf.models import build
 from tests import tiny_run
 
 PIXELS = 1000 * 1500
@@ -87,3 +88,14 @@ def test_it_is_asked_before_a_batch_and_told_when_it_runs_out_all_the_same(free,
         UserError, match="^image0: there is not enough memory to label and score 2x1 pixels; add --slid"
     ):
         evaluator.evaluate_dataset(tiny_run.color_model(), data)
+
+
+def test_no_tiles_are_proposed_to_a_model_that_resizes(free):
+    model = build.build_model("light", num_classes=2, weights=None, longest_side=64)
+    free(10**7)
+    memory = ScoringMemory(model, InferenceOptions())
+    with pytest.raises(UserError, match=r"GB are free; let the program have more memory\.$"):
+        memory.require("x", (1, 1000, 1500, 3))
+    assert str(memory.exhausted()) == (
+        "x: there is not enough memory to label and score 1500x1000 pixels; make it smaller."
+    )

@@ -155,6 +155,33 @@ def test_tiles_are_chosen_where_the_memory_does_not_suffice(logs, monkeypatch):
         fresh(tiny_run.paint(classes))
 
 
+def resizing_segmenter(side=40, **options):
+    model = fcn_tf.build_model("light", num_classes=3, longest_side=side)
+    scores = model.get_layer("score_conv3")
+    scores.set_weights([np.random.default_rng(0).normal(0, 0.1, array.shape) for array in scores.get_weights()])
+    return fcn_tf.Segmenter(model, class_names=("red", "green", "blue"), colors=tiny_run.COLORS, **options)
+
+
+def test_pictures_of_any_size_go_through_a_model_that_resizes(monkeypatch):
+    label = resizing_segmenter()
+    assert label.longest_side == 40
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (*size, 3)).astype(np.uint8) for size in ((90, 60), (90, 60), (1, 1), (20, 50))]
+    together = label(pictures)
+    for picture, found in zip(pictures, together, strict=True):
+        alone = label(picture)
+        assert found.labels.shape == picture.shape[:2] and found.tile == 0
+        np.testing.assert_array_equal(found.labels, alone.labels)
+    monkeypatch.setattr(segmenter.system, "memory_left", lambda: 30_000_000)
+    large = tiny_run.paint(rng.integers(0, 3, (15, 20))).repeat(40, 0).repeat(40, 1)  # (600, 800)
+    smaller = label(large)
+    assert 0 < smaller.tile < 800 and smaller.tile % 128 == 0 and smaller.labels.shape == (600, 800)
+    monkeypatch.undo()
+    assert (label(large).labels == smaller.labels).mean() > 0.97
+    with pytest.raises(UserError, match="brings all that it is given to 40 pixels .* got a sliding window of 64"):
+        resizing_segmenter(sliding_window=64)
+
+
 def test_tiles_get_smaller_where_memory_runs_out_all_the_same(logs, monkeypatch):
     import tensorflow as tf
 

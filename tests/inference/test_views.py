@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from fcn_tf.errors import UserError
 from fcn_tf.inference import evaluator
 from fcn_tf.inference.tiles import tiles
 from fcn_tf.inference.views import InferenceOptions, scorer
+from fcn_tf.models import resizing
 from tests import tiny_run
 
 
@@ -102,6 +104,41 @@ def test_scales_of_a_flat_picture_change_nothing():
     many = scorer(model, InferenceOptions(tta=True))(images)
     np.testing.assert_allclose(np.exp(many), keras.ops.softmax(plain), atol=1e-5)
     assert many.shape == plain.shape
+
+
+def resizing_model(side):
+    """Brings pictures to this longer side; the scores of a pixel are its red, green and blue."""
+    images = keras.Input((None, None, 3))
+    small = resizing.FitLongestSide(side, name="fit")(images)
+    scores = keras.layers.Rescaling(0.02)(small)
+    return keras.Model(images, resizing.ResizeLike(name="resize")(scores, like=images))
+
+
+def test_scales_of_a_model_that_resizes_are_other_sizes_of_its_own():
+    images = photos(1, 40, 60)
+    many = scorer(resizing_model(30), InferenceOptions(tta=True, scales=(0.5, 1.0), flip=False))(images)
+    views = [scorer(resizing_model(side), InferenceOptions())(images) for side in (15, 30)]
+    wanted = sum(np.asarray(keras.ops.softmax(view)) for view in views) / 2
+    np.testing.assert_allclose(np.exp(many), wanted, atol=1e-5)
+    assert np.abs(np.exp(many) - keras.ops.softmax(views[1])).max() > 0.01
+
+
+def test_a_model_that_resizes_takes_no_tiles():
+    with pytest.raises(UserError, match="brings all that it is given to 30 pixels .* got a sliding window of 64"):
+        scorer(resizing_model(30), InferenceOptions(tile=64))
+
+
+def test_what_exceeds_the_memory_is_made_smaller_for_a_model_that_resizes():
+    classes = np.repeat(np.arange(3), 20)[None].repeat(40, 0)  # (40, 60)
+    predictor = evaluator.Predictor(resizing_model(30))
+    images = tiny_run.paint(classes)[None]
+    whole = predictor.predict(images, confidence=True, probabilities=True)
+    found = predictor.predict(images, confidence=True, probabilities=True, tile=24)
+    np.testing.assert_array_equal(whole.labels[0], classes)
+    np.testing.assert_array_equal(found.labels[0][:, 2:-2], classes[:, 2:-2])
+    for each, like in zip(found, whole, strict=True):
+        assert each.shape == like.shape and each.dtype == like.dtype
+    assert predictor.predict(images, tile=64).labels.shape == (1, 40, 60)  # it is no larger
 
 
 def test_a_single_pixel_can_be_scaled():

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import fcn_tf
 from fcn_tf import train
 from fcn_tf.data import datasets
 from fcn_tf.errors import UserError
@@ -100,6 +101,19 @@ def test_rates_of_trunk_and_head_are_the_archs_unless_given(folder):
     assert rates(pretrained, trunk_rate=0.1) == (0.1, 10.0) and rates(pretrained, head_rate=2.0) == (0.3, 2.0)
     assert rates(untrained) == (1.0, 10.0)
     assert rates(untrained, weights="none", init_from="of which the trunk is") == (0.3, 10.0)
+
+
+def test_photos_are_brought_to_one_size_in_training_and_validation(folder, tmp_path):
+    """What is trained on photos of 32 pixels brought to 64 labels photos of 256 as well."""
+    config = tiny_training.config(folder, longest_side=64, image_size=64, max_steps=120, eval_every=120, augment=False)
+    assert train.run(config) == 0
+    run = run_of(folder)
+    assert run.read_history()[-1]["val_mean_iou"] > 0.8
+    label = fcn_tf.Segmenter.from_run(run.logs_dir)
+    image, truth = tiny_training.scene(100)
+    large = label(image.repeat(8, 0).repeat(8, 1))
+    assert label.longest_side == 64 and (large.labels == truth.repeat(8, 0).repeat(8, 1)).mean() > 0.8
+    assert (label(image).labels == truth).mean() > 0.8
 
 
 def test_what_tracing_takes_is_not_training(folder, monkeypatch):
