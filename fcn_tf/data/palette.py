@@ -102,11 +102,13 @@ def colorize(labels: np.ndarray, colors: Sequence[Color], ignore_label: int | No
       uint8 (H, W, 3) RGB.
     """
     table = np.array([*colors, IGNORED], np.uint8)
-    ids = np.asarray(labels).astype(np.int64)
-    ignored = (ids < 0) | (ids >= len(colors))
-    if ignore_label is not None:
-        ignored |= ids == ignore_label
-    return table[np.where(ignored, len(colors), ids)]
+    if ignore_label is not None and 0 <= ignore_label < len(colors):
+        table[ignore_label] = IGNORED
+    ids = np.asarray(labels)
+    if ids.dtype == np.uint8:  # most are: looked up as they are
+        return np.take(np.concatenate([table, np.full((256, 3), IGNORED, np.uint8)])[:256], ids, axis=0)
+    ids = ids.astype(np.int64)
+    return table[np.where((ids < 0) | (ids > len(colors)), len(colors), ids)]
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, colors: Sequence[Color], *, opacity: float = OPACITY) -> np.ndarray:

@@ -113,7 +113,7 @@ class Segmentation:
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
-        return images.encode_png(self.overlay(), level=1)
+        return images.encode_png(self.overlay(), quick=True)
 
     def _bands(self) -> Iterator[slice]:
         height, width = self.labels.shape
@@ -207,7 +207,7 @@ def _areas_csv(names: Sequence[str], _: Sequence[Color], frames: Iterable[Pixels
 
 
 LABELS = PictureOutput("_label.png", lambda segmentation: images.encode_png(segmentation.labels))
-OVERLAY = PictureOutput("_overlay.png", lambda segmentation: images.encode_png(segmentation.overlay(), level=1))
+OVERLAY = PictureOutput("_overlay.png", lambda segmentation: images.encode_png(segmentation.overlay(), quick=True))
 CONFIDENCE = PictureOutput("_confidence.png", _confidence_png, "confidence")
 PROBABILITIES = PictureOutput("_probabilities.npz", _probabilities_npz, "probabilities")
 LEGEND = FolderOutput(

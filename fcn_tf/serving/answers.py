@@ -119,12 +119,12 @@ def _info(number: int, name: str, color: Color) -> ClassInfo:
 
 def _png(name: str, segmentation: Segmentation, opacity: float, _: Collection[str] = ()) -> bytes:
     if name == "overlay":
-        return images.encode_png(segmentation.overlay(opacity=opacity), level=1)
+        return images.encode_png(segmentation.overlay(opacity=opacity), quick=True)
     return picture_output(name).encode(segmentation)
 
 
 def _photo(segmentation: Segmentation, _: float) -> bytes:
-    return images.encode_png(segmentation.image, level=1)
+    return images.encode_png(segmentation.image, quick=True)
 
 
 def _json(segmentation: Segmentation, opacity: float, include: Collection[str]) -> bytes:

@@ -23,7 +23,10 @@ def test_an_ignored_class_is_painted_as_ignored():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
 def test_colorize_takes_any_integers(dtype):
-    np.testing.assert_array_equal(palette.colorize(np.array([[1]], dtype), _COLORS), [[_COLORS[1]]])
+    ids, wanted = np.array([[1, 2, 255]]), [[_COLORS[1], palette.IGNORED, palette.IGNORED]]
+    np.testing.assert_array_equal(palette.colorize(ids.astype(dtype), _COLORS), wanted)
+    many = [(number % 256, number // 256, 0) for number in range(300)]
+    np.testing.assert_array_equal(palette.colorize(ids.astype(dtype), many), [[many[1], many[2], many[255]]])
 
 
 def test_distinct_colors():

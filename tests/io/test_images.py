@@ -103,6 +103,17 @@ def test_labels_of_every_depth():
     np.testing.assert_array_equal(images.decode_label(_bytes(two_valued), name="x"), [[1, 0]])
 
 
+def test_a_photo_is_encoded_without_loss_in_about_the_same_room():
+    rows, columns = np.indices((120, 160))
+    noise = np.random.default_rng(0).integers(0, 12, (120, 160, 3))
+    photo = (noise + np.stack([rows, columns, rows + columns], -1) // 2).astype(np.uint8)
+    whole, quick = images.encode_png(photo), images.encode_png(photo, quick=True)
+    np.testing.assert_array_equal(images.decode_image(quick, name="x"), photo)
+    assert 0.8 < len(quick) / len(whole) < 1.1
+    flat = images.encode_png(np.full((500, 500, 3), 7, np.uint8), quick=True)
+    assert len(flat) < 20_000  # of 750,000
+
+
 def test_encode_png_uses_as_few_bits_as_it_can():
     def mode(ids):
         return Image.open(io.BytesIO(images.encode_png(np.array(ids)))).mode

@@ -126,7 +126,7 @@ def draw(path: str) -> bytes:
         if rest not in coco.images:
             raise UserError(f"{file}: has no image {rest}; it was changed since it was listed. Start again.")
         mask = (_draw_panoptic if kind == "panoptic" else _draw_instances)(coco, rest, file)
-    return images.encode_png(mask, level=1)
+    return images.encode_png(mask, quick=True)
 
 
 def read(path: str) -> LabelMe | Coco | None:
