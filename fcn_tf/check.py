@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fcn_tf.config import Config
-from fcn_tf.data import class_weights, datasets
+from fcn_tf.data import class_weights, crops, datasets
 from fcn_tf.data.datasets.survey import survey
 from fcn_tf.data.quality import checks, screening
 from fcn_tf.data.quality.findings import Commands
@@ -102,9 +102,10 @@ def _size_hint(config: Config, splits: Mapping[str, checks.Split]) -> str:
     middle = sides[len(sides) // 2] if sides else 0
     if config.longest_side or config.crop != Config.crop or middle <= _LARGE * crop:
         return ""
+    side = min(max(2 * crop, 64), crops.LARGEST)
     return (
         f"half of the photos have {middle} pixels or more on their longer side, of which a crop of {config.image_size} "
-        f"shows little: --longest_side={2 * crop} trains on them and labels them at that size, at which what matters "
+        f"shows little: --longest_side={side} trains on them and labels them at that size, at which what matters "
         "should be some pixels wide"
     )
 

@@ -606,6 +606,11 @@ def _conflicts(config: Config) -> Iterator[str]:
             f"--accumulate={config.accumulate} does not divide --batch_size={config.batch_size}; use one of "
             f"{', '.join(divisors)}."
         )
+    if config.longest_side and config.crop == "squash":
+        yield (
+            f"--crop=squash trains on whole photos whatever their size, got --longest_side={config.longest_side}; "
+            "leave one of the two out."
+        )
     if config.longest_side and config.sliding_window:
         yield (
             f"--longest_side={config.longest_side} brings every picture to that size, so --sliding_window="
@@ -743,7 +748,7 @@ def _known(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inherited(given: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, Any]:
     """What decides about the layers of a run's model, and their widths; of another arch, about those of its trunk."""
-    names = ["weights", "model_dir", "trunk"]
+    names = ["weights", "model_dir", "trunk", "longest_side"]
     if given.get("arch", origin.get("arch")) == origin.get("arch") and not given.get("staged"):
         names.extend(_names(Scope.MODEL))
     return {name: origin[name] for name in names if name in origin}

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from fcn_tf.config import Config
@@ -179,12 +178,11 @@ def _resized(
     picture: np.ndarray, point: tuple[int, int] | None, longest_side: int
 ) -> tuple[np.ndarray, tuple[int, int] | None]:
     """A picture as large as a network that resizes its pictures sees it, and where the point lies in it."""
-    from fcn_tf.models.resizing import fitted_size
+    from fcn_tf.models.resizing import fitted_size, resize
 
     before = picture.shape[:2]
     height, width = after = fitted_size(before[0], before[1], longest_side)
-    shrinks = height * width < picture.shape[0] * picture.shape[1]
-    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    picture = np.rint(resize(picture[None], height, width)[0]).astype(np.uint8)
     if point is None:
         return picture, None
     row, column = (place * new // old for place, old, new in zip(point, before, after, strict=True))

@@ -61,15 +61,18 @@ def run(config: Config) -> int:
     system.load_tensorflow()
     from fcn_tf.formats import verify
     from fcn_tf.inference import evaluator
-    from fcn_tf.models import segmentation
+    from fcn_tf.models import resizing, segmentation
 
     model = segmentation.segmentation_model(evaluator.load_model(run_dir), settings["class_names"])
-    metadata = _metadata(settings, str(model.output["labels"].dtype), config.quantize)
+    side = resizing.longest_side(model.get_layer("network"))
+    metadata = _metadata(settings, str(model.output["labels"].dtype), config.quantize, longest_side=side)
     metadata["model_stamp"] = list(run_dir.model_stamp())
     # Training pictures in the same sizes: in small ones borders, where convolutions see zeros, weigh more.
-    calibration = verify.pictures(training, count=_CALIBRATED_ON, ground_truth=False) if training else []
+    calibration = (
+        verify.pictures(training, count=_CALIBRATED_ON, longest_side=side, ground_truth=False) if training else []
+    )
     source = Source(model, metadata, [picture.pixels for picture in calibration], config.web_runtime)
-    shown = verify.pictures(examples, count=_COMPARED_ON, ground_truth=has_truth)
+    shown = verify.pictures(examples, count=_COMPARED_ON, longest_side=side, ground_truth=has_truth)
     reference = verify.Reference(model, shown, ignore_label=examples.spec.ignore_label)
     rows, failed = [], 0
     for name, entry in entries.items():
@@ -121,7 +124,9 @@ def _examples(config: Config, known: dict[str, Any]) -> tuple[Dataset, bool]:
     return datasets.load(_STAND_IN, "", "validation"), False
 
 
-def _metadata(settings: Mapping[str, Any], label_dtype: str, precision: str) -> dict[str, Any]:
+def _metadata(
+    settings: Mapping[str, Any], label_dtype: str, precision: str, *, longest_side: int = 0
+) -> dict[str, Any]:
     names, colors = settings["class_names"], settings["colors"]
     return {
         "classes": [
@@ -135,7 +140,7 @@ def _metadata(settings: Mapping[str, Any], label_dtype: str, precision: str) -> 
             "confidence": "float32 (batch, height, width), the probability of each label",
         },
         "precision": precision,
-        "longest_side": settings.get("flags", {}).get("longest_side", 0),
+        "longest_side": longest_side,
         "arch": settings.get("flags", {}).get("arch"),
         "fcn_tf": __version__,
     }

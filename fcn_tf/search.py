@@ -137,10 +137,11 @@ def _require_same(study: Any, config: Config) -> None:
         study.set_user_attr("flags", flags)
         return
     for name, value in flags.items():
-        if known.get(name) != value:
+        was = known.get(name, getattr(Config, name))  # of a study that is older than the flag, its default
+        if was != value:
             raise UserError(
-                f"{config.logs_dir} holds a search with --{name}={known.get(name)}, got --{name}={value}: trials are "
-                f"compared under the same flags; give another --logs_dir, or --{name}={known.get(name)} to go on."
+                f"{config.logs_dir} holds a search with --{name}={was}, got --{name}={value}: trials are "
+                f"compared under the same flags; give another --logs_dir, or --{name}={was} to go on."
             )
 
 

@@ -186,6 +186,10 @@ def test_photos_of_one_size_need_no_tiles():
         UserError, match="--longest_side=512 brings every picture .* --sliding_window=256 .* leave it out"
     ):
         Config(mode="predict", input="a.png", longest_side=512, sliding_window=256)
+    with pytest.raises(UserError, match="--crop=squash trains on whole photos .* got --longest_side=512"):
+        Config(longest_side=512, crop="squash")
+    origin = Config(longest_side=96).to_json()
+    assert merge({"init_from": "x", "arch": "fcn8s"}, None, origin=origin).longest_side == 96
     for wrong in (-1, 31, 16_385):
         with pytest.raises(UserError, match="--longest_side must be 0 .* from 32 to 16384 pixels"):
             Config(longest_side=wrong)

@@ -458,7 +458,7 @@ def test_a_picture_beyond_the_memory_is_made_smaller_for_a_model_that_resizes(tm
     run = Run(str(logs))
     build.build_model("light", num_classes=3, longest_side=64).save(run.model)
     save(tmp_path / "in/large.png", np.zeros((600, 800), int))
-    monkeypatch.setattr(segmenter.system, "memory_left", lambda: 30_000_000)
+    monkeypatch.setattr(segmenter.system, "memory_left", lambda: 15_000_000)
     status, out = label_folder(tmp_path, logs)
     assert status == 0 and read_labels(out / "large_label.png").shape == (600, 800)
     assert re.search(r"note: \S+large.png: made smaller to (128|256|384|512|640) pixels, for", capsys.readouterr().out)

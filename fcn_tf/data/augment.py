@@ -57,7 +57,7 @@ def transform(
       label: int32 (H, W).
       size: (h, w) of the result, or the side of a square.
       rng: decides everything random; as many numbers are drawn from it whatever they turn out to be.
-      augment: what to vary; None takes the largest centred crop, unflipped.
+      augment: what to vary; None takes the largest centred crop, or with `longest_side` that at its scale, unflipped.
       crop: "scale" keeps the aspect and crops; "squash" fits the whole picture into the size.
       resize: "area" shrinks photos by area and enlarges them bilinearly; "nearest" takes the nearest pixel. Label maps
         always take the nearest.
@@ -72,8 +72,9 @@ def transform(
     height, width = label.shape
     top = left = 0
     if crop == "scale":
+        scale = augment.scales.at(zoom) if augment else float(longest_side > 0)
         fit = longest_side / max(label.shape) if longest_side else 1.0
-        height, width = _window(label.shape, size, fit * augment.scales.at(zoom) if augment else 0.0)
+        height, width = _window(label.shape, size, fit * scale)
         top, left = int(down * (label.shape[0] - height + 1)), int(right * (label.shape[1] - width + 1))
         if augment and augment.class_crops:
             centred, chosen, pixel, *_ = rest

@@ -15,8 +15,9 @@ from fcn_tf.inference.evaluator import Predictor
 from fcn_tf.metrics import confusion
 
 # (height, width): multiples of every stride, odd ones, one lower than a single cell of the coarsest map.
-SIZES = ((224, 224), (240, 320), (181, 227), (97, 131), (31, 45))
-_TIMED = (240, 320)
+_SIZES = ((224, 224), (240, 320), (181, 227), (97, 131), (31, 45))
+_TIMED = 1  # the largest of them
+_LARGEST = 2  # times as long as the side that a model brings its pictures to
 _ROUNDS = 5
 _LEAST_AGREEMENT = {"int8": 0.98}
 _AGREEMENT = 0.995  # of other precisions
@@ -49,22 +50,29 @@ class Mismatch(Exception):
     """An export does not say what the model says; its text says where."""
 
 
-def pictures(dataset: Dataset, *, count: int, ground_truth: bool = True) -> list[Picture]:
-    """Some examples, spread over the split, scaled and cut to each of `SIZES`.
+def sizes(longest_side: int) -> list[tuple[int, int]]:
+    """(height, width) of the pictures to compare on: for a model that resizes, larger and smaller than its side."""
+    factor = max(1, _LARGEST * longest_side / max(_SIZES[_TIMED]))
+    return [(round(height * factor), round(width * factor)) for height, width in _SIZES]
+
+
+def pictures(dataset: Dataset, *, count: int, longest_side: int = 0, ground_truth: bool = True) -> list[Picture]:
+    """Some examples, spread over the split, scaled and cut to each of the `sizes`.
 
     Args:
       dataset: with at least one example.
       count: how many.
+      longest_side: what the model brings pictures to.
       ground_truth: whether to keep the label maps.
 
     Raises:
       UserError: if an example cannot be read.
     """
     indices = np.linspace(0, len(dataset) - 1, count).round().astype(int)
-    found = []
+    found, shown = [], sizes(longest_side)
     for number, index in enumerate(indices):
         example = dataset.examples[index]
-        pixels, label = _fit(*dataset.read(example), *SIZES[number % len(SIZES)])
+        pixels, label = _fit(*dataset.read(example), *shown[number % len(shown)])
         found.append(Picture(example.name, pixels, label if ground_truth else None))
     return found
 
@@ -86,7 +94,7 @@ class Reference:
 
     Args:
       model: from `segmentation.segmentation_model`.
-      shown: what to compare on; of every size in `SIZES`.
+      shown: what to compare on, from `pictures`.
       ignore_label: of the ground truth.
     """
 
@@ -118,7 +126,7 @@ class Reference:
         Raises:
           Mismatch: if too much differs.
         """
-        agreed: dict[tuple[int, int], list[float]] = {size: [] for size in SIZES}
+        agreed: dict[tuple[int, int], list[float]] = {picture.size: [] for picture in self._shown}
         differences, theirs = [], []
         for picture, expected in zip(self._shown, self._results, strict=True):
             found = run(picture.pixels[None])
@@ -127,7 +135,7 @@ class Reference:
             agreed[size].append(float((found.labels == expected.labels).mean()))
             differences.append(np.abs(found.confidence - expected.confidence).ravel())
             theirs.append(found)
-        by_size = {size: statistics.fmean(values) for size, values in agreed.items() if values}
+        by_size = {size: statistics.fmean(values) for size, values in agreed.items()}
         worst = min(by_size, key=by_size.__getitem__)
         every = np.concatenate(differences)
         before, after = (self._mean_iou(results) for results in (self._results, theirs))
@@ -165,7 +173,7 @@ class Reference:
         Returns:
           Medians of "images_per_second" and "tensorflow_images_per_second".
         """
-        (image, *_) = (picture.pixels[None] for picture in self._shown if picture.size == _TIMED)
+        image = self._shown[_TIMED].pixels[None]
         runs = {"images_per_second": run, "tensorflow_images_per_second": self.run}
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(_ROUNDS + 1):

@@ -65,6 +65,7 @@ def _build(run: Run) -> keras.Model:
             dropout_rate=flags["dropout"],
             dtype=flags["precision"],
             trunk=flags.get("trunk", ""),  # runs from before it was a flag have the arch's own
+            longest_side=flags.get("longest_side", 0),
             flags=registry.arch_flags(flags["arch"], flags),
         )
     except (KeyError, TypeError) as error:

@@ -16,7 +16,9 @@ from fcn_tf.inference.tiles import Prediction
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
 
+Available = tuple[int | None, int | None]  # as in memory.py
 METADATA = "classes.json"  # beside the model in each export
+_FLOATS, _LOGITS = 24, 4 * 4  # bytes a pixel where pictures are resized: itself as floats, and a class's logits
 _LARGEST_TILE = 2048  # pixels: what its network takes is not known, so larger pictures are labelled in tiles
 
 
@@ -47,7 +49,7 @@ class Export:
     @property
     def longest_side(self) -> int:
         """In pixels, what its network brings the longer side of pictures to; 0 where it takes them as they are."""
-        return int(self.metadata.get("longest_side", 0))
+        return self.metadata.get("longest_side", 0)
 
     def load(self) -> Callable[[np.ndarray], Any]:
         """A function of uint8 (B, H, W, 3) RGB that gives `labels` and `confidence`, (B, H, W) each.
@@ -132,9 +134,15 @@ def find(path: str) -> Export | None:
         raise UserError(f"{folder} has no model; expected one of {', '.join(formats.values())}; export it again.")
     try:
         found = Export(folder, name, json.loads(files.read_bytes(described)))
-        known = bool(found.class_names) and all(len(color) == 3 for color in found.colors) and found.longest_side >= 0
+        known = bool(found.class_names) and all(len(color) == 3 for color in found.colors)
+        sized = type(found.longest_side) is int and 0 <= found.longest_side <= tiles.LARGEST
     except (ValueError, TypeError, LookupError):
         known = False
+    if known and not sized:
+        raise UserError(
+            f"{described} says longest_side is {str(found.longest_side)[:80]!r}, expected 0 or a number of pixels; "
+            f"write it again with --mode=export --format={name}."
+        )
     if not known:
         raise UserError(f"{described} does not list the classes; write it again with --mode=export --format={name}.")
     return found
@@ -182,23 +190,36 @@ class ExportedPredictor:
 
 
 class ExportMemory:
-    """As `PredictionMemory`, of a network that nothing is known of: large pictures go through it in tiles."""
+    """As `PredictionMemory`, of a network that nothing is known of: large pictures go through it in tiles.
+
+    Args:
+      export: where it resizes pictures, what its logits take is known; pictures for which that is too much are made
+        smaller.
+    """
 
     on_gpu = False
 
-    def available(self) -> tuple[int | None, int | None]:
+    def __init__(self, export: Export):
+        self._resized = _FLOATS + _LOGITS * len(export.class_names) if export.longest_side else 0
+
+    def available(self) -> Available:
         """Bytes that may be held, and that may be reserved."""
         return system.memory_left(), system.reservable()
 
     def need(self, height: int, width: int, *, tile: int, kept: int = 0, count: int = 1) -> tuple[int, int]:
         """Bytes held and reserved for the results alone."""
-        del tile
-        return count * height * width * (4 + kept), 0
+        given = height * width * (min(1.0, tile / max(height, width)) ** 2 if tile else 1)
+        return int(count * (height * width * (4 + kept) + given * self._resized)), 0
 
-    def fits(self, height: int, width: int, *, tile: int, count: int = 1, **_: Any) -> bool:
+    def fits(
+        self, height: int, width: int, *, tile: int, available: Available, kept: int = 0, count: int = 1, **_: Any
+    ) -> bool:
         """Whether images go through at once."""
-        return max(count * height, width) <= (tile or _LARGEST_TILE)
+        if not self._resized:
+            return max(count * height, width) <= (tile or _LARGEST_TILE)
+        held, there = self.need(height, width, tile=tile, kept=kept, count=count)[0], available[0]
+        return there is None or held <= there
 
-    def tile_for(self, height: int, width: int, *, tile: int, **_: Any) -> int:
-        """The side of the tiles; 0 for none."""
-        return tile or (0 if self.fits(height, width, tile=0) else _LARGEST_TILE)
+    def tile_for(self, height: int, width: int, *, tile: int, **options: Any) -> int:
+        """The side of the tiles, or for an export that resizes, what the longer side is made smaller to; 0 for none."""
+        return tile or (0 if self.fits(height, width, tile=0, **options) else _LARGEST_TILE)

@@ -63,9 +63,13 @@ class CheckedPredictor:
     def _choose(self, images: np.ndarray) -> Predictor:
         exact = Predictor(self._model, self._options)
         fast = Predictor(precision.in_precision(self._model, "bfloat16"), self._options)
-        top, left = (max(0, side - _COMPARED) // 2 for side in images.shape[1:3])
-        part = images[:1, top : top + _COMPARED, left : left + _COMPARED]
-        agreement = float((fast.labels(part) == exact.labels(part)).mean())
+        part = images[:1]
+        if not self.longest_side:  # of which a part would be seen at another size
+            top, left = (max(0, side - _COMPARED) // 2 for side in images.shape[1:3])
+            part = part[:, top : top + _COMPARED, left : left + _COMPARED]
+        tile = _COMPARED if self.longest_side else None
+        found, wanted = (each.predict(part, tile=tile).labels for each in (fast, exact))
+        agreement = float((found == wanted).mean())
         agree = f"{100 * agreement:.2f} % of the labels of the first picture are those of float32"
         if agreement < LEAST_AGREEMENT:
             self._say(f"computing in float32: in bfloat16 {agree}, expected {100 * LEAST_AGREEMENT:g} %")

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
+from fcn_tf.inference import tiles
 from fcn_tf.io import system
 from fcn_tf.models import resizing
 
@@ -17,6 +18,7 @@ _SIDE = 256  # pixels, of the image whose activations are counted: a multiple of
 _INPUT = 40  # bytes a pixel: as uint8, float32 and float32 without the mean, its label, and some to spare
 _FLOATS = 12  # bytes a pixel of a picture as float32
 _RESIZED = 2  # tensors of logits while they are brought to the size of a picture
+_WEIGHTS = 16  # bytes: of a row of the picture in one that the network sees, while that is counted
 _DRAWN, _LABELS = 12, 4  # bytes a pixel, measured, of an overlay and its PNG; of labels
 STEP = 128  # pixels: only multiples of it are chosen as tile sizes
 _LARGEST_TILE = 2048  # pixels, of those that are chosen: larger ones are no faster
@@ -55,9 +57,9 @@ class PredictionMemory:
         # Of the input's channels each position of the kernel, and the input itself, beside the output.
         parts = {layer.name: (math.prod(layer.kernel_size) + 1) * layer.input.shape[-1] for layer in convolutions}
         patches = (sizes[layer.name] * (1 + parts[layer.name] / layer.filters) for layer in convolutions)
-        views = 4 * model.output_shape[-1] * 3 * bool(scales)
+        self._views = 4 * model.output_shape[-1] * 3 * bool(scales)
         self._held_per_pixel, self._reserved_per_pixel = (
-            (each + _INPUT) * max((1, *scales)) ** 2 + views for each in (held, max(held, *patches))
+            (each + _INPUT) * max((1, *scales)) ** 2 for each in (held, max(held, *patches))
         )
         self._longest_side = resizing.longest_side(model)
         self._logits = 4 * model.output_shape[-1]
@@ -81,23 +83,29 @@ class PredictionMemory:
         Returns:
           Bytes held, bytes reserved.
         """
-        pixels = count * height * width
-        given, seen = (count * each for each in self._at_once(height, width, tile))
+        pixels = height * width
+        if self._longest_side:
+            given, seen, resized = self._resized(height, width, tile)
+        else:
+            given = seen = min(height, tile or height) * min(width, tile or width)
+            resized = 0
         # Probabilities are float16 when kept; they come from float32 ones.
-        beside = (
-            self._kernel + 3 * kept * given + (_FLOATS + _RESIZED * self._logits) * given * bool(self._longest_side)
+        beside = resized + (self._views + 3 * kept) * given
+        held, reserved = (
+            count * (seen * each + beside) + self._kernel for each in (self._held_per_pixel, self._reserved_per_pixel)
         )
-        held = max(seen * self._held_per_pixel + beside, pixels * _DRAWN) + pixels * (_LABELS + kept)
-        return int(held), int(max(held, seen * self._reserved_per_pixel + beside))
+        held = max(held, count * pixels * _DRAWN) + count * pixels * (_LABELS + kept)
+        return int(held), int(max(held, reserved))
 
-    def _at_once(self, height: int, width: int, tile: int) -> tuple[int, int]:
-        """How many pixels the model is given at once, and how many of them its network sees."""
-        if not self._longest_side:
-            pixels = min(height, tile or height) * min(width, tile or width)
-            return pixels, pixels
-        if 0 < tile < max(height, width):
-            height, width = resizing.fitted_size(height, width, tile)
-        return height * width, math.prod(resizing.fitted_size(height, width, self._longest_side))
+    def _resized(self, height: int, width: int, tile: int) -> tuple[int, int, int]:
+        """Of one image the pixels given to the model, those its network sees, and the bytes that it takes to resize."""
+        largest = tile or tiles.LARGEST
+        if max(height, width) > largest:
+            height, width = resizing.fitted_size(height, width, largest)
+        rows, columns = resizing.fitted_size(height, width, self._longest_side)
+        given = height * width
+        floats = given * (_FLOATS + _RESIZED * self._logits)
+        return given, rows * columns, floats + _WEIGHTS * (height * rows + width * columns)
 
     def fits(self, height: int, width: int, *, tile: int, available: Available, kept: int = 0, count: int = 1) -> bool:
         """Whether there is the memory for images; arguments as for `tile_for` and `need`."""
@@ -123,7 +131,8 @@ class PredictionMemory:
         need = self.need(height, width, tile=tile, kept=kept)
         if fits(need, available):
             return tile
-        sides = range(min(_LARGEST_TILE, max(height, width) // STEP * STEP), 0, -STEP)
+        largest = tiles.LARGEST if self._longest_side else _LARGEST_TILE
+        sides = range(min(largest, max(height, width) // STEP * STEP), 0, -STEP)
         fitting = (s for s in sides if fits(self.need(height, width, tile=s, kept=kept), available, SAFE))
         side = next(fitting, 0)
         if side and not tile:

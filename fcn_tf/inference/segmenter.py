@@ -89,7 +89,7 @@ class Segmenter:
                 "runs; leave them out, or give the run."
             )
         self._predictor = exported.ExportedPredictor(export, tile=self._tile)
-        self._memory = exported.ExportMemory()
+        self._memory = exported.ExportMemory(export)
 
     @classmethod
     def from_run(
@@ -227,9 +227,10 @@ class Segmenter:
             except _out_of_memory():
                 smaller = (tile or max(height, width)) // 2
                 if self._tile or smaller < _SMALLEST_TILE:
+                    tiled = f" in tiles of {tile}; give a smaller --sliding_window." if tile else "; make it smaller."
                     raise UserError(
                         f"{name or 'the picture'}: there is not enough memory to label {width}x{height} pixels"
-                        + (f" in tiles of {tile}; give a smaller --sliding_window." if tile else "; make it smaller.")
+                        + ("; make it smaller." if self.longest_side else tiled)
                     ) from None
                 tile = smaller
         nothing = [None] * len(batch)

@@ -11,6 +11,7 @@ import numpy as np
 
 from fcn_tf.errors import UserError
 
+LARGEST = 16_384  # pixels: with a network's side as long as that, products of both are still 32-bit numbers
 _MARGIN = 8  # a tile's outer 1 / _MARGIN is context: another tile, with more context there, labels it
 
 
@@ -101,11 +102,11 @@ def reduced(
 ) -> Prediction:
     """Labels images whole, made smaller first: for a network that brings them to one size, whatever theirs is.
 
-    Arguments and result are those of `predict`, but for `tile`: the most pixels that the longer side keeps; 0: all of
-    them. Each pixel takes what is found at the place nearest to it.
+    Arguments and result are those of `predict`, but for `tile`: the most pixels that the longer side keeps; 0: as many
+    as can be counted. Each pixel takes what is found at the place nearest to it.
     """
     height, width = images.shape[1:3]
-    factor = min(1.0, tile / max(height, width)) if tile else 1.0
+    factor = min(1.0, (tile or LARGEST) / max(height, width))
     rows, columns = (max(1, round(length * factor)) for length in (height, width))
     if factor < 1:
         images = np.stack([cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA) for image in images])

@@ -1,8 +1,8 @@
 """Gradient checkpointing (rematerialisation; Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost).
 
-Between the forward and the backward pass only what leaves a stage of the trunk is kept; inside, activations are
-computed again for the backward pass, for the price of a second forward pass through the trunk. The head, which holds
-little, is left as it is.
+Between the forward and the backward pass only what leaves a stage of the trunk is kept, for the next one or for a skip;
+inside, activations are computed again for the backward pass, for the price of a second forward pass through the trunk.
+The head, which holds little, is left as it is.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,20 +18,38 @@ def with_gradient_checkpointing(model: keras.Model, stages: Iterable[Sequence[st
 
     Args:
       model: stays as it was.
-      stages: names of layers in order; each layer but the last of a stage feeds the next one alone.
+      stages: names of layers in order.
 
     Returns:
       A Keras model with the same results and gradients, for use inside a tf.function.
     """
-    chains = {names[-1]: [model.get_layer(name) for name in names] for names in stages}
-    inside = {layer.name for chain in chains.values() for layer in chain[:-1]}
+    parts = [names for names in chains(model, stages) if len(names) > 1]
+    chained = {names[-1]: [model.get_layer(name) for name in names] for names in parts}
+    inside = {layer.name for chain in chained.values() for layer in chain[:-1]}
 
     def replaced(layer):
         if layer.name in inside:
             return _PassedThrough(autocast=False)
-        return _Rematerialized(chains[layer.name]) if layer.name in chains else layer
+        return _Rematerialized(chained[layer.name]) if layer.name in chained else layer
 
     return keras.models.clone_model(model, clone_function=replaced)
+
+
+def chains(model: keras.Model, stages: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Stages, cut after every layer that not only the next one reads, such as a skip: names of layers in order."""
+    readers: dict[str, set[str]] = {}
+    for layer in model.layers:
+        for node in layer._inbound_nodes:
+            for source in node.parent_nodes:
+                readers.setdefault(source.operation.name, set()).add(layer.name)
+    found: list[list[str]] = []
+    for names in stages:
+        found.append([])
+        for name, following in zip(names, [*names[1:], ""], strict=True):
+            found[-1].append(name)
+            if following and readers.get(name, set()) - {following}:
+                found.append([])
+    return found
 
 
 class _PassedThrough(keras.layers.Layer):

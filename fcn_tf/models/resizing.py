@@ -1,7 +1,8 @@
 """Photos brought to the size that a network was trained at, and its scores back to theirs. Pure Keras.
 
-Both are matrix products, one for the rows and one for the columns, of weights that follow from the sizes: every backend
-and every format that models are exported to has these, and none of them needs to know how another resizes.
+Photos by matrix products, one for the rows and one for the columns, of weights that follow from the sizes; scores
+between neighbours that are looked up. Every backend and every format that models are exported to has these, and none of
+them needs to know how another resizes.
 """
 
 import keras
@@ -42,7 +43,7 @@ class ResizeLike(keras.layers.Layer):
 
     def call(self, inputs, like, training=False):
         """Float (B, h, w, C), like (B, H, W, *) -> (B, H, W, C)."""
-        return inputs if training else resize(inputs, *ops.shape(like)[1:3])
+        return inputs if training else interpolate(inputs, *ops.shape(like)[1:3])
 
     def compute_output_shape(self, inputs_shape, like_shape):
         """The batch and channels of `inputs`, the height and width of `like`."""
@@ -63,10 +64,26 @@ def with_longest_side(model: keras.Model, side: int) -> keras.Model:
     return keras.models.clone_model(model, clone_function=changed)
 
 
+def without_resizing(model: keras.Model) -> keras.Model:
+    """A model of the same layers and variables for what has the right size already, such as crops to train on."""
+
+    def changed(layer):
+        return _AsItIs(name=layer.name) if isinstance(layer, FitLongestSide | ResizeLike) else layer
+
+    return keras.models.clone_model(model, clone_function=changed) if longest_side(model) else model
+
+
+class _AsItIs(keras.layers.Layer):
+    """Stands where pictures or scores would be resized."""
+
+    def call(self, inputs, like=None):
+        """The first of them."""
+        return inputs
+
+
 def fitted_size(height, width, side):
     """(height, width), numbers or integer tensors, scaled so that the larger of both is `side`; each at least 1."""
-    both = isinstance(height, int) and isinstance(width, int)
-    largest = max if both else ops.maximum
+    largest = max if _known(height, width) else ops.maximum
     longest = largest(height, width)
     # Half a pixel is rounded up, in whole numbers, so that every backend gets the same size.
     fitted = (largest((2 * length * side + longest) // (2 * longest), 1) for length in (height, width))
@@ -95,7 +112,27 @@ def _weights(before, after):
     wanted, there = (
         (2 * ops.arange(length, dtype="int32") + 1) * other for length, other in ((after, before), (before, after))
     )
-    reach = 2 * (max if isinstance(before, int) and isinstance(after, int) else ops.maximum)(before, after)
+    reach = 2 * (max if _known(before, after) else ops.maximum)(before, after)
     distance = ops.minimum(ops.abs(wanted[:, None] - there[None]), reach)
     weights = 1 - ops.cast(distance, "float32") / ops.cast(reach, "float32")
     return weights / ops.sum(weights, axis=1, keepdims=True)
+
+
+def interpolate(x, height, width):
+    """Resizes float (B, H, W, C) to (B, height, width, C), bilinearly (`tf.image.resize`), centres at halves."""
+    return _interpolate(_interpolate(ops.cast(x, "float32"), height, axis=1), width, axis=2)
+
+
+def _interpolate(x, after, *, axis):
+    """Along one axis: of the two neighbours of each place, by how near each is."""
+    before = ops.shape(x)[axis]
+    # In whole numbers, as above: in parts of an old pixel, of which there are 2 * after, from the first centre on.
+    places = ops.clip((2 * ops.arange(after, dtype="int32") + 1) * before - after, 0, 2 * after * (before - 1))
+    first = places // (2 * after)
+    share = ops.cast(places - first * (2 * after), "float32") / ops.cast(2 * after, "float32")
+    one, other = (ops.take(x, each, axis=axis) for each in (first, ops.minimum(first + 1, before - 1)))
+    return one + (other - one) * ops.reshape(share, (-1, *(1 for _ in x.shape[axis + 1 :])))
+
+
+def _known(*sizes) -> bool:
+    return all(isinstance(size, int) for size in sizes)

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from fcn_tf.data import crops
-from fcn_tf.models import cpu
+from fcn_tf.models import cpu, remat
 from fcn_tf.models.build import Network
 
 _PROCESS = 700_000_000  # bytes: Python, TensorFlow, its threads and graphs, pictures read ahead
@@ -73,7 +73,7 @@ def activation_bytes(network: Network, image_size: int | crops.Size, *, recomput
     for layer in model.layers:
         if patch := cpu.patch_size(layer):
             kept[layer.name] += sizes[layer.name] // layer.filters * patch
-    insides = [names[:-1] for names in network.stages.values()]
+    insides = [names[:-1] for names in remat.chains(model, network.stages.values())]
     trunk = [model.get_layer(name) for names in network.stages.values() for name in names]
     first = next((i for i, layer in enumerate(trunk) if layer.trainable_variables), len(trunk))
     below = {layer.name for layer in trunk[: max(first - 1, 0)]}  # but what that layer looks at

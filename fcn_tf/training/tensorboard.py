@@ -16,6 +16,7 @@ from fcn_tf.data.base import DatasetSpec
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion
+from fcn_tf.models import resizing
 from fcn_tf.reports import charts, panels
 from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
 from fcn_tf.training.losses import PixelLoss
@@ -135,9 +136,10 @@ def collect_histograms(
     images = tf.cast(images, tf.float32)
     variables = model.trainable_variables
     shown = [layer for layer in model.layers if isinstance(layer, keras.layers.ReLU)]
-    activations = keras.Model(model.input, [layer.output for layer in shown])(images)
+    parts = resizing.without_resizing(keras.Model(model.input, [*(layer.output for layer in shown), model.output]))
     with tf.GradientTape() as tape:
-        value = loss(model(images, training=False), labels, reduce=tf.identity)
+        *activations, logits = parts(images, training=False)
+        value = loss(logits, labels, reduce=tf.identity)
     gradients = tape.gradient(value, variables)
     return {
         "weights": {variable.path: variable.value for variable in variables},

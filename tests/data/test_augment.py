@@ -91,6 +91,15 @@ def test_a_crop_shows_what_it_shows_of_the_photo_brought_to_that_size(height, wi
     np.testing.assert_array_equal(labels, wanted[1])
 
 
+def test_without_variation_the_crop_is_centred_at_the_same_scale():
+    image, label = _noise(200, 300)
+    crop = transform(image, label, size=20, rng=_Drawn(), longest_side=60)
+    varied = transform(image, label, size=20, rng=_Drawn(), augment=Augmentation(**_STILL), longest_side=60)
+    np.testing.assert_array_equal(crop[0], varied[0])
+    whole = transform(image, label, size=20, rng=_Drawn())
+    assert (crop[0] != whole[0]).any()
+
+
 def test_a_photo_too_narrow_for_the_crop_is_enlarged_and_not_padded():
     image, label = _noise(30, 300)
     new, _ = transform(image, label, size=20, rng=_Drawn(), augment=Augmentation(**_STILL), longest_side=60)

@@ -94,3 +94,24 @@ def test_a_runtime_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(UserError, match="needs onnxruntime, which is not installed: pip install onnxruntime"):
         fcn_tf.Segmenter.from_run(os.path.join(tmp_path, "model.onnx"))
+
+
+@pytest.mark.parametrize("value", ["96", True, 0.5, 10**22, -1, None])
+def test_a_side_that_is_none_is_one_line(tmp_path, value):
+    folder = write(tmp_path / "export", "savedmodel")
+    about = json.loads((folder / "classes.json").read_text()) | {"longest_side": value}
+    (folder / "classes.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="classes.json says longest_side is .*, expected 0 or a number of pixels"):
+        exported.find(str(folder))
+
+
+def test_an_export_that_resizes_makes_pictures_smaller_where_memory_is_short(tmp_path):
+    folder = write(tmp_path / "export", "savedmodel")
+    about = json.loads((folder / "classes.json").read_text()) | {"longest_side": 64}
+    (folder / "classes.json").write_text(json.dumps(about))
+    memory = exported.ExportMemory(exported.find(str(folder)))
+    need, _ = memory.need(3000, 4000, tile=0)
+    assert need == 3000 * 4000 * (4 + 24 + 3 * 16)
+    assert memory.tile_for(3000, 4000, tile=0, available=(need, None), name="x") == 0
+    assert memory.tile_for(3000, 4000, tile=0, available=(need - 1, None), name="x") == exported._LARGEST_TILE
+    assert memory.fits(300, 400, tile=0, available=(None, None), count=8)

@@ -10,6 +10,7 @@ from fcn_tf.inference.evaluator import Predictor
 from fcn_tf.inference.segmenter import Segmenter
 from fcn_tf.inference.views import InferenceOptions
 from fcn_tf.io import images, system
+from fcn_tf.models import build
 from tests import tiny_run
 
 PLAIN = InferenceOptions()
@@ -57,14 +58,32 @@ def test_float32_stays_where_labels_would_change(multiplies):
     assert line.startswith("computing in float32: in bfloat16 ") and line.endswith("expected 99.5 %")
 
 
+def watched(monkeypatch):
+    """A list of (pictures, tile) of each time that predictors label."""
+    seen, original = [], Predictor.predict
+
+    def predict(self, images, **options):
+        seen.append((images, options.get("tile")))
+        return original(self, images, **options)
+
+    monkeypatch.setattr(Predictor, "predict", predict)
+    return seen
+
+
 def test_of_a_large_picture_the_middle_is_compared(multiplies, monkeypatch):
     monkeypatch.setattr(fastest, "_COMPARED", 4)
-    seen = []
-    original = Predictor.labels
-    monkeypatch.setattr(Predictor, "labels", lambda self, part: (seen.append(part), original(self, part))[1])
+    seen = watched(monkeypatch)
     fastest.predictor(tiny_run.color_model(), PLAIN, dtype="auto", say=print).predict(noise(9))
-    assert len(seen) == 2
-    np.testing.assert_array_equal(seen[0], noise(9)[:, 2:6, 2:6])
+    assert [(part.shape, tile) for part, tile in seen] == [((1, 4, 4, 3), None)] * 2 + [((1, 9, 9, 3), None)]
+    np.testing.assert_array_equal(seen[0][0], noise(9)[:, 2:6, 2:6])
+
+
+def test_a_model_that_resizes_is_compared_on_the_whole_made_smaller(multiplies, monkeypatch):
+    monkeypatch.setattr(fastest, "_COMPARED", 40)
+    seen = watched(monkeypatch)
+    model = build.build_model("light", num_classes=3, longest_side=32)
+    fastest.predictor(model, PLAIN, dtype="auto", say=print).predict(noise(60))
+    assert [(part.shape, tile) for part, tile in seen] == [((1, 60, 60, 3), 40)] * 2 + [((1, 60, 60, 3), None)]
 
 
 def test_nothing_is_compared_on_other_processors_nor_where_a_type_is_named(monkeypatch):

@@ -172,7 +172,7 @@ def test_pictures_of_any_size_go_through_a_model_that_resizes(monkeypatch):
         alone = label(picture)
         assert found.labels.shape == picture.shape[:2] and found.tile == 0
         np.testing.assert_array_equal(found.labels, alone.labels)
-    monkeypatch.setattr(segmenter.system, "memory_left", lambda: 30_000_000)
+    monkeypatch.setattr(segmenter.system, "memory_left", lambda: 15_000_000)
     large = tiny_run.paint(rng.integers(0, 3, (15, 20))).repeat(40, 0).repeat(40, 1)  # (600, 800)
     smaller = label(large)
     assert 0 < smaller.tile < 800 and smaller.tile % 128 == 0 and smaller.labels.shape == (600, 800)

@@ -412,6 +412,24 @@ def test_a_trunk_is_a_file_and_a_line(tmp_path, monkeypatch):
     assert {variable.path.split("/")[0] for variable in network.model.trainable_variables} == {"score"}
 
 
+@pytest.mark.parametrize("arch", registry.HEADS)
+def test_every_network_can_be_computed_again(arch, monkeypatch):
+    """Also where skips are taken before a pooling: a layer that two others read ends what is computed again."""
+    head = registry.resolve(registry.HEADS[arch]).with_flags()
+    if head.trunk == "alexnet":
+        pytest.skip("in test_alexnet.py, for its full width takes long")
+    keras.utils.set_random_seed(0)
+    network = build_network(arch, num_classes=3, weights="tiny", dropout_rate=0.0, trunk="vgg")
+    for layer in network.model.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose) and layer.name not in network.trunk:
+            layer.set_weights([np.random.default_rng(1).normal(0, 0.05, each.shape) for each in layer.get_weights()])
+    images = photos(1, 64, 32)
+    again = remat.with_gradient_checkpointing(cpu.accelerated(network.model), network.stages.values())
+    wanted = np.asarray(network.model(images))
+    assert np.ptp(wanted) > 0
+    np.testing.assert_allclose(again(images), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+
+
 def without(convs, name):
     return {key: value for key, value in convs.items() if key != name}
 

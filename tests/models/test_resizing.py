@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.models import build, precision, resizing
-from fcn_tf.models.resizing import FitLongestSide, ResizeLike, fitted_size, resize
+from fcn_tf.models.resizing import FitLongestSide, ResizeLike, fitted_size, interpolate, resize
 
 SIDE = 64
 
@@ -40,9 +40,19 @@ def test_it_resizes_as_tensorflow_does(before, size):
     np.testing.assert_allclose(dynamic(x, *map(tf.constant, size)), wanted, atol=2e-3)
 
 
+@pytest.mark.parametrize("size", [(7, 5), (64, 48), (33, 90), (1, 1), (13, 31)])
+@pytest.mark.parametrize("before", [(13, 31), (1, 3), (120, 47)])
+def test_it_interpolates_as_tensorflow_does(before, size):
+    x = photos(*before, channels=2)
+    dynamic = tf.function(interpolate, autograph=False)
+    np.testing.assert_allclose(interpolate(x, *size), tf.image.resize(x, size), atol=2e-3)
+    np.testing.assert_allclose(dynamic(x, *map(tf.constant, size)), tf.image.resize(x, size), atol=2e-3)
+
+
 def test_the_same_size_is_the_same_picture():
     x = photos(13, 31)
     np.testing.assert_array_equal(resize(x, 13, 31), x)
+    np.testing.assert_array_equal(interpolate(x, 13, 31), x)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +71,7 @@ def test_photos_are_labelled_at_that_size_and_logits_have_theirs(networks, size)
     plain, fitted = networks
     images = photos(*size)
     small = tf.image.resize(images, fitted_size(*size, SIDE), antialias=True)
-    wanted = tf.image.resize(plain(small), size, antialias=True)
+    wanted = tf.image.resize(plain(small), size)
     found = fitted(images)
     assert found.shape == (2, *size, 4)
     np.testing.assert_allclose(found, wanted, atol=1e-2 * float(tf.math.reduce_std(wanted)))
@@ -82,6 +92,15 @@ def test_crops_to_train_on_stay_as_they_are(networks):
     assert ResizeLike()(images, images[:, :16], training=True).shape == images.shape
     assert ResizeLike()(images, images[:, :16]).shape == (2, 16, 96, 3)
     assert fitted(images, training=True).shape == (2, 32, 96, 4)
+
+
+def test_without_resizing_crops_are_taken_as_they_are(networks):
+    plain, fitted = networks
+    crops = photos(32, 96)
+    bare = resizing.without_resizing(fitted)
+    np.testing.assert_allclose(bare(crops), plain(crops), atol=1e-5)
+    assert bare.get_layer("relu1_1").output is not None and resizing.longest_side(bare) == 0
+    assert resizing.without_resizing(plain) is plain
 
 
 def test_another_length_shares_the_weights(networks):

@@ -133,7 +133,8 @@ def same_gradients(one, other):
 
 
 @pytest.mark.parametrize(
-    "file, arch, freeze", [("", "fcn8s", ()), ("tiny", "original", ()), ("", "fcn8s", ("conv1", "conv3"))]
+    "file, arch, freeze",
+    [("", "fcn8s", ()), ("tiny", "original", ()), ("", "fcn8s", ("conv1", "conv3")), ("", "light", ("conv1",))],
 )
 def test_what_is_computed_again_is_the_same_with_dropout_too(weights, file, arch, freeze, dtype):
     options = {"arch": arch, "freeze": freeze, "dropout": 0.5, "dtype": dtype}
