@@ -18,6 +18,7 @@ from fcn_tf.formats.base import Format, Runner, Source
 from fcn_tf.io import archives, files
 from fcn_tf.reports import html
 
+_SIDES, _USUAL_SIDE = (256, 512, 1024), 512  # pixels that the page offers to bring pictures to, or else none
 _FILE = "model.js"
 _SCRIPT, _WASM = "dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"
 _EXPORTS = re.compile(rb"export\s*\{([^{}]*)\};?")
@@ -27,8 +28,11 @@ _PACKED = re.compile(rb'^globalThis\.(\w+) = "([A-Za-z0-9+/=]*)";\n$')
 def write(source: Source, folder: str, precision: str) -> None:
     """Writes index.html, model.js and runtime.js."""
     script, wasm = (_runtime_file(source.runtime, name) for name in (_SCRIPT, _WASM))
+    least = max(_USUAL_SIDE, source.metadata["longest_side"])  # a model that resizes is given no less than it takes
     page = html.render(
         "web.html",
+        sides=_SIDES,
+        side=next((side for side in _SIDES if side >= least), 0),
         title=f"{len(source.class_names)} classes: label a picture",
         classes=json.dumps(source.metadata["classes"]).replace("<", "\\u003c"),
         runtime=_global_names(script, source.runtime).decode().replace("</script", "<\\/script"),

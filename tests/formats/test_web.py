@@ -15,6 +15,7 @@ from fcn_tf import export
 from fcn_tf.data import datasets
 from fcn_tf.errors import UserError
 from fcn_tf.formats import web
+from fcn_tf.formats.base import Source
 from fcn_tf.io import images
 from tests import browser, tiny_run
 from tests.formats import web_runtime
@@ -84,6 +85,17 @@ def test_the_page_loads_nothing_from_elsewhere(tmp_path, monkeypatch):
     (classes,) = re.findall(r"^const CLASSES = (.*);$", page, re.M)
     assert json.loads(classes)[1]["name"] == "</script><b>"
     assert web._unpack((folder / "runtime.js").read_bytes()) == web_runtime.FILES["dist/ort-wasm-simd-threaded.wasm"]
+
+
+@pytest.mark.parametrize(("longest_side", "chosen"), [(0, 512), (512, 512), (513, 1024), (1025, 0)])
+def test_a_model_that_resizes_is_given_no_less_than_it_takes(tmp_path, monkeypatch, longest_side, chosen):
+    monkeypatch.setattr(web.onnx, "content", lambda source, precision: b"")
+    runtime = web_runtime.stub(tmp_path / "runtime")
+    source = Source(None, {"classes": [], "longest_side": longest_side}, [], runtime)
+    web.write(source, str(tmp_path), "float32")
+    page = (tmp_path / "index.html").read_text()
+    assert re.findall(r'<option value="(\d+)" selected>', page) == [str(chosen)]
+    assert re.findall(r'<option value="(\d+)"', page) == ["256", "512", "1024", "0"]
 
 
 CHOOSE = """(async () => {
