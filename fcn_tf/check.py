@@ -70,8 +70,8 @@ def run(config: Config) -> int:
             rows = "".join(f"{name},{weight:g}\n" for name, weight in zip(spec.class_names, weights, strict=True))
             written[files.join(target.check, "class_weights.csv")] = rows.encode()
     naming = datasets.naming_hint(config.dataset, config.data_dir, spec) if spec else ""
-    hints = [hint for hint in (naming, _size_hint(config, splits)) if hint]
-    check_tables.show(summary, found, hints=hints)  # before anything is written: the disk may be full by now
+    side = _advised_side(config, splits)
+    check_tables.show(summary, found, hint=naming)  # before anything is written: the disk may be full by now
     for path, content in written.items():
         files.write_bytes(path, content)
     files.write_bytes(files.join(target.check, "check.json"), (json.dumps(summary, indent=2) + "\n").encode())
@@ -86,6 +86,12 @@ def run(config: Config) -> int:
     )
     print(f"written to {target.check}; open {page}")
     print(summary["verdict"] + ("" if failed or not whole else f" Train with:\n{summary['command']}"))
+    if side:
+        print(
+            f"(half of the photos are so large that a crop of {config.image_size} pixels shows little of them: add "
+            f"--longest_side={side}, which a run cannot change later, to train on them and label them at that size; "
+            "the smallest thing to be found should still be some pixels wide there)"
+        )
     if not failed and whole and config.weights == "tiny":
         print(
             f"(--weights={_WEIGHTS} is downloaded to {config.model_dir} where it is missing; without a network, "
@@ -94,20 +100,13 @@ def run(config: Config) -> int:
     return 1 if failed else 0
 
 
-def _size_hint(config: Config, splits: Mapping[str, checks.Split]) -> str:
-    """Says so where a crop shows little of most photos, or nothing."""
+def _advised_side(config: Config, splits: Mapping[str, checks.Split]) -> int:
+    """The --longest_side to add where a crop shows little of most photos; 0 for none."""
     crop = max(config.crop_size)
     photos = (info for split in splits.values() for info in split.photos.values() if not info.error)
     sides = sorted(max(info.width, info.height) for info in photos)
-    middle = sides[len(sides) // 2] if sides else 0
-    if config.longest_side or config.crop != Config.crop or middle <= _LARGE * crop:
-        return ""
-    side = min(max(2 * crop, 64), crops.LARGEST)
-    return (
-        f"half of the photos have {middle} pixels or more on their longer side, of which a crop of {config.image_size} "
-        f"shows little: --longest_side={side} trains on them and labels them at that size, at which what matters "
-        "should be some pixels wide"
-    )
+    large = bool(sides) and sides[len(sides) // 2] > _LARGE * crop
+    return min(max(2 * crop, 64), crops.LARGEST) if large and not config.longest_side and config.crop == "scale" else 0
 
 
 def _verdict(split: str, failed: bool) -> str:

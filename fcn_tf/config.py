@@ -613,8 +613,9 @@ def _conflicts(config: Config) -> Iterator[str]:
         )
     if config.longest_side and config.sliding_window:
         yield (
-            f"--longest_side={config.longest_side} brings every picture to that size, so --sliding_window="
-            f"{config.sliding_window} would save no memory; leave it out."
+            f"the run has --longest_side={config.longest_side}, to which every picture is brought, so --sliding_window="
+            f"{config.sliding_window} would save no memory and show no more; leave it out, or for finer labels train "
+            "with a larger --longest_side."
         )
     if config.optimizer != "sgd" and config.momentum != Config.momentum:
         yield (

@@ -124,6 +124,7 @@ def _explain(
 
     from fcn_tf.inference import explanations
 
+    before = picture.shape[:2]
     if longest_side:
         picture, point = _resized(picture, point, longest_side)
     height, width = picture.shape[:2]
@@ -164,7 +165,8 @@ def _explain(
         ],
     )
     row, column = found.point
-    print(f"{name} at column {column}, row {row}: probability {found.probabilities[found.class_id]:.3f}")
+    of_photo = f", of the photo {column * before[1] // width}, {row * before[0] // height}" if longest_side else ""
+    print(f"{name} at column {column}, row {row}{of_photo}: probability {found.probabilities[found.class_id]:.3f}")
     for each in (*found.fields, found.output):
         measured = each.measured
         print(

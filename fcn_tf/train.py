@@ -377,6 +377,8 @@ def _attempt(
         f"learning rate {learning_rate:g}{f' (halved {halvings} times)' * bool(halvings)}, times "
         f"{network.trunk_rate:g} in the trunk and {network.head_rate:g} in other layers"
     )
+    if config.longest_side:
+        print(f"photos are trained on and labelled with {config.longest_side} pixels on their longer side")
     if spec.name != "shapes" and config.weights in ("tiny", "none"):
         print(f"note: --weights={config.weights} is for trying out; use --weights=vgg16 or vgg19 for good scores")
     print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))

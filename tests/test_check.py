@@ -49,10 +49,10 @@ def test_photos_much_larger_than_a_crop_are_told_with_the_flag_that_helps(data, 
     status, _, report = run(data, image_size=224)
     assert status == 0 and "--longest_side" not in capsys.readouterr().out  # photos of a few pixels
     side = max(report["sizes"]["train"]["largest"])
-    run(data, image_size=max(1, side // 4))
-    printed = capsys.readouterr().out
-    assert f"half of the photos have {side} pixels or more" in printed
-    assert "--longest_side=64 trains on them" in printed  # twice the crop, but no less than a network makes use of
+    _, _, report = run(data, image_size=max(1, side // 4))
+    after = capsys.readouterr().out.partition(report["command"])[2]
+    assert f"that a crop of {side // 4} pixels shows little of them" in after
+    assert "add --longest_side=64, which a run cannot change later" in after  # twice the crop, but no less than 64
     for known in ({"longest_side": 64}, {"crop": "squash"}):
         _, _, report = run(data, image_size=max(1, side // 4), **known)
         assert "half of the photos" not in capsys.readouterr().out

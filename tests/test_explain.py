@@ -119,7 +119,7 @@ def test_a_model_that_resizes_is_explained_at_its_size(logs, capsys):
     assert start(logs, point="60,100") == 0
     printed = capsys.readouterr().out
     assert "shown as the network sees them: 32 pixels on their longer side" in printed
-    assert "at column 15, row 25: probability" in printed
+    assert "at column 15, row 25, of the photo 60, 100: probability" in printed
     assert picture(logs / "explain/photo.png").shape == (32, 16, 3)
     with pytest.raises(UserError, match="--point=64,100 lies outside"):
         start(logs, point="64,100")

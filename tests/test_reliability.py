@@ -17,5 +17,6 @@ def test_every_test_that_is_named_exists():
 
 
 def test_every_promise_names_one():
-    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and line != "| promise | test |"]
+    promises = re.sub("<!-- soak:.*?<!-- end of results -->", "", PAGE, flags=re.DOTALL)  # of which a table has numbers
+    rows = [line for line in promises.splitlines() if line.startswith("| ") and line != "| promise | test |"]
     assert rows and all(re.search(r"\| `tests/", row) for row in rows)

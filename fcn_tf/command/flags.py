@@ -160,6 +160,7 @@ _OTHER_NAMES = {
     "bias_rate": ("bias_lr_mult", "bias_lr_factor"),
     "ema": ("ema_decay", "model_ema", "ema_momentum", "use_ema"),
     "accumulate": ("accumulation_steps", "gradient_accumulation_steps", "grad_accum", "accum_iter"),
+    "longest_side": ("max_side", "max_size", "longest_edge", "max_length", "resize_to", "long_side"),
     "recompute": ("gradient_checkpointing", "remat", "checkpoint_activations"),
     "dropout": ("dropout_rate", "keep_prob"),
     "verbosity": ("verbose", "log_level", "loglevel", "debug_level"),

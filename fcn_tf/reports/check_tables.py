@@ -1,6 +1,5 @@
 """What --mode=check prints: the splits, the classes, the findings."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from fcn_tf.data.quality.findings import Finding, some
@@ -8,15 +7,15 @@ from fcn_tf.data.quality.findings import Finding, some
 _PRINTED = 20  # classes; beyond, the most frequent and the rarest half as many
 
 
-def show(summary: dict[str, Any], found: list[Finding], *, hints: Sequence[str]) -> None:
-    """Prints the content of check.json and the findings, with hints after the classes."""
+def show(summary: dict[str, Any], found: list[Finding], *, hint: str) -> None:
+    """Prints the content of check.json and the findings, with a hint after the classes unless that is ""."""
     for name, count in summary["pairs"].items():
         sizes = summary["sizes"][name]
         between = "{}x{} to {}x{}".format(*sizes["smallest"], *sizes["largest"]) if sizes else "no sizes"
         print(f"{name}: {count} pairs, {between}")
     for line in _class_lines(summary.get("classes", []), list(summary["pairs"])):
         print(line)
-    for hint in hints:
+    if hint:
         print(hint)
     for finding in found:
         _show_finding(finding)
