@@ -69,9 +69,8 @@ def run(config: Config) -> int:
         if weights:
             rows = "".join(f"{name},{weight:g}\n" for name, weight in zip(spec.class_names, weights, strict=True))
             written[files.join(target.check, "class_weights.csv")] = rows.encode()
-    naming = datasets.naming_hint(config.dataset, config.data_dir, spec) if spec else ""
-    side = _advised_side(config, splits)
-    check_tables.show(summary, found, hint=naming)  # before anything is written: the disk may be full by now
+    hint = datasets.naming_hint(config.dataset, config.data_dir, spec) if spec else ""
+    check_tables.show(summary, found, hint=hint)  # before anything is written: the disk may be full by now
     for path, content in written.items():
         files.write_bytes(path, content)
     files.write_bytes(files.join(target.check, "check.json"), (json.dumps(summary, indent=2) + "\n").encode())
@@ -85,14 +84,15 @@ def run(config: Config) -> int:
         dataset=dataset,
     )
     print(f"written to {target.check}; open {page}")
-    print(summary["verdict"] + ("" if failed or not whole else f" Train with:\n{summary['command']}"))
-    if side:
+    ready = whole and not failed
+    print(summary["verdict"] + (f" Train with:\n{summary['command']}" if ready else ""))
+    if ready and (side := _advised_side(config, splits)):
         print(
             f"(half of the photos are so large that a crop of {config.image_size} pixels shows little of them: add "
             f"--longest_side={side}, which a run cannot change later, to train on them and label them at that size; "
             "the smallest thing to be found should still be some pixels wide there)"
         )
-    if not failed and whole and config.weights == "tiny":
+    if ready and config.weights == "tiny":
         print(
             f"(--weights={_WEIGHTS} is downloaded to {config.model_dir} where it is missing; without a network, "
             "--weights=FILE.mat takes a file that you have, and --weights=tiny the embedded one, for trying out)"

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 Size = tuple[int, int]  # (height, width) in pixels
-LARGEST = 16_384  # pixels a side: one such crop alone takes 3 GB as float32
+LARGEST = 16_384  # pixels a side: such a crop takes 3 GB as float32; products of two sides still are 32-bit numbers
 
 
 def parse_size(text: str) -> Size:

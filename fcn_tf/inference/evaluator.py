@@ -183,14 +183,14 @@ class Predictor:
           images: uint8 (B, H, W, 3) RGB.
           confidence: whether to give the probability of each label.
           probabilities: whether to give the probabilities of all classes.
-          tile: instead of that of the options; see `tiles.predict`, where there is a `longest_side` `tiles.reduced`.
+          tile: instead of that of the options; see `tiles.predict`, also for a model with a `longest_side`.
         """
         step = self._label_fully if probabilities else self._label_surely if confidence else self._label
-        label = tiles.reduced if self.longest_side else tiles.predict
-        return label(
+        return tiles.predict(
             lambda part: step(tf.convert_to_tensor(part, tf.uint8)),
             images,
             tile=self._tile if tile is None else tile,
+            resizes=self.longest_side > 0,
             num_classes=self.num_classes,
             confidence=confidence,
             probabilities=probabilities,

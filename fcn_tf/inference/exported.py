@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from fcn_tf import registry
+from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 from fcn_tf.inference import tiles
 from fcn_tf.inference.tiles import Prediction
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
 
-Available = tuple[int | None, int | None]  # as in memory.py
 METADATA = "classes.json"  # beside the model in each export
 _FLOATS, _LOGITS = 24, 4 * 4  # bytes a pixel where pictures are resized: itself as floats, and a class's logits
 _LARGEST_TILE = 2048  # pixels: what its network takes is not known, so larger pictures are labelled in tiles
@@ -135,7 +135,7 @@ def find(path: str) -> Export | None:
     try:
         found = Export(folder, name, json.loads(files.read_bytes(described)))
         known = bool(found.class_names) and all(len(color) == 3 for color in found.colors)
-        sized = type(found.longest_side) is int and 0 <= found.longest_side <= tiles.LARGEST
+        sized = type(found.longest_side) is int and 0 <= found.longest_side <= crops.LARGEST
     except (ValueError, TypeError, LookupError):
         known = False
     if known and not sized:
@@ -178,11 +178,11 @@ class ExportedPredictor:
                 "run that it was exported from."
             )
         with self._lock:
-            label = tiles.reduced if self.longest_side else tiles.predict
-            return label(
+            return tiles.predict(
                 lambda part: self._run(np.ascontiguousarray(part))._asdict(),
                 images,
                 tile=self._tile if tile is None else tile,
+                resizes=self.longest_side > 0,
                 num_classes=self.num_classes,
                 confidence=confidence,
                 probabilities=False,
@@ -202,17 +202,25 @@ class ExportMemory:
     def __init__(self, export: Export):
         self._resized = _FLOATS + _LOGITS * len(export.class_names) if export.longest_side else 0
 
-    def available(self) -> Available:
+    def available(self) -> system.Available:
         """Bytes that may be held, and that may be reserved."""
         return system.memory_left(), system.reservable()
 
     def need(self, height: int, width: int, *, tile: int, kept: int = 0, count: int = 1) -> tuple[int, int]:
-        """Bytes held and reserved for the results alone."""
+        """Bytes held and reserved: for the results, and for what an export that resizes takes to do so."""
         given = height * width * (min(1.0, tile / max(height, width)) ** 2 if tile else 1)
         return int(count * (height * width * (4 + kept) + given * self._resized)), 0
 
     def fits(
-        self, height: int, width: int, *, tile: int, available: Available, kept: int = 0, count: int = 1, **_: Any
+        self,
+        height: int,
+        width: int,
+        *,
+        tile: int,
+        available: system.Available,
+        kept: int = 0,
+        count: int = 1,
+        **_: Any,
     ) -> bool:
         """Whether images go through at once."""
         if not self._resized:

@@ -9,8 +9,8 @@ from collections.abc import Collection
 import keras
 import tensorflow as tf
 
+from fcn_tf.data import crops
 from fcn_tf.errors import UserError
-from fcn_tf.inference import tiles
 from fcn_tf.io import system
 from fcn_tf.models import resizing
 
@@ -23,8 +23,6 @@ _DRAWN, _LABELS = 12, 4  # bytes a pixel, measured, of an overlay and its PNG; o
 STEP = 128  # pixels: only multiples of it are chosen as tile sizes
 _LARGEST_TILE = 2048  # pixels, of those that are chosen: larger ones are no faster
 SAFE = 0.75  # of the memory, for a tile size that is chosen: less may be free for the next image
-
-Available = tuple[int | None, int | None]  # bytes that may be held, and that may be reserved; None where unknown
 
 
 class PredictionMemory:
@@ -66,7 +64,7 @@ class PredictionMemory:
         self._kernel = 4 * max(math.prod(variable.shape) for variable in model.variables)
         self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
 
-    def available(self) -> Available:
+    def available(self) -> system.Available:
         """What may be held and reserved now."""
         return (None, None) if self.on_gpu else (system.memory_left(), system.reservable())
 
@@ -99,7 +97,7 @@ class PredictionMemory:
 
     def _resized(self, height: int, width: int, tile: int) -> tuple[int, int, int]:
         """Of one image the pixels given to the model, those its network sees, and the bytes that it takes to resize."""
-        largest = tile or tiles.LARGEST
+        largest = tile or crops.LARGEST
         if max(height, width) > largest:
             height, width = resizing.fitted_size(height, width, largest)
         rows, columns = resizing.fitted_size(height, width, self._longest_side)
@@ -107,11 +105,15 @@ class PredictionMemory:
         floats = given * (_FLOATS + _RESIZED * self._logits)
         return given, rows * columns, floats + _WEIGHTS * (height * rows + width * columns)
 
-    def fits(self, height: int, width: int, *, tile: int, available: Available, kept: int = 0, count: int = 1) -> bool:
+    def fits(
+        self, height: int, width: int, *, tile: int, available: system.Available, kept: int = 0, count: int = 1
+    ) -> bool:
         """Whether there is the memory for images; arguments as for `tile_for` and `need`."""
         return fits(self.need(height, width, tile=tile, kept=kept, count=count), available)
 
-    def tile_for(self, height: int, width: int, *, tile: int, available: Available, name: str, kept: int = 0) -> int:
+    def tile_for(
+        self, height: int, width: int, *, tile: int, available: system.Available, name: str, kept: int = 0
+    ) -> int:
         """Asks for the memory before it is taken, and chooses tiles where the image does not fit into it at once.
 
         Args:
@@ -131,7 +133,7 @@ class PredictionMemory:
         need = self.need(height, width, tile=tile, kept=kept)
         if fits(need, available):
             return tile
-        largest = tiles.LARGEST if self._longest_side else _LARGEST_TILE
+        largest = crops.LARGEST if self._longest_side else _LARGEST_TILE
         sides = range(min(largest, max(height, width) // STEP * STEP), 0, -STEP)
         fitting = (s for s in sides if fits(self.need(height, width, tile=s, kept=kept), available, SAFE))
         side = next(fitting, 0)
@@ -152,6 +154,6 @@ class PredictionMemory:
         )
 
 
-def fits(need: tuple[int, int], available: Available, share: float = 1.0) -> bool:
+def fits(need: tuple[int, int], available: system.Available, share: float = 1.0) -> bool:
     """Whether what is held and what is reserved, in bytes, is at most this share of what is available."""
     return all(there is None or wanted <= share * there for wanted, there in zip(need, available, strict=True))

@@ -7,6 +7,7 @@ import keras
 from fcn_tf.errors import UserError
 from fcn_tf.inference import memory
 from fcn_tf.inference.views import InferenceOptions
+from fcn_tf.io import system
 from fcn_tf.models import resizing
 
 _SCORED = 100  # bytes a pixel, measured: labels, predictions, cells of the confusion matrix, cross-entropy
@@ -66,16 +67,11 @@ class ScoringMemory:
     def exhausted(self) -> UserError:
         """The error where TensorFlow ran out of memory all the same in the batch that was asked for last."""
         name, *size = self._last
-        return UserError(
-            f"{name}: there is not enough memory to label and score {_several(*size)}; "
-            + (
-                "make it smaller."
-                if self._resizes
-                else "add --sliding_window=SIZE, a smaller one if it is there already."
-            )
-        )
+        tiles = "add --sliding_window=SIZE, a smaller one if it is there already"
+        fix = "make it smaller" if self._resizes else tiles
+        return UserError(f"{name}: there is not enough memory to label and score {_several(*size)}; {fix}.")
 
-    def _fixes(self, images: int, height: int, width: int, available: memory.Available) -> Iterator[str]:
+    def _fixes(self, images: int, height: int, width: int, available: system.Available) -> Iterator[str]:
         def fits(count: int, tile: int) -> bool:
             return memory.fits(self.need(count, height, width, tile=tile), available, memory.SAFE)
 

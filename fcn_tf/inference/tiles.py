@@ -9,9 +9,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 
-LARGEST = 16_384  # pixels: with a network's side as long as that, products of both are still 32-bit numbers
 _MARGIN = 8  # a tile's outer 1 / _MARGIN is context: another tile, with more context there, labels it
 
 
@@ -54,20 +54,26 @@ def predict(
     images: np.ndarray,
     *,
     tile: int,
+    resizes: bool = False,
     num_classes: int,
     confidence: bool,
     probabilities: bool,
 ) -> Prediction:
-    """Labels images tile by tile.
+    """Labels images tile by tile, or whole.
 
     Args:
       step: uint8 (B, h, w, 3) -> {"labels": (B, h, w), ...}, also "confidence" and "probabilities" where asked for.
       images: uint8 (B, H, W, 3) RGB.
       tile: side of the tiles in pixels; 0: the whole image at once.
+      resizes: whether the network brings images to a size of its own. They go through it whole, with their longer side
+        made smaller to `tile` pixels (0: to as many as can be counted); each pixel takes what is found nearest to it.
       num_classes: how many classes there are.
       confidence: whether to give the probability of each label.
       probabilities: whether to give the probabilities of all classes.
     """
+    shape = images.shape[1:3]
+    if resizes:
+        images, tile = _at_most(tile or crops.LARGEST, images), 0
     size = images.shape[:3]
     results = {"labels": np.empty(size, label_dtype(num_classes))}
     if confidence:
@@ -79,7 +85,24 @@ def predict(
         found = step(images[:, *part.seen])
         for name, result in results.items():
             result[:, *part.kept] = np.asarray(found[name])[:, top : top + height, left : left + width]
-    return Prediction(**results)
+    return Prediction(**{name: _nearest(result, *shape) for name, result in results.items()})
+
+
+def _at_most(side: int, images: np.ndarray) -> np.ndarray:
+    """Images (B, H, W, 3) whose longer side has at most so many pixels: these, or smaller ones."""
+    factor = side / max(images.shape[1:3])
+    if factor >= 1:
+        return images
+    rows, columns = (max(1, round(length * factor)) for length in images.shape[1:3])
+    return np.stack([cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA) for image in images])
+
+
+def _nearest(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(B, h, w, ...) -> (B, height, width, ...): each pixel is the nearest one."""
+    if maps.shape[1:3] == (height, width):
+        return maps
+    row, column = (np.arange(new) * old // new for new, old in zip((height, width), maps.shape[1:3], strict=True))
+    return maps[:, row[:, None], column]
 
 
 def require_none(tile: int, *, longest_side: int) -> None:
@@ -89,33 +112,6 @@ def require_none(tile: int, *, longest_side: int) -> None:
             f"the model brings all that it is given to {longest_side} pixels on the longer side, tiles too, got a "
             f"sliding window of {tile}; leave it out: it would save no memory."
         )
-
-
-def reduced(
-    step: Callable[[np.ndarray], Mapping],
-    images: np.ndarray,
-    *,
-    tile: int,
-    num_classes: int,
-    confidence: bool,
-    probabilities: bool,
-) -> Prediction:
-    """Labels images whole, made smaller first: for a network that brings them to one size, whatever theirs is.
-
-    Arguments and result are those of `predict`, but for `tile`: the most pixels that the longer side keeps; 0: as many
-    as can be counted. Each pixel takes what is found at the place nearest to it.
-    """
-    height, width = images.shape[1:3]
-    factor = min(1.0, (tile or LARGEST) / max(height, width))
-    rows, columns = (max(1, round(length * factor)) for length in (height, width))
-    if factor < 1:
-        images = np.stack([cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA) for image in images])
-    found = predict(step, images, tile=0, num_classes=num_classes, confidence=confidence, probabilities=probabilities)
-    if factor == 1:
-        return found
-    row, column = ((np.arange(n) * m // n) for n, m in ((height, rows), (width, columns)))
-    results = {name: each[:, row[:, None], column] for name, each in found._asdict().items() if each is not None}
-    return Prediction(**results)
 
 
 def tiles(height: int, width: int, side: int) -> Iterator[Tile]:

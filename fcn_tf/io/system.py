@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from fcn_tf.io import files, run_log
 
+Available = tuple[int | None, int | None]  # bytes that may be held, and that may be reserved; None where unknown
+
 
 def memory_for_us(root: str = "/") -> int | None:
     """How many bytes this process may come to hold before memory runs out: `memory_left`, and what it holds already.

@@ -243,19 +243,9 @@ _RULES: tuple[tuple[tuple[type, ...], Rule], ...] = (
 )
 _WINDOWED = tuple(kind for kinds, _ in _RULES for kind in kinds)
 _POINTWISE = {
-    *("Activation", "Add", "Average", "BatchNormalization", "Concatenate", "Dropout", "FitLongestSide", "Identity"),
-    *(
-        "LayerNormalization",
-        "LeakyReLU",
-        "Maximum",
-        "Minimum",
-        "Multiply",
-        "Normalization",
-        "PReLU",
-        "ReLU",
-        "Rescaling",
-    ),
-    *("LocalResponseNormalization", "ResizeLike", "RMSNormalization", "RMSNormalize", "Softmax", "SpatialDropout2D"),
+    *("Activation", "Add", "Average", "BatchNormalization", "Concatenate", "Dropout", "Identity", "LayerNormalization"),
+    *("LeakyReLU", "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "ReLU", "Rescaling", "RMSNormalization"),
+    *("FitLongestSide", "LocalResponseNormalization", "ResizeLike", "RMSNormalize", "Softmax", "SpatialDropout2D"),
     *("StepDropout", "Subtract"),
 }
 

@@ -59,7 +59,9 @@ def with_longest_side(model: keras.Model, side: int) -> keras.Model:
     """A model of the same layers and variables that brings the longer side of its photos to another length."""
 
     def changed(layer):
-        return FitLongestSide(side, name=layer.name) if isinstance(layer, FitLongestSide) else layer
+        if not isinstance(layer, FitLongestSide):
+            return layer
+        return FitLongestSide.from_config({**layer.get_config(), "longest_side": side})
 
     return keras.models.clone_model(model, clone_function=changed)
 

@@ -3,8 +3,9 @@
 import keras
 import pytest
 
+from fcn_tf.data import crops
 from fcn_tf.errors import UserError
-from fcn_tf.inference import memory, tiles
+from fcn_tf.inference import memory
 from fcn_tf.models import build
 
 
@@ -86,6 +87,6 @@ def test_what_cannot_be_resized_at_once_is_made_smaller_first():
     there = 9 * 10**9, None
     assert estimate.tile_for(4000, 4000, tile=0, available=there, name="x") == 0
     side = estimate.tile_for(20_000, 20_000, tile=0, available=there, name="x")
-    assert 256 < side <= tiles.LARGEST and estimate.fits(20_000, 20_000, tile=side, available=there)
+    assert 256 < side <= crops.LARGEST and estimate.fits(20_000, 20_000, tile=side, available=there)
     with pytest.raises(UserError, match="x: labelling 4000x3000 pixels even made smaller takes .*; make it smaller"):
         estimate.tile_for(3000, 4000, tile=0, available=(10**7, None), name="x")
