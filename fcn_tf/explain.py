@@ -57,7 +57,9 @@ def run(config: Config) -> int:
     model = evaluator.load_model(run_dir)
     longest_side = resizing.longest_side(model)
     if longest_side:
-        print(f"pictures are shown as the network sees them: {longest_side} pixels on their longer side")
+        size = f"{longest_side} pixels on their longer side"
+        print(f"pictures are shown as the network sees them: {size}")
+        path = f"{path}, which sees pictures as here, with {size}"
     fields = ReceptiveFields(model)
     explain = functools.partial(
         _explain,

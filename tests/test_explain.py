@@ -121,6 +121,10 @@ def test_a_model_that_resizes_is_explained_at_its_size(logs, capsys):
     assert "shown as the network sees them: 32 pixels on their longer side" in printed
     assert "at column 15, row 25, of the photo 60, 100: probability" in printed
     assert picture(logs / "explain/photo.png").shape == (32, 16, 3)
+    assert (
+        "model.keras, which sees pictures as here, with 32 pixels on their longer side"
+        in (logs / "explain/index.html").read_text()
+    )
     with pytest.raises(UserError, match="--point=64,100 lies outside"):
         start(logs, point="64,100")
 
