@@ -1,6 +1,7 @@
 """`--mode=check`: reads a whole data set, trains nothing, and says what is wrong with it and how to fix it."""
 
 import dataclasses
+import itertools
 import json
 import shlex
 from collections.abc import Mapping
@@ -125,5 +126,12 @@ def _command(config: Config, target: Run) -> str:
         value = _WEIGHTS if (name, config.weights) == ("weights", "tiny") else getattr(config, name)
         if value != defaults[name]:
             words.append(f"--{name}={value}")
-    logs_dir = files.join(config.logs_dir, config.dataset) if target.exists() else config.logs_dir
-    return shlex.join([*words, f"--logs_dir={logs_dir}"])
+    return shlex.join([*words, f"--logs_dir={_free_logs_dir(config)}"])
+
+
+def _free_logs_dir(config: Config) -> str:
+    """A --logs_dir that holds no run: that which was given, or one beside it, or inside it if it is logs/."""
+    given = config.logs_dir.rstrip("/") or config.logs_dir
+    beside = files.join(given, config.dataset) if given == Config.logs_dir.rstrip("/") else given
+    numbered = (f"{beside}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain((given, beside), numbered) if not Run(each).exists())

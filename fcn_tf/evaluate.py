@@ -89,7 +89,8 @@ def run(config: Config) -> int:
     for name, data in contents.items():
         files.write_bytes(files.join(run_dir.evaluation, name), data)
     path = files.join(run_dir.evaluation, "report.html")
-    print(f"{len(dataset)} images of {spec.name} {dataset.split}; written to {run_dir.evaluation}; open {path}")
+    images = "1 image" if len(dataset) == 1 else f"{len(dataset)} images"
+    print(f"{images} of {spec.name} {dataset.split}; written to {run_dir.evaluation}; open {path}")
     return 0
 
 

@@ -379,6 +379,12 @@ def _attempt(
     )
     if config.longest_side:
         print(f"photos are trained on and labelled with {config.longest_side} pixels on their longer side")
+        if config.longest_side < max(config.crop_size):
+            print(
+                f"note: --image_size={config.image_size} is larger than that, so crops are photos enlarged, and photos "
+                f"are labelled smaller than the network learned them; --longest_side={max(config.crop_size)} or more "
+                "avoids it, in a new run"
+            )
     if spec.name != "shapes" and config.weights in ("tiny", "none"):
         print(f"note: --weights={config.weights} is for trying out; use --weights=vgg16 or vgg19 for good scores")
     print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -28,10 +29,10 @@ def ids(data, values):
         write(data / "masks" / f"{name}.png", np.resize(values, (32, 40)))
 
 
-def run(data, **flags):
+def run(data, logs_dir="", **flags):
     """(exit status, {kind: finding}, whole report)."""
-    logs = data.parent / "logs"
-    config = Config(mode="check", dataset="folder", data_dir=str(data), logs_dir=str(logs), **flags)
+    logs = Path(logs_dir) if logs_dir else data.parent / "logs"
+    config = Config(mode="check", dataset="folder", data_dir=str(data), logs_dir=logs_dir or str(logs), **flags)
     status = check.run(config)
     report = json.loads((logs / "check/check.json").read_text())
     assert (logs / "check/index.html").read_text().startswith("<!doctype html>")

@@ -9,6 +9,7 @@ import pytest
 from fcn_tf import check
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
+from fcn_tf.io.run_dir import Run
 from tests.checked import NAMES, photos_and_masks, run
 from tests.prepared import write
 
@@ -57,6 +58,18 @@ def test_photos_much_larger_than_a_crop_are_told_with_the_flag_that_helps(data, 
         _, _, report = run(data, image_size=max(1, side // 4), **known)
         assert "half of the photos" not in capsys.readouterr().out
         assert ("--longest_side=64" in report["command"]) == ("longest_side" in known)
+
+
+def test_the_command_names_a_folder_that_holds_no_run(data, monkeypatch):
+    def named(given):
+        _, _, report = run(data, logs_dir=given)
+        return report["command"].rpartition("--logs_dir=")[2]
+
+    monkeypatch.chdir(data.parent)
+    assert named("logs") == "logs" and named("logs/bags/") == "logs/bags"
+    for taken in ("logs", "logs/folder", "logs/bags", "logs/bags-2"):
+        files.write_bytes(Run(taken).config, b"{}")
+    assert named("logs") == "logs/folder-2" and named("logs/bags/") == "logs/bags-3"  # beside it, not inside it
 
 
 def test_a_folder_that_cannot_be_written_is_found_first(data, monkeypatch):

@@ -15,7 +15,7 @@ from fcn_tf import predict
 from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, Example
 from fcn_tf.errors import UserError
-from fcn_tf.inference import inputs, segmenter
+from fcn_tf.inference import bulk, inputs, segmenter
 from fcn_tf.inference.journal import Journal
 from fcn_tf.io import files, images, videos
 from fcn_tf.io.run_dir import Run
@@ -23,6 +23,8 @@ from fcn_tf.metrics import label_files
 from fcn_tf.metrics.per_image import PerImageStats
 from fcn_tf.models import build
 from tests import tiny_run
+
+RATE = r"(at [\d.e+-]+ a second|in [\d.]+ s each)\n"
 
 
 def save(path, classes):
@@ -64,6 +66,10 @@ def areas(out):
         return [tuple(row.values()) for row in csv.DictReader(file)]
 
 
+def test_rates_below_one_a_second_are_told_the_other_way_round():
+    assert (bulk.rate(6, 2.0), bulk.rate(2, 3.0), bulk.rate(1, 1.0)) == ("at 3 a second", "in 1.5 s each", "in 1 s each")
+
+
 def test_folder_of_any_sizes(tmp_path, logs, capsys):
     wanted = {"a": [[0, 1, 2]], "b": [[2, 2], [1, 0]], "c": [[1]]}
     for name, classes in wanted.items():
@@ -75,7 +81,7 @@ def test_folder_of_any_sizes(tmp_path, logs, capsys):
         overlay = images.decode_image((out / f"{name}_overlay.png").read_bytes(), name=name)
         np.testing.assert_array_equal(overlay, tiny_run.paint(classes))  # exactly as large as the photo
     printed = capsys.readouterr().out
-    assert "3 of 3 labelled; written to" in printed and re.search(r"pictures: 3, at [\d.e+-]+ a second", printed)
+    assert "3 of 3 labelled; written to" in printed and re.search(rf"pictures: 3, {RATE}", printed)
 
 
 def test_areas_and_legend_are_files_of_their_own(tmp_path, logs):
@@ -307,7 +313,7 @@ def test_a_video_becomes_a_video(tmp_path, logs, capsys):
         ("x/clip.mp4", str(i), str(label), tiny_run.SPEC.class_names[label], str(32 * 48), "1.000000")
         for i, label in enumerate([0, 1, 2, 2])
     ]
-    assert re.search(r"clip.mp4: frames: 4, at [\d.e+-]+ a second", capsys.readouterr().out)
+    assert re.search(rf"clip.mp4: frames: 4, {RATE}", capsys.readouterr().out)
     status, out = label_folder(tmp_path, logs, outputs="labels")
     assert read_labels(out / "x/clip/000003_label.png").tolist() == np.full((32, 48), 2).tolist()
     assert len(list((out / "x/clip").iterdir())) == 4

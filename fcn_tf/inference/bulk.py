@@ -172,7 +172,7 @@ class BulkPredictor:
 
     def _write_rate(self, count: int, what: str, began: float) -> None:
         if count and not self._hide_bar:
-            write_line(f"{what}: {count}, at {count / (time.perf_counter() - began):.3g} a second")
+            write_line(f"{what}: {count}, {rate(count, time.perf_counter() - began)}")
 
 
 def _read(item: Input) -> _Picture:
@@ -204,6 +204,11 @@ def _skip(item: Input, error: UserError | OSError) -> None:
             raise error
         error = UserError(f"{item.path}: its results cannot be written: {error.strerror or error}")
     tqdm.tqdm.write(f"skipped: {error}", file=sys.stderr)
+
+
+def rate(count: int, seconds: float) -> str:
+    """How fast so many were done, such as "at 3.1 a second" or "in 1.5 s each"."""
+    return f"at {count / seconds:.3g} a second" if count > seconds else f"in {seconds / count:.3g} s each"
 
 
 def write_line(line: str) -> None:

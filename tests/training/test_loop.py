@@ -103,6 +103,14 @@ def test_rates_of_trunk_and_head_are_the_archs_unless_given(folder):
     assert rates(untrained, weights="none", init_from="of which the trunk is") == (0.3, 10.0)
 
 
+def test_crops_larger_than_all_photos_are_brought_to_are_told(folder, capsys):
+    small = {"longest_side": 40, "max_steps": 1, "eval_every": 1}
+    assert train.run(tiny_training.config(folder, image_size=48, **small)) == 0
+    assert "note: --image_size=48 is larger than that, " in capsys.readouterr().out
+    assert train.run(tiny_training.config(folder, image_size=40, logs_dir=f"{folder}/other", **small)) == 0
+    assert "is larger than that" not in capsys.readouterr().out
+
+
 def test_photos_are_brought_to_one_size_in_training_and_validation(folder, monkeypatch):
     """Crops of 48 are parts of photos brought to 64, and what learns from them labels photos of any size."""
     seen = []
