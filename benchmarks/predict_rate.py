@@ -60,9 +60,9 @@ def measure(args: argparse.Namespace) -> dict:
         photos = [tf.constant(images.decode_image(files.read_bytes(item.path), name=item.path)[None]) for item in items]
         # As in the program: one signature for all sizes, and the layers that are faster on this machine.
         signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
-        scores = tf.function(views.scorer(model, views.InferenceOptions()), input_signature=signature)
+        scores = tf.function(views.scoring(model, views.InferenceOptions()).look, input_signature=signature)
         timed = {
-            "bare": _Timed(lambda: [float(scores(photo)[0, 0, 0, 0]) for photo in photos]),
+            "bare": _Timed(lambda: [float(scores(photo)[0][0, 0, 0, 0]) for photo in photos]),
             "predict": _Timed(lambda: predictor.pictures(items, _OUTPUTS)),
         }
         contenders = {name: each.take_turn for name, each in timed.items()}

@@ -67,7 +67,8 @@ def areas(out):
 
 
 def test_rates_below_one_a_second_are_told_the_other_way_round():
-    assert (bulk.rate(6, 2.0), bulk.rate(2, 3.0), bulk.rate(1, 1.0)) == ("at 3 a second", "in 1.5 s each", "in 1 s each")
+    assert bulk.rate(6, 2.0) == "at 3 a second"
+    assert (bulk.rate(2, 3.0), bulk.rate(1, 1.0)) == ("in 1.5 s each", "in 1 s each")
 
 
 def test_folder_of_any_sizes(tmp_path, logs, capsys):

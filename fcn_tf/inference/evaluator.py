@@ -23,7 +23,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import checkpoint, tiles
 from fcn_tf.inference.scoring_memory import ScoringMemory
 from fcn_tf.inference.tiles import Prediction, label_dtype
-from fcn_tf.inference.views import InferenceOptions, scorer
+from fcn_tf.inference.views import InferenceOptions, Scoring, scoring
 from fcn_tf.io import archives, files
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion, in_graph
@@ -136,32 +136,34 @@ class Predictor:
         """Wraps a model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C)."""
         self.num_classes = int(model.output_shape[-1])
         self.longest_side, self._tile = resizing.longest_side(model), options.tile
-        dtype, scores = label_dtype(self.num_classes), scorer(model, options)
-        signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
+        dtype = label_dtype(self.num_classes)
+        self._scoring = scoring(model, options)
+        self._look = _looking(self._scoring)
 
-        @tf.function(input_signature=signature, autograph=False)
-        def label(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"labels": tf.cast(tf.argmax(scores(images), axis=-1, output_type=tf.int32), dtype)}
+        def label(logits: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"labels": tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), dtype)}
 
-        @tf.function(input_signature=signature, autograph=False)
-        def label_surely(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            logits = scores(images)
-            labels = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), dtype)
+        def label_surely(logits: tf.Tensor) -> dict[str, tf.Tensor]:
             # Without the probabilities of the other classes: those take as much memory as the logits.
             confidence = tf.exp(tf.reduce_max(logits, axis=-1) - tf.reduce_logsumexp(logits, axis=-1))
-            return {"labels": labels, "confidence": confidence}
+            return {**label(logits), "confidence": confidence}
 
-        @tf.function(input_signature=signature, autograph=False)
-        def label_fully(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            logits = scores(images)
+        def label_fully(logits: tf.Tensor) -> dict[str, tf.Tensor]:
             probabilities = tf.nn.softmax(logits)
             return {
-                "labels": tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), dtype),
+                **label(logits),
                 "confidence": tf.reduce_max(probabilities, axis=-1),
                 "probabilities": tf.cast(probabilities, tf.float16),
             }
 
-        self._label, self._label_surely, self._label_fully = label, label_surely, label_fully
+        def of_part(function: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Callable:
+            @tf.function(input_signature=_part_signature(self._scoring, self.num_classes), autograph=False)
+            def labelled(looked: list[tf.Tensor], inside: tf.Tensor, size: tf.Tensor) -> dict[str, tf.Tensor]:
+                return function(self._scoring.part(looked, inside, size))
+
+            return labelled
+
+        self._label, self._label_surely, self._label_fully = map(of_part, (label, label_surely, label_fully))
 
     def labels(self, images: np.ndarray) -> np.ndarray:
         """Labels every pixel.
@@ -185,16 +187,28 @@ class Predictor:
           probabilities: whether to give the probabilities of all classes.
           tile: instead of that of the options; see `tiles.predict`, also for a model with a `longest_side`.
         """
-        step = self._label_fully if probabilities else self._label_surely if confidence else self._label
         return tiles.predict(
-            lambda part: step(tf.convert_to_tensor(part, tf.uint8)),
+            lambda part: self._look(tf.convert_to_tensor(part, tf.uint8)),
+            self._label_fully if probabilities else self._label_surely if confidence else self._label,
             images,
             tile=self._tile if tile is None else tile,
             resizes=self.longest_side > 0,
+            in_bands=self._scoring.in_bands,
             num_classes=self.num_classes,
             confidence=confidence,
             probabilities=probabilities,
         )
+
+
+def _looking(of: Scoring) -> Callable[[Any], list[tf.Tensor]]:
+    """The first half of scoring images as a graph."""
+    return tf.function(of.look, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)], autograph=False)
+
+
+def _part_signature(of: Scoring, num_classes: int) -> list[Any]:
+    """What the second half of scoring images takes."""
+    looked = [tf.TensorSpec((None, None, None, num_classes), tf.float32)] * of.looks
+    return [looked, tf.TensorSpec((4,), tf.int32), tf.TensorSpec((2,), tf.int32)]
 
 
 class Evaluator:
@@ -217,21 +231,21 @@ class Evaluator:
                 f"The model has {model.output_shape[-1]} classes but {spec.name} has {classes}; "
                 "give the --dataset it was trained on, or train on this one."
             )
-        dtype, scores = label_dtype(classes), scorer(model, options)
+        dtype = label_dtype(classes)
+        self._scoring = scoring(model, options)
+        self._look = _looking(self._scoring)
 
         @tf.function(
             input_signature=[
-                tf.TensorSpec((None, None, None, 3), tf.uint8),
                 tf.TensorSpec((None, None, None), tf.int32),
-                tf.TensorSpec((4,), tf.int32),
+                *_part_signature(self._scoring, classes),
             ],
             autograph=False,
         )
-        def step(images: tf.Tensor, labels: tf.Tensor, inside: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            logits = scores(images)  # (B, H, W, C)
-            # A tile is scored on what it keeps: the labels are those of that part.
-            begin = tf.stack([0, inside[0], inside[1], 0])
-            logits = tf.slice(logits, begin, tf.stack([-1, inside[2], inside[3], -1]))
+        def score(
+            labels: tf.Tensor, looked: list[tf.Tensor], inside: tf.Tensor, size: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            logits = self._scoring.part(looked, inside, size)  # (B, h, w, C), and the labels are those of that part
             predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
             cells = in_graph.image_cells(labels, predictions, spec)
             counted, known = in_graph.pixel_masks(labels, spec)
@@ -242,7 +256,7 @@ class Evaluator:
             return cells, loss, tf.cast(predictions, dtype)
 
         self._spec, self._tile = spec, options.tile
-        self._step = step
+        self._score = score
 
     def run(
         self,
@@ -302,17 +316,22 @@ class Evaluator:
         )
 
     def _batch(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
-        """One batch, tile after tile: counts (B, C, C), stray labels (B,), summed loss, predictions."""
+        """One batch, part after part: counts (B, C, C), stray labels (B,), summed loss, predictions."""
         classes = self._spec.num_classes
         cells = np.zeros((len(images), classes**2 + 2), np.int64)
         predictions = np.empty(labels.shape, label_dtype(classes))
         loss = 0.0
         for tile in tiles.tiles(labels.shape[1], labels.shape[2], self._tile):
-            part = images[:, *tile.seen], labels[:, *tile.kept], np.array(tile.inside, np.int32)
-            part_cells, part_loss, part_predictions = self._step(*part)
-            cells += part_cells.numpy()
-            loss += float(part_loss)
-            predictions[:, *tile.kept] = part_predictions.numpy()
+            seen = images[:, *tile.seen]
+            size = seen.shape[1:3]
+            looked = self._look(seen)
+            scores = 4 * classes * len(seen)
+            rows = tiles.band_rows(*size, scores=scores) if self._scoring.in_bands else labels.shape[1]
+            for band in tiles.bands(tile, rows):
+                of_band = self._score(labels[:, *band.kept], looked, band.inside, size)
+                cells += of_band[0].numpy()
+                loss += float(of_band[1])
+                predictions[:, *band.kept] = of_band[2].numpy()
         return cells[:, :-2].reshape(-1, classes, classes), cells[:, -1], loss, predictions
 
 

@@ -179,7 +179,8 @@ class ExportedPredictor:
             )
         with self._lock:
             return tiles.predict(
-                lambda part: self._run(np.ascontiguousarray(part))._asdict(),
+                lambda seen: self._run(np.ascontiguousarray(seen))._asdict(),
+                _cut,
                 images,
                 tile=self._tile if tile is None else tile,
                 resizes=self.longest_side > 0,
@@ -187,6 +188,12 @@ class ExportedPredictor:
                 confidence=confidence,
                 probabilities=False,
             )
+
+
+def _cut(found: dict[str, np.ndarray], inside: tiles.Part, _: tuple[int, int]) -> dict[str, np.ndarray]:
+    """What was found, of a part."""
+    top, left, height, width = inside
+    return {name: array[:, top : top + height, left : left + width] for name, array in found.items()}
 
 
 class ExportMemory:

@@ -11,13 +11,14 @@ import tensorflow as tf
 
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
+from fcn_tf.inference import tiles
 from fcn_tf.io import system
 from fcn_tf.models import resizing
 
 _SIDE = 256  # pixels, of the image whose activations are counted: a multiple of every stride
 _INPUT = 40  # bytes a pixel: as uint8, float32 and float32 without the mean, its label, and some to spare
 _FLOATS = 12  # bytes a pixel of a picture as float32
-_RESIZED = 2  # tensors of logits while they are brought to the size of a picture
+_RESIZED = 8  # tensors of the logits of a band while they are brought to its size, and until they are labels
 _WEIGHTS = 16  # bytes: of a row of the picture in one that the network sees, while that is counted
 _DRAWN, _LABELS = 12, 4  # bytes a pixel, measured, of an overlay and its PNG; of labels
 STEP = 128  # pixels: only multiples of it are chosen as tile sizes
@@ -31,7 +32,8 @@ class PredictionMemory:
     For the part that goes through the model at once: twice the largest output of a layer, in float32 whatever the
     precision (a layer's input and output, or the patches that an upsampled map is assembled from), and its pixels a few
     times; with several views, the sums and copies of the probabilities; a copy of the largest kernel. For the whole
-    image: the labels and the overlay, and where the model resizes it, itself as floats and its logits twice. TensorFlow
+    image: the labels and the overlay, and where the model resizes it, itself as floats. What comes of logits after the
+    network counts for what is done at once: an image, a tile, or of an image that is resized a band. TensorFlow
     also reserves, on a CPU, the patches of a whole convolution, of which it touches little.
 
     Measured with `fcn8s` and `original`, tiny and full width, 4 to 151 classes, 1 to 16 million pixels: up to a quarter
@@ -83,27 +85,33 @@ class PredictionMemory:
         """
         pixels = height * width
         if self._longest_side:
-            given, seen, resized = self._resized(height, width, tile)
+            scored, seen, resized = self._resized(height, width, tile)
         else:
-            given = seen = min(height, tile or height) * min(width, tile or width)
+            scored = seen = min(height, tile or height) * min(width, tile or width)
             resized = 0
         # Probabilities are float16 when kept; they come from float32 ones.
-        beside = resized + (self._views + 3 * kept) * given
+        beside = resized + (self._views + 3 * kept) * scored
         held, reserved = (
             count * (seen * each + beside) + self._kernel for each in (self._held_per_pixel, self._reserved_per_pixel)
         )
         held = max(held, count * pixels * _DRAWN) + count * pixels * (_LABELS + kept)
         return int(held), int(max(held, reserved))
 
+    def scored_at_once(self, height: int, width: int) -> int:
+        """Of how many pixels of an image logits are looked at together."""
+        if not self._longest_side:
+            return height * width
+        return width * tiles.band_rows(height, width, scores=self._logits)
+
     def _resized(self, height: int, width: int, tile: int) -> tuple[int, int, int]:
-        """Of one image the pixels given to the model, those its network sees, and the bytes that it takes to resize."""
+        """Of one image the pixels of a band, those the network sees, and the bytes that it takes to resize."""
         largest = tile or crops.LARGEST
         if max(height, width) > largest:
             height, width = resizing.fitted_size(height, width, largest)
         rows, columns = resizing.fitted_size(height, width, self._longest_side)
-        given = height * width
-        floats = given * (_FLOATS + _RESIZED * self._logits)
-        return given, rows * columns, floats + _WEIGHTS * (height * rows + width * columns)
+        band = self.scored_at_once(height, width)
+        resized = height * width * _FLOATS + _WEIGHTS * (height * rows + width * columns)
+        return band, rows * columns, resized + band * _RESIZED * self._logits
 
     def fits(
         self, height: int, width: int, *, tile: int, available: system.Available, kept: int = 0, count: int = 1

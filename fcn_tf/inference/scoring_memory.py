@@ -11,6 +11,7 @@ from fcn_tf.io import system
 from fcn_tf.models import resizing
 
 _SCORED = 100  # bytes a pixel, measured: labels, predictions, cells of the confusion matrix, cross-entropy
+_KEPT = 12  # of these, for the whole image, where it is scored band by band: the image, labels, predictions
 
 Bytes = tuple[int, int]  # held, reserved
 
@@ -36,7 +37,8 @@ class ScoringMemory:
     def need(self, images: int, height: int, width: int, *, tile: int) -> Bytes:
         """Bytes held and bytes reserved for so many images of one size, in tiles of this side (0: whole)."""
         held, reserved = self._labelled.need(height, width, tile=tile)
-        scored = height * width * self._scored
+        pixels, at_once = height * width, self._labelled.scored_at_once(height, width)
+        scored = at_once * self._scored + (pixels - at_once) * _KEPT
         return images * (held + scored), images * (reserved + scored)
 
     def require(self, name: str, shape: tuple[int, ...]) -> None:

@@ -1,10 +1,10 @@
-"""Pictures labelled in tiles, or made smaller, and what labelling gives, whatever runs the network. No TensorFlow."""
+"""Pictures labelled in tiles, in bands or made smaller, and what that gives, whatever runs a network. No TensorFlow."""
 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +12,10 @@ import numpy as np
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 
+_BAND = 1 << 24  # bytes of scores that are brought to the size of an image at once
 _MARGIN = 8  # a tile's outer 1 / _MARGIN is context: another tile, with more context there, labels it
+
+Part = tuple[int, int, int, int]  # (top, left, height, width) of what is kept, within what is seen
 
 
 class Prediction(NamedTuple):
@@ -36,12 +39,12 @@ class Tile:
     Attributes:
       seen: slices of the rows and columns that the model sees.
       kept: slices of the image's rows and columns that it labels.
-      inside: (top, left, height, width) of what is kept, within what is seen.
+      inside: where within what is seen that lies.
     """
 
     seen: tuple[slice, slice]
     kept: tuple[slice, slice]
-    inside: tuple[int, int, int, int]
+    inside: Part
 
 
 def label_dtype(num_classes: int) -> np.dtype:
@@ -50,11 +53,13 @@ def label_dtype(num_classes: int) -> np.dtype:
 
 
 def predict(
-    step: Callable[[np.ndarray], Mapping],
+    look: Callable[[np.ndarray], Any],
+    label: Callable[[Any, Part, tuple[int, int]], Mapping],
     images: np.ndarray,
     *,
     tile: int,
     resizes: bool = False,
+    in_bands: bool = False,
     num_classes: int,
     confidence: bool,
     probabilities: bool,
@@ -62,11 +67,14 @@ def predict(
     """Labels images tile by tile, or whole.
 
     Args:
-      step: uint8 (B, h, w, 3) -> {"labels": (B, h, w), ...}, also "confidence" and "probabilities" where asked for.
+      look: uint8 (B, H, W, 3) -> all that `label` needs of them.
+      label: that, a part, and (H, W) -> {"labels": (B, h, w), ...} of the part, also "confidence" and "probabilities"
+        where asked for.
       images: uint8 (B, H, W, 3) RGB.
       tile: side of the tiles in pixels; 0: the whole image at once.
       resizes: whether the network brings images to a size of its own. They go through it whole, with their longer side
         made smaller to `tile` pixels (0: to as many as can be counted); each pixel takes what is found nearest to it.
+      in_bands: whether to label band after band of what was looked at.
       num_classes: how many classes there are.
       confidence: whether to give the probability of each label.
       probabilities: whether to give the probabilities of all classes.
@@ -81,10 +89,13 @@ def predict(
     if probabilities:
         results["probabilities"] = np.empty((*size, num_classes), np.float16)
     for part in tiles(size[1], size[2], tile):
-        top, left, height, width = part.inside
-        found = step(images[:, *part.seen])
-        for name, result in results.items():
-            result[:, *part.kept] = np.asarray(found[name])[:, top : top + height, left : left + width]
+        seen = images[:, *part.seen]
+        looked = look(seen)
+        rows = band_rows(*seen.shape[1:3], scores=4 * num_classes * len(seen)) if in_bands else size[1]
+        for band in bands(part, rows):
+            found = label(looked, band.inside, seen.shape[1:3])
+            for name, result in results.items():
+                result[:, *band.kept] = np.asarray(found[name])
     return Prediction(**{name: _nearest(result, *shape) for name, result in results.items()})
 
 
@@ -133,6 +144,21 @@ def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
             kept=(slice(first, last), slice(west, east)),
             inside=(first - top, west - left, last - first, east - west),
         )
+
+
+def band_rows(height: int, width: int, *, scores: int) -> int:
+    """How many rows make a band of an image, at so many bytes of scores a pixel."""
+    return max(1, min(height, _BAND // (width * scores)))
+
+
+def bands(tile: Tile, rows: int) -> Iterator[Tile]:
+    """Cuts what a tile keeps into bands of so many rows, and a last one of what is left."""
+    top, left, height, width = tile.inside
+    first = tile.kept[0].start
+    for begin in range(0, height, rows):
+        count = min(rows, height - begin)
+        kept = slice(first + begin, first + begin + count), tile.kept[1]
+        yield Tile(seen=tile.seen, kept=kept, inside=(top + begin, left, count, width))
 
 
 def _cuts(length: int, side: int) -> list[tuple[int, int, int, int]]:

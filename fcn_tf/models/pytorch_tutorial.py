@@ -23,8 +23,8 @@ def fcn8s_pytorch(
 ) -> keras.KerasTensor:
     """Five 3x3 transposed convolutions of stride 2, each with ReLU and batch normalisation, and a 1x1 classifier.
 
-    pool4 is added to the first result and pool3 to the second, as they come; so these are as wide as those, and the
-    other three a half, a quarter and an eighth of pool3: 512, 256, 128, 64, 32.
+    pool4 is added to what comes of the first, pool3 to that of the second, as they are, and the sums are normalised; so
+    these two are as wide as those, and the other three a half, a quarter and an eighth of pool3: 512, 256, 128, 64, 32.
 
     Args:
       features: {"stride2", "stride4", ..., "stride32"} from the trunk; of the first two only the sizes.
@@ -53,9 +53,9 @@ def fcn8s_pytorch(
             filters, 3, 2, init=keras.initializers.GlorotUniform, name=f"conv_t{number}", dtype=dtype
         )
         x = keras.layers.ReLU(name=f"relu_t{number}", dtype=dtype)(layer(x, like=like))
-        x = batch_norm(f"bn_t{number}", dtype)(x)
         if like is pool4 or like is pool3:
             x = keras.layers.Add(name=f"fuse_{number}", dtype=dtype)([x, like])
+        x = batch_norm(f"bn_t{number}", dtype)(x)
     x = blocks.dropout(x, dropout_rate, dtype)
     return blocks.scores(x, num_classes, "classifier", dtype, init=keras.initializers.GlorotUniform)
 

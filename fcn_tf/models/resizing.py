@@ -75,6 +75,15 @@ def without_resizing(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=changed) if longest_side(model) else model
 
 
+def with_scores_of_own_size(model: keras.Model) -> keras.Model:
+    """A model of the same layers and variables whose scores stay at the size that it brings photos to."""
+
+    def changed(layer):
+        return _AsItIs(name=layer.name) if isinstance(layer, ResizeLike) else layer
+
+    return keras.models.clone_model(model, clone_function=changed) if longest_side(model) else model
+
+
 class _AsItIs(keras.layers.Layer):
     """Stands where pictures or scores would be resized."""
 
@@ -120,19 +129,29 @@ def _weights(before, after):
     return weights / ops.sum(weights, axis=1, keepdims=True)
 
 
-def interpolate(x, height, width):
-    """Resizes float (B, H, W, C) to (B, height, width, C), bilinearly (`tf.image.resize`), centres at halves."""
-    return _interpolate(_interpolate(ops.cast(x, "float32"), height, axis=1), width, axis=2)
+def interpolate(x, height, width, *, part=None):
+    """Resizes float (B, H, W, C) to (B, height, width, C), bilinearly (`tf.image.resize`), centres at halves.
+
+    Args:
+      x: what to resize.
+      height: an integer, or a tensor of one.
+      width: the same.
+      part: (top, left, rows, columns) of the result to give instead of all of it, bit for bit the same.
+    """
+    top, left, rows, columns = (0, 0, height, width) if part is None else part
+    x = _interpolate(ops.cast(x, "float32"), height, axis=1, first=top, count=rows)
+    return _interpolate(x, width, axis=2, first=left, count=columns)
 
 
-def _interpolate(x, after, *, axis):
-    """Along one axis: of the two neighbours of each place, by how near each is."""
+def _interpolate(x, after, *, axis, first, count):
+    """`count` places from `first` on along one axis: of the two neighbours of each, by how near each is."""
     before = ops.shape(x)[axis]
     # In whole numbers, as above: in parts of an old pixel, of which there are 2 * after, from the first centre on.
-    places = ops.clip((2 * ops.arange(after, dtype="int32") + 1) * before - after, 0, 2 * after * (before - 1))
-    first = places // (2 * after)
-    share = ops.cast(places - first * (2 * after), "float32") / ops.cast(2 * after, "float32")
-    one, other = (ops.take(x, each, axis=axis) for each in (first, ops.minimum(first + 1, before - 1)))
+    wanted = ops.arange(count, dtype="int32") + first
+    places = ops.clip((2 * wanted + 1) * before - after, 0, 2 * after * (before - 1))
+    nearer = places // (2 * after)
+    share = ops.cast(places - nearer * (2 * after), "float32") / ops.cast(2 * after, "float32")
+    one, other = (ops.take(x, each, axis=axis) for each in (nearer, ops.minimum(nearer + 1, before - 1)))
     return one + (other - one) * ops.reshape(share, (-1, *(1 for _ in x.shape[axis + 1 :])))
 
 

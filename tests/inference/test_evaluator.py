@@ -89,7 +89,7 @@ def test_evaluator_sees_new_weights_without_tracing_again():
     assert evaluator.run(data).pixel_accuracy == 1
     model.set_weights([-model.get_weights()[0], model.get_weights()[1]])
     assert evaluator.run(data).pixel_accuracy == 0
-    assert evaluator._step.experimental_get_tracing_count() == 1
+    assert evaluator._score.experimental_get_tracing_count() == 1
 
 
 def test_part_of_a_data_set():

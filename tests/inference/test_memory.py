@@ -3,9 +3,8 @@
 import keras
 import pytest
 
-from fcn_tf.data import crops
 from fcn_tf.errors import UserError
-from fcn_tf.inference import memory
+from fcn_tf.inference import memory, tiles
 from fcn_tf.models import build
 
 
@@ -71,10 +70,13 @@ def test_a_model_that_resizes_takes_the_memory_of_its_own_size():
     (small, _), (large, _) = fitted.need(600, 800, tile=0), fitted.need(1200, 1600, tile=0)
     network, _ = plain.need(192, 256, tile=0)
     assert network < small < large < plain.need(1200, 1600, tile=0)[0]
-    # Three times as many pixels more: as float32, their logits a few times, their labels; and weights of rows.
+    # Three times as many pixels more: as float32, and their labels; weights of rows; and the logits of a whole band.
     weights = memory._WEIGHTS * (600 * 192 + 800 * 256)
-    floats = memory._FLOATS + memory._RESIZED * 4 * 3 + memory._LABELS
-    assert large - small == pytest.approx(3 * 600 * 800 * floats + weights)
+    band = tiles._BAND // (1600 * 4 * 3) * 1600
+    assert fitted.scored_at_once(1200, 1600) == band < 1200 * 1600
+    assert fitted.scored_at_once(600, 800) == 600 * 800 and plain.scored_at_once(1200, 1600) == 1200 * 1600
+    logits = memory._RESIZED * 4 * 3 * (band - 600 * 800)
+    assert large - small == pytest.approx(3 * 600 * 800 * (memory._FLOATS + memory._LABELS) + weights + logits)
     thin, _ = fitted.need(1, 10**6, tile=0)
     assert (
         thin > memory._WEIGHTS * 256 * 16_384 and thin < memory._WEIGHTS * 256 * 10**6
@@ -84,9 +86,9 @@ def test_a_model_that_resizes_takes_the_memory_of_its_own_size():
 
 def test_what_cannot_be_resized_at_once_is_made_smaller_first():
     estimate = memory.PredictionMemory(build.build_model("fcn8s", num_classes=3, weights=None, longest_side=256))
-    there = 9 * 10**9, None
-    assert estimate.tile_for(4000, 4000, tile=0, available=there, name="x") == 0
-    side = estimate.tile_for(20_000, 20_000, tile=0, available=there, name="x")
-    assert 256 < side <= crops.LARGEST and estimate.fits(20_000, 20_000, tile=side, available=there)
+    there = 5 * 10**7, None
+    assert estimate.tile_for(400, 400, tile=0, available=there, name="x") == 0
+    side = estimate.tile_for(4, 16_000, tile=0, available=there, name="x")  # weights of many columns
+    assert 256 < side < 16_000 and estimate.fits(4, 16_000, tile=side, available=there)
     with pytest.raises(UserError, match="x: labelling 4000x3000 pixels even made smaller takes .*; make it smaller"):
         estimate.tile_for(3000, 4000, tile=0, available=(10**7, None), name="x")

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
-from fcn_tf.inference import evaluator
+from fcn_tf.inference import evaluator, tiles
 from fcn_tf.inference.memory import PredictionMemory
 from fcn_tf.inference.scoring_memory import ScoringMemory
 from fcn_tf.inference.views import InferenceOptions
@@ -88,6 +88,18 @@ def test_it_is_asked_before_a_batch_and_told_when_it_runs_out_all_the_same(free,
         UserError, match="^image0: there is not enough memory to label and score 2x1 pixels; add --slid"
     ):
         evaluator.evaluate_dataset(tiny_run.color_model(), data)
+
+
+def test_of_a_model_that_resizes_a_band_is_scored_at_once():
+    """151 classes of 12 million pixels are 7 GB of logits, of which 16 MB are there at a time."""
+    model = build.build_model("light", num_classes=151, weights=None, longest_side=512)
+    labelled = PredictionMemory(model)
+    pixels, band = 3000 * 4000, labelled.scored_at_once(3000, 4000)
+    assert band * 4 * 151 <= tiles._BAND
+    held, reserved = labelled.need(3000, 4000, tile=0)
+    scored = band * 100 + (pixels - band) * 12
+    assert ScoringMemory(model, InferenceOptions()).need(1, 3000, 4000, tile=0) == (held + scored, reserved + scored)
+    assert held + scored < 10**9
 
 
 def test_no_tiles_are_proposed_to_a_model_that_resizes(free):

@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference import evaluator
-from fcn_tf.inference.tiles import tiles
-from fcn_tf.inference.views import InferenceOptions, scorer
+from fcn_tf.inference import tiles as tiles_module
+from fcn_tf.inference.tiles import bands, tiles
+from fcn_tf.inference.views import InferenceOptions, scoring
 from fcn_tf.models import resizing
 from tests import tiny_run
 
@@ -24,6 +26,14 @@ def neighbour_model():
     kernel[0, 0] = np.eye(3)
     model.get_layer("left").set_weights([kernel, np.zeros(3)])
     return model
+
+
+def scores(model, options, images):
+    """Of whole images, in one part."""
+    found, (_, height, width, _) = scoring(model, options), images.shape
+    looked = found.look(images)
+    assert len(looked) == found.looks
+    return found.part(looked, tf.constant([0, 0, height, width]), tf.constant([height, width]))
 
 
 @pytest.mark.parametrize("side", [0, 1, 5, 16, 37, 49, 500])
@@ -86,12 +96,12 @@ def test_flips_of_a_flip_equivariant_model_change_nothing():
     )
     logits = images * np.float32(1 / 255)
     logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    np.testing.assert_allclose(scorer(model, flipped)(images), logs, atol=1e-5)
+    np.testing.assert_allclose(scores(model, flipped, images), logs, atol=1e-5)
 
 
 def test_flips_average_probabilities():
     images = photos(1, 1, 8)
-    mixed = np.exp(scorer(neighbour_model(), InferenceOptions(tta=True, scales=(1.0,)))(images))
+    mixed = np.exp(scores(neighbour_model(), InferenceOptions(tta=True, scales=(1.0,)), images))
     values = np.pad(images.astype(np.float64), ((0, 0), (0, 0), (1, 1), (0, 0)))
     left, right = (np.exp(view - view.max(-1, keepdims=True)) for view in (values[:, :, :-2], values[:, :, 2:]))
     wanted = sum(view / view.sum(-1, keepdims=True) for view in (left, right)) / 2
@@ -100,8 +110,8 @@ def test_flips_average_probabilities():
 
 def test_scales_of_a_flat_picture_change_nothing():
     model, images = tiny_run.color_model(), np.full((1, 13, 9, 3), (10, 200, 30), np.uint8)
-    plain = scorer(model, InferenceOptions())(images)
-    many = scorer(model, InferenceOptions(tta=True))(images)
+    plain = scores(model, InferenceOptions(), images)
+    many = scores(model, InferenceOptions(tta=True), images)
     np.testing.assert_allclose(np.exp(many), keras.ops.softmax(plain), atol=1e-5)
     assert many.shape == plain.shape
 
@@ -116,8 +126,8 @@ def resizing_model(side):
 
 def test_scales_of_a_model_that_resizes_are_other_sizes_of_its_own():
     images = photos(1, 40, 60)
-    many = scorer(resizing_model(30), InferenceOptions(tta=True, scales=(0.5, 1.0), flip=False))(images)
-    views = [scorer(resizing_model(side), InferenceOptions())(images) for side in (15, 30)]
+    many = scores(resizing_model(30), InferenceOptions(tta=True, scales=(0.5, 1.0), flip=False), images)
+    views = [scores(resizing_model(side), InferenceOptions(), images) for side in (15, 30)]
     wanted = sum(np.asarray(keras.ops.softmax(view)) for view in views) / 2
     np.testing.assert_allclose(np.exp(many), wanted, atol=1e-5)
     assert np.abs(np.exp(many) - keras.ops.softmax(views[1])).max() > 0.01
@@ -125,7 +135,43 @@ def test_scales_of_a_model_that_resizes_are_other_sizes_of_its_own():
 
 def test_a_model_that_resizes_takes_no_tiles():
     with pytest.raises(UserError, match="brings all that it is given to 30 pixels .* got a sliding window of 64"):
-        scorer(resizing_model(30), InferenceOptions(tile=64))
+        scoring(resizing_model(30), InferenceOptions(tile=64))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize("options", [InferenceOptions(), InferenceOptions(tta=True)])
+def test_bands_of_a_model_that_resizes_say_what_the_whole_says(rows, options, monkeypatch):
+    model, images = resizing_model(30), photos(2, 40, 60)
+    data = tiny_run.dataset([(image.argmax(-1), np.roll(image.argmax(-1), 3)) for image in images])
+
+    def found():
+        measured = evaluator.Evaluator(model, data.spec, options).run(data, batch_size=2)
+        return evaluator.Predictor(model, options).predict(images, confidence=True, probabilities=True), measured
+
+    whole, measured = found()
+    monkeypatch.setattr(tiles_module, "_BAND", rows * 60 * 4 * 3 * 2)
+    assert tiles_module.band_rows(40, 60, scores=4 * 3 * 2) == min(rows, 40)
+    banded, again = found()
+    np.testing.assert_array_equal(banded.labels, whole.labels)
+    np.testing.assert_allclose(banded.confidence, whole.confidence, rtol=1e-6)  # exponentials of the last few differ
+    np.testing.assert_allclose(banded.probabilities, whole.probabilities, atol=1e-3)
+    np.testing.assert_array_equal(again.counts, measured.counts)
+    assert again.loss == pytest.approx(measured.loss)
+    assert 0 < measured.pixel_accuracy < 1
+
+
+@pytest.mark.parametrize("side", [0, 16])
+def test_bands_cut_what_a_tile_keeps(side):
+    picture = np.arange(37 * 50).reshape(37, 50)
+    for tile in tiles(37, 50, side):
+        found = list(bands(tile, 5))
+        np.testing.assert_array_equal(np.concatenate([picture[band.kept] for band in found]), picture[tile.kept])
+        for band in found:
+            top, left, height, width = band.inside
+            assert height <= 5 and band.seen == tile.seen
+            np.testing.assert_array_equal(
+                picture[band.seen][top : top + height, left : left + width], picture[band.kept]
+            )
 
 
 def test_what_exceeds_the_memory_is_made_smaller_for_a_model_that_resizes():
@@ -142,7 +188,7 @@ def test_what_exceeds_the_memory_is_made_smaller_for_a_model_that_resizes():
 
 
 def test_a_single_pixel_can_be_scaled():
-    assert scorer(tiny_run.color_model(), InferenceOptions(tta=True))(photos(1, 1, 1)).shape == (1, 1, 1, 3)
+    assert scores(tiny_run.color_model(), InferenceOptions(tta=True), photos(1, 1, 1)).shape == (1, 1, 1, 3)
 
 
 def test_views_of_tiles_run_in_one_trace():

@@ -86,8 +86,8 @@ def test_pytorch(size, weights):
     pool3, pool4, x = (pool / 58 for pool in plain.pools)
     half, quarter = (np.zeros((2, size[0] // by, size[1] // by, 1)) for by in (2, 4))
     for number, like in enumerate((pool4, pool3, quarter, half, images), 1):
-        x = plain.bn(f"bn_t{number}", tf.nn.relu(plain.up(f"conv_t{number}", x, 2, like)))
-        x = x + like if number <= 2 else x
+        x = tf.nn.relu(plain.up(f"conv_t{number}", x, 2, like))
+        x = plain.bn(f"bn_t{number}", x + like if number <= 2 else x)
     same(model, images, plain.conv("classifier", x))
     filters = [model.get_layer(f"conv_t{number}").filters for number in range(1, 6)]
     assert filters == [5, 8, 4, 2, 1], "as wide as pool4 and pool3, then a half, a quarter and an eighth of it"
