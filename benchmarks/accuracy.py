@@ -63,6 +63,9 @@ def _train(args: argparse.Namespace, flags: Sequence[str], seed: int) -> dict[st
     """One training and its scores."""
     run = Run(os.path.abspath(os.path.join(args.logs_dir, args.name, f"seed{seed}")))
     print(f"training {args.name}, seed {seed}", flush=True)
+    mark = f"{run.logs_dir}.revision"  # the code may be another one by the time the training has ended
+    if not files.exists(mark):
+        files.write_bytes(mark, str(common.revision()).encode())
     turns.run_program(["--mode=train", *flags, f"--seed={seed}", f"--logs_dir={run.logs_dir}"])
     turns.run_program(["--mode=evaluate", "--boundary", f"--logs_dir={run.logs_dir}"])
     metrics = json.loads(files.read_bytes(files.join(run.evaluation, "metrics.json")))
@@ -72,6 +75,7 @@ def _train(args: argparse.Namespace, flags: Sequence[str], seed: int) -> dict[st
 
     return {
         "seed": seed,
+        "trained_from": files.read_bytes(mark).decode(),
         "arch": config["flags"]["arch"],
         "data": f"{metrics['dataset']} {metrics['split']}",
         "images": metrics["images"],

@@ -24,6 +24,8 @@ from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.io import files, run_dir, system
 
+_WANTED = {"evaluate": 0.9, "predict": 0.97}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line, measures, and writes the results."""
@@ -70,7 +72,7 @@ def measure(args: argparse.Namespace) -> dict:
     speedups = {name: turns.ratio(rounds, "bare", name) for name in ("evaluate", "predict")}
     return {
         "rows": [
-            common.row(f"{name}, images/s against a bare forward pass", speedup.median, "x", least=0.9)
+            common.row(f"{name}, images/s against a bare forward pass", speedup.median, "x", least=_WANTED[name])
             for name, speedup in speedups.items()
         ],
         "vs_bare": {name: dataclasses.asdict(speedup) for name, speedup in speedups.items()},

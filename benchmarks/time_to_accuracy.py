@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data_dir", default=os.path.relpath(_CAMVID), help="of CamVid")
     parser.add_argument("--logs_dir", default="logs/time_to_accuracy", help="where batches and states are kept")
     parser.add_argument("--python", default=sys.executable, help="an interpreter that has the peers' packages")
-    parser.add_argument("--archs", default="fcn8s,original", help="networks of fcn_tf, with commas between")
+    parser.add_argument("--archs", default="light,fcn8s,original", help="networks of fcn_tf, with commas between")
     parser.add_argument("--peers", default=",".join(_PEERS), help="others, with commas between; empty for none")
     parser.add_argument("--target", type=float, default=0.5, help="mean IoU")
     parser.add_argument("--max_steps", type=int, default=1000, help="after which a contender gives up")

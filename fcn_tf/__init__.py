@@ -3,7 +3,17 @@
 Public names load on first use (PEP 562), so `import fcn_tf` costs no TensorFlow.
 """
 
+from typing import TYPE_CHECKING
+
 from fcn_tf import registry
+
+if TYPE_CHECKING:  # what `_NAMES` says, for those who look without running
+    from fcn_tf.command.call import train_run as train_run
+    from fcn_tf.errors import UserError as UserError
+    from fcn_tf.inference.runs import load_run as load_run
+    from fcn_tf.inference.segmentation import Segmentation as Segmentation
+    from fcn_tf.inference.segmenter import Segmenter as Segmenter
+    from fcn_tf.models.build import build_model as build_model
 
 _NAMES = {
     "Segmenter": "fcn_tf.inference.segmenter:Segmenter",

@@ -344,16 +344,27 @@ def test_an_accuracy_is_trained_and_evaluated(tmp_path):
     data_dir = tiny_training.write_camvid(tmp_path / "data", validation=6)
     flags = ["--max_steps=4", "--eval_every=2", "--dataset=camvid", f"--data_dir={data_dir}"]
     flags.append(f"--weights={tiny_training.write_weights(tmp_path)}")
-    accuracy.main([f"--config={config}", f"--json={path}", f"--logs_dir={runs}", "--", *flags])
+    command = [f"--config={config}", f"--json={path}", f"--logs_dir={runs}"]
+    accuracy.main([*command, "--", *flags])
     found = json.loads(path.read_text())
     (seed,) = found["seeds"]
+    assert seed["trained_from"] == str(common.revision())
     assert seed["steps"] == 4 and seed["trained_images"] == 8 and [step for step, _ in seed["curve"]] == [2, 4]
     assert seed["interval"][0] <= seed["mean_iou"] <= seed["interval"][1] and seed["parameters"] > 1000
     metrics = json.loads((runs / "short/seed0/evaluation/metrics.json").read_text())
     assert seed["mean_iou"] == metrics["mean_iou"] == pytest.approx(max(iou for _, iou in seed["curve"]), abs=1e-6)
     assert found["command"].startswith("python main.py --flagfile=short.cfg --max_steps=4")
-    assert f"| {seed['mean_iou']:.3f} (" in report.accuracy_table([found])
+    assert f"| {seed['mean_iou']:.3f} ({seed['interval'][0]:.3f} to " in report.accuracy_table([found])
     assert str(tmp_path) not in path.read_text()
+    (runs / "short/seed0.revision").write_text("older")
+    accuracy.main([*command, "--seeds=2", "--", *flags])
+    two = json.loads(path.read_text())
+    assert [each["seed"] for each in two["seeds"]] == [0, 1] and two["seeds"][0]["trained_from"] == "older"
+    first, second = (each["mean_iou"] for each in two["seeds"])
+    assert two["rows"][0]["value"] == pytest.approx((first + second) / 2)
+    table = report.accuracy_table([two])
+    assert f"| {(first + second) / 2:.3f} ({first:.3f}, {second:.3f}) |" in table and "| minutes |" in table
+    assert "minutes" not in report.accuracy_table([two | {"table": "networks"}])
 
 
 def test_the_numbers_of_a_training_step():

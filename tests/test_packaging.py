@@ -121,6 +121,13 @@ def test_the_version_is_in_the_changelog():
     assert f"## {fcn_tf.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_type_checkers_find_the_public_names():
+    """They do not run `__getattr__`, and read the package's types only where it says that it has some."""
+    assert (ROOT / "fcn_tf/py.typed").exists()
+    found = re.findall(r"^    from ([\w.]+) import (\w+) as \2$", (ROOT / "fcn_tf/__init__.py").read_text(), re.M)
+    assert {name: f"{module}:{name}" for module, name in found} == fcn_tf._NAMES
+
+
 def test_public_names_load():
     for name in fcn_tf.__all__:
         assert getattr(fcn_tf, name).__name__ == name

@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 import fcn_tf  # noqa: E402
 from fcn_tf.inference.runs import TrainedRun  # noqa: E402
 from fcn_tf.inference.segmentation import Area  # noqa: E402
+from fcn_tf.models.build import build_network  # noqa: E402
 
 PAGE = "docs/api.md"
 _MODULES = ("collections.abc.", "typing.", "keras.src.models.model.", "fcn_tf.inference.", "runs.", "segmentation.")
@@ -27,6 +28,8 @@ def page() -> str:
     lines = ["# Names", "", "Made from the docstrings by `python tools/make_api_page.py`.", ""]
     for name in sorted(fcn_tf.__all__, key=str.lower):
         lines.extend(_entry(f"fcn_tf.{name}", getattr(fcn_tf, name)))
+        if name == "build_model":  # which refers to it
+            lines.extend(_entry("fcn_tf.models.build.build_network", build_network))
     for each in _RETURNED:
         lines.extend(_entry(each.__name__, each))
     return "\n".join(lines).rstrip() + "\n"

@@ -1,7 +1,7 @@
 """Makes the pictures of docs/network.md from a run of `--arch=fcn8s` on the data set `shapes`.
 
-    python main.py --mode=train --logs_dir=logs/shapes
-    python tools/make_network_pictures.py --logs_dir=logs/shapes --output=docs
+    python main.py --mode=train --arch=fcn8s --logs_dir=logs/fcn8s
+    python tools/make_network_pictures.py --logs_dir=logs/fcn8s --output=docs
 
 The picture looked at is twelve validation scenes put together, since one scene is smaller than most receptive fields.
 """

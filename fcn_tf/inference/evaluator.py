@@ -69,6 +69,11 @@ class Evaluation:
         return confusion.mean_iou(self.counts, self.ignore_label)
 
     @property
+    def frequency_weighted_iou(self) -> float:
+        """See `metrics.frequency_weighted_iou`."""
+        return confusion.frequency_weighted_iou(self.counts, self.ignore_label)
+
+    @property
     def images_per_second(self) -> float:
         """Images a second, reading included."""
         return self.images / self.seconds if self.seconds > 0 else 0.0

@@ -33,8 +33,10 @@ HISTORY_COLUMNS = (
     "train_pixel_accuracy",
     "train_mean_accuracy",
     "train_mean_iou",
+    "train_frequency_weighted_iou",
+    "val_frequency_weighted_iou",
 )
-_OF_LATE = HISTORY_COLUMNS[-3:]  # runs of earlier versions go on without them
+_OF_LATE = HISTORY_COLUMNS[10:]  # runs of earlier versions go on without them
 TRAINING_COLUMNS = (
     "step",
     "epoch",
@@ -44,6 +46,7 @@ TRAINING_COLUMNS = (
     "train_mean_iou",
     "learning_rate",
     "images_per_second",
+    "train_frequency_weighted_iou",
 )
 _MOST = 64 << 20  # bytes of config.json, history.csv or training.csv
 _IDLE_SECONDS = 600  # so long nobody takes to write a file; evaluate and check write to the folder of a training too
@@ -307,7 +310,7 @@ class Run:
 
     def read_training(self) -> list[dict[str, Any]]:
         """The rows of training.csv in order, as those of `read_history`."""
-        return _read_rows(self.training, TRAINING_COLUMNS)
+        return _read_rows(self.training, TRAINING_COLUMNS, absent=_OF_LATE)
 
     def write_training(self, rows: list[dict[str, Any]]) -> None:
         """Replaces training.csv; each row has a number or None for each of `TRAINING_COLUMNS`."""

@@ -10,7 +10,7 @@ from fcn_tf.io import files, fonts
 from fcn_tf.io.run_dir import TRAINING_COLUMNS, Run
 
 _PANELS = (
-    ("loss (nats)", (("train_loss", "train"), ("val_loss", "validation"))),
+    ("loss (nats)", (("train_loss", "train"), ("val_loss", "cross-entropy, validation"))),
     (
         "accuracy",
         (
@@ -26,6 +26,7 @@ _STYLES = {"train": ".--", "validation": ".-"}
 _COLORS = {
     "train": "#b0761a",
     "validation": "#1f5fbf",
+    "cross-entropy, validation": "#1f5fbf",  # whatever --loss trains
     "class mean, train": "#8a5a9e",
     "class mean, validation": "#2f8f5b",
 }

@@ -59,7 +59,7 @@ class ValidationResult:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Loss, pixel accuracy, mean accuracy and mean IoU; NaN where nothing is labelled."""
+        """Cross-entropy and each of `MEASURES`; NaN where nothing is labelled."""
         return {name: getattr(self.evaluation, name) for name in ("loss", *MEASURES)}
 
 

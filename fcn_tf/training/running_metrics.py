@@ -14,6 +14,7 @@ MEASURES = {
     "pixel_accuracy": confusion.pixel_accuracy,
     "mean_accuracy": confusion.mean_accuracy,
     "mean_iou": confusion.mean_iou,
+    "frequency_weighted_iou": confusion.frequency_weighted_iou,
 }
 
 
@@ -139,7 +140,7 @@ class RunningMetrics:
         return self._images / self._seconds if self._seconds else 0.0
 
     def scores(self) -> dict[str, float]:
-        """Loss, pixel accuracy, mean accuracy and mean IoU by the names of TensorBoard's curves; NaN without a step.
+        """Loss and each of `MEASURES` by the names of TensorBoard's curves; NaN without a step.
 
         They are those of the training itself: of augmented crops, with dropout, each before its step was taken.
         """

@@ -71,14 +71,15 @@ def test_history_has_the_documented_columns_and_comes_back_exactly(tmp_path):
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
     assert header == (
         "step,epoch,train_loss,val_loss,val_pixel_accuracy,val_mean_accuracy,val_mean_iou,learning_rate,"
-        "images_per_second,elapsed_seconds,train_pixel_accuracy,train_mean_accuracy,train_mean_iou"
+        "images_per_second,elapsed_seconds,train_pixel_accuracy,train_mean_accuracy,train_mean_iou,"
+        "train_frequency_weighted_iou,val_frequency_weighted_iou"
     )
 
 
 def test_a_history_without_the_later_columns_is_continued(tmp_path):
     run = Run(str(tmp_path))
-    (tmp_path / "history.csv").write_text(f"{','.join(HISTORY_COLUMNS[:-3])}\n10{',0.5' * 9}\n")
-    later = dict.fromkeys(HISTORY_COLUMNS[-3:])
+    (tmp_path / "history.csv").write_text(f"{','.join(HISTORY_COLUMNS[:10])}\n10{',0.5' * 9}\n")
+    later = dict.fromkeys(HISTORY_COLUMNS[10:])
     assert run.read_history() == [{**row(10, epoch=0.5), **later}]
     run.append_history(row(20))
     assert run.read_history() == [{**row(10, epoch=0.5), **later}, row(20)]

@@ -26,6 +26,7 @@ from fcn_tf.reports import charts
 from fcn_tf.reports.charts import write_curves
 from fcn_tf.training import profiling, validation
 from fcn_tf.training.checkpoints import Checkpoints
+from fcn_tf.training.running_metrics import MEASURES
 from tests import disks, processes, tiny_training
 
 
@@ -164,7 +165,8 @@ def test_the_history_has_one_row_a_validation(finished):
     for row in rows:
         assert row["learning_rate"] == pytest.approx(3e-3) and row["images_per_second"] > 0
         for part in ("train", "val"):
-            assert all(0 <= row[f"{part}_{name}"] <= 1 for name in ("pixel_accuracy", "mean_accuracy", "mean_iou"))
+            assert all(0 <= row[f"{part}_{name}"] <= 1 for name in MEASURES)
+            assert len({row[f"{part}_{name}"] for name in MEASURES}) == len(MEASURES) == 4
     assert rows[1]["train_mean_iou"] > rows[0]["train_mean_iou"]
     assert sorted(row["elapsed_seconds"] for row in rows) == [row["elapsed_seconds"] for row in rows]
 
@@ -271,7 +273,7 @@ def test_stopped_and_resumed_is_bit_identical_to_uninterrupted(finished, folder,
     assert same_state(finished, folder, 16)
     assert [row["step"] for row in run_of(folder).read_history()] == [6, 8, 16]
     ours, theirs = (run_of(each).read_history()[-1] for each in (folder, finished))
-    for name in ("train_loss", "train_pixel_accuracy", "train_mean_accuracy", "train_mean_iou"):
+    for name in ("train_loss", *(name for name in HISTORY_COLUMNS if name.startswith("train_"))):
         assert ours[name] == theirs[name]
     ours, theirs = (tiny_training.events(run_of(each).train_events)["loss"] for each in (folder, finished))
     assert ours == theirs

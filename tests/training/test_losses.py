@@ -90,7 +90,9 @@ def test_pixel_losses_by_hand():
     assert loss("cross_entropy", "dice") == pytest.approx((first + second) / 2 + dice)
 
 
-@pytest.mark.parametrize("names", [("cross_entropy",), ("focal",), ("dice",), ("cross_entropy", "dice")])
+@pytest.mark.parametrize(
+    "names", [("cross_entropy",), ("focal",), ("dice",), ("binary_cross_entropy",), ("cross_entropy", "dice")]
+)
 def test_parts_of_a_batch_add_up_to_the_whole(names):
     rng = np.random.default_rng(0)
     logits = tf.constant(rng.normal(size=(2, 3, 4, 3)), tf.float32)

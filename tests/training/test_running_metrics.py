@@ -21,7 +21,10 @@ def test_metrics_divide_once():
     metrics.add(Sums(2.0, 1, CELLS), seconds=0.5, images=4)
     metrics.add(Sums(7.0, 2, CELLS), seconds=1.5, images=4)
     assert metrics.images_per_second == 4
-    scores = {"loss": 3, "pixel_accuracy": 0.7, "mean_accuracy": (3 / 4 + 4 / 6) / 2, "mean_iou": (3 / 6 + 4 / 7) / 2}
+    scores = {
+        "loss": 3, "pixel_accuracy": 0.7, "mean_accuracy": (3 / 4 + 4 / 6) / 2, "mean_iou": (3 / 6 + 4 / 7) / 2,
+        "frequency_weighted_iou": (4 * 3 / 6 + 6 * 4 / 7) / 10,
+    }  # fmt: skip
     assert metrics.scores() == pytest.approx(scores)
 
 
