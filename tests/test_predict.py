@@ -22,7 +22,7 @@ from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import label_files
 from fcn_tf.metrics.per_image import PerImageStats
 from fcn_tf.models import build
-from tests import tiny_run
+from tests import disks, tiny_run
 
 RATE = r"(at [\d.e+-]+ a second|in [\d.]+ s each)\n"
 
@@ -334,6 +334,16 @@ def test_a_video_that_cannot_be_read_is_named_and_the_others_are_done(tmp_path, 
         "or copy it again.\n"
     )
     assert "1 of 2 labelled" in captured.out
+
+
+def test_a_video_that_does_not_fit_on_the_disk_is_named_and_not_done(tmp_path, logs, capsys):
+    clip(tmp_path / "in/a.mp4", [0, 1, 2] * 100)
+    with disks.no_file_larger_than(8000):  # room for all else
+        assert label_folder(tmp_path, logs, outputs="overlay") == (1, tmp_path / "out")
+    assert listed(tmp_path / "out") == ["predict.json"]
+    assert re.search("a.mp4: its results cannot be written: the video of 300 frames came", capsys.readouterr().err)
+    assert label_folder(tmp_path, logs, outputs="overlay")[0] == 0
+    assert (tmp_path / "out/a_overlay.mp4").stat().st_size > 8000
 
 
 def test_another_palette_than_the_runs(tmp_path, logs):
