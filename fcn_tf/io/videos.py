@@ -15,7 +15,10 @@ from fcn_tf.errors import UserError  # noqa: E402
 from fcn_tf.io import files  # noqa: E402
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-VIDEO_PATTERNS = ("*.mp4", "*.m4v", "*.mov", "*.avi", "*.mkv", "*.webm", "*.mpg", "*.mpeg", "*.wmv")
+VIDEO_PATTERNS = (
+    "*.mp4", "*.m4v", "*.mov", "*.avi", "*.mkv", "*.webm", "*.mpg", "*.mpeg", "*.wmv", "*.ts", "*.mts", "*.m2ts",
+    "*.flv", "*.3gp",
+)  # fmt: skip
 OVERLAY = "_overlay.mp4"
 _SMALLEST = 2  # pixels of a side
 _FRAMES_A_SECOND = 25.0  # of a video that does not say

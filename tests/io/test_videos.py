@@ -1,9 +1,10 @@
 """videos: whole on the disk, or not at all and told."""
 
+import cv2
 import numpy as np
 import pytest
 
-from fcn_tf.io import videos
+from fcn_tf.io import files, videos
 from tests import disks
 
 
@@ -52,3 +53,19 @@ def test_one_pixel_is_too_narrow(tmp_path, height, width):
     with pytest.raises(OSError, match=f"a video of {width}x{height} pixels; MPEG-4 takes 2x2 or more, --outputs=lab"):
         write(tmp_path / "a.mp4", noise(1, height, width))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.avi", "mp4v"), ("A.TS", "mp4v"), ("a.mts", "mpg2"), ("a.m2ts", "mpg2"), ("a.flv", "FLV1"), ("a.3gp", "mp4v")],
+)
+def test_what_is_taken_for_a_video_is_read(tmp_path, name, codec):
+    assert files.matches(name, videos.VIDEO_PATTERNS)
+    code = cv2.VideoWriter.fourcc(*codec)
+    writer = cv2.VideoWriter(str(tmp_path / name.lower()), cv2.CAP_FFMPEG, code, 25.0, (176, 144))
+    if not writer.isOpened():
+        pytest.skip(f"this OpenCV does not write {codec}")
+    for frame in noise(3, 144, 176):
+        writer.write(frame)
+    writer.release()
+    assert read(tmp_path / name.lower())[1] == [(144, 176, 3)] * 3
