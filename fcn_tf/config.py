@@ -529,6 +529,8 @@ class Config:
         self._set(image_size=_size_text(self.image_size))
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), flag_of(field).check
+            if isinstance(value, str) and "\0" in value:
+                raise UserError(f"--{flag_name(field)} must have no NUL characters, got {value!r}.")
             if check is not None and not check.accepts(value):
                 raise UserError(
                     f"--{field.name} must be {check.expected}, got {value!r}{_suggestion(value, check.choices)}"

@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import re
+import sys
 import tracemalloc
 
 import numpy as np
@@ -270,12 +271,29 @@ def test_paths_on_standard_input(tmp_path, logs, monkeypatch):
     for name in ("in/a.png", "in/x/b c.png", "in/x/d.png"):
         save(tmp_path / name, [[1]])
     typed = f"{tmp_path}/in/a.png\n\n{tmp_path}/in/x/b c.png\r\n{tmp_path}/in/a.png\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
     status, out = label_folder(tmp_path, logs, input="-")
     assert status == 0 and listed(out) == results("a", "x/b c")
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     with pytest.raises(UserError, match="--input=- names no picture"):
         label_folder(tmp_path, logs, input="-")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_names_that_are_no_utf_8(tmp_path, logs, monkeypatch):
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    for name in (b"caf\xe9.png", b"\xff\n.png"):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(images.encode_png(tiny_run.paint([[1]])))
+    listed_in_bytes = b"".join(os.path.join(folder, name) + b"\0" for name in sorted(os.listdir(folder)))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed_in_bytes)))
+    for source in ("-", str(tmp_path / "in")):
+        out = tmp_path / ("out" + source[0].strip("/"))
+        assert label_folder(tmp_path, logs, input=source, output_dir=str(out))[0] == 0
+        assert {b"caf\xe9_label.png", b"\xff\n_label.png"} <= set(os.listdir(os.fsencode(out)))
+        assert [row[0] for row in areas(out)] == [r"caf\udce9.png", "\\udcff\n.png"]
+    assert label_folder(tmp_path, logs, output_dir=str(out))[0] == 0
 
 
 def test_world_files_and_geotiff_tags_are_kept(tmp_path, logs):

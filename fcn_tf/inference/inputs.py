@@ -87,7 +87,7 @@ def find(source: str, *, output_dir: str) -> Inputs:
     paths: list[str] = []
     passed_over: list[str] = []
     if source == STDIN:
-        shown = _below_common_folder(line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        shown = _below_common_folder(_listed(sys.stdin.buffer.read()))
     elif files.is_dir(source):
         for path in _walk(source, output_dir):
             if not _is_result(path, output_dir):
@@ -161,6 +161,15 @@ def _same_folder(one: str, other: str) -> bool:
     if files.is_remote(one) or files.is_remote(other):
         return one.rstrip("/") == other.rstrip("/")
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _listed(data: bytes) -> list[str]:
+    """The paths in a list, whatever their bytes: one a line, or with NUL after each, as of `find -print0`."""
+    if b"\0" in data:
+        lines = data.split(b"\0")
+    else:
+        lines = [line.rstrip(b"\r") for line in data.split(b"\n")]
+    return [os.fsdecode(line) for line in lines if line.strip()]
 
 
 def _below_common_folder(paths: Iterable[str]) -> dict[str, str]:

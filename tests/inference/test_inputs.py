@@ -19,7 +19,12 @@ def photos(tmp_path, monkeypatch):
 
 def listed(monkeypatch, *paths):
     """What a list on standard input names: {path: name of its results}."""
-    monkeypatch.setattr("sys.stdin", io.StringIO("".join(path + "\n" for path in paths)))
+    return found_in("".join(path + "\n" for path in paths).encode(), monkeypatch)
+
+
+def found_in(data, monkeypatch):
+    """What the bytes on standard input name: {path: name of its results}."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
     return {item.path: item.name for item in inputs.find(inputs.STDIN, output_dir="out").found}
 
 
@@ -66,3 +71,17 @@ def test_a_file_that_is_listed_twice_is_taken_once(photos, monkeypatch):
 def test_beyond_a_link_two_dots_lead_where_the_disk_says(photos, monkeypatch):
     (photos / "here/link").symlink_to(photos / "here/photos/x")
     assert listed(monkeypatch, "link/../a.jpg", "a.jpg") == {"link/../a.jpg": "photos/a", "a.jpg": "a"}
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        (b"a.jpg\r\n\n \nb c.jpg", ["a", "b c"]),
+        (b"./a.jpg\0./b\nc.jpg\0./ d.jpg\0", ["a", "b\nc", " d"]),
+        (b"a.jpg\0", ["a"]),
+        (b"caf\xe9.jpg\n\xff\xfe.jpg\n", ["caf\udce9", "\udcff\udcfe"]),
+    ],
+    ids=["lines", "NULs", "one NUL", "no UTF-8"],
+)
+def test_lists_hold_lines_or_names_with_nul_after_each_in_any_bytes(monkeypatch, data, names):
+    assert list(found_in(data, monkeypatch).values()) == names
