@@ -103,7 +103,8 @@ def _several(source: str, output_dir: str) -> list[Input]:
 
 def _read(path: str, typed_point: str) -> tuple[np.ndarray, tuple[int, int] | None]:
     """A picture, uint8 (H, W, 3), and the row and column to explain, if they were typed."""
-    picture = images.decode_image(read_file(path, fix="give one picture with --input"), name=path)
+    data = read_file(path, fix="give one picture with --input")
+    picture = images.decode_image(data, name=path, say=lambda line: print(f"note: {line}"))
     return picture, _row_and_column(typed_point, picture.shape[:2], path) if typed_point else None
 
 

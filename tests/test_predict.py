@@ -395,6 +395,15 @@ def test_bad_file_is_named_and_the_others_are_done(tmp_path, logs, capsys):
     assert "b.jpg" in captured.err and "2 of 3 labelled" in captured.out
 
 
+def test_a_picture_of_16_bits_that_becomes_black_is_told(tmp_path, logs, capsys):
+    (tmp_path / "in").mkdir()
+    for name, highest in (("a", 225), ("b", 65535)):
+        Image.fromarray(np.array([[0, highest]], np.uint16)).save(tmp_path / f"in/{name}.png")
+    assert label_folder(tmp_path, logs)[0] == 0
+    notes = re.findall("note: .*", capsys.readouterr().out)
+    assert len(notes) == 1 and "in/a.png: 16 bits with no value above 225 of 65535, so it becomes black" in notes[0]
+
+
 def test_long_names_are_shortened_for_the_results_and_told(tmp_path, logs, capsys):
     room = 255 - len("_probabilities.npz")
     fits, long = "字" * (room // 3), "字" * 83
