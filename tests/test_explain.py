@@ -180,7 +180,13 @@ def test_a_point_that_is_none(point, capsys):
 
 def test_no_input(capsys):
     assert main.main(["main.py", "--mode=explain", "--class=red", "--logs_dir=none"]) == 2
-    assert "--mode=explain needs --input" in capsys.readouterr().err
+    assert "--mode=explain needs --input: an image, a folder, a quoted pattern such as" in capsys.readouterr().err
+
+
+def test_a_video(logs, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(UserError, match="a.mp4 is a video; videos are not explained: give pictures"):
+        start(logs, class_="red", input=str(tmp_path / "a.mp4"))
 
 
 def test_a_picture_too_large_for_the_memory_is_refused_before(logs, monkeypatch):
