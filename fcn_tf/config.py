@@ -529,6 +529,8 @@ class Config:
         self._set(image_size=_size_text(self.image_size))
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), flag_of(field).check
+            if isinstance(value, str) and "\0" in value:
+                raise UserError(f"--{flag_name(field)} must have no NUL characters, got {value!r}.")
             if check is not None and not check.accepts(value):
                 raise UserError(
                     f"--{field.name} must be {check.expected}, got {value!r}{_suggestion(value, check.choices)}"
@@ -589,6 +591,7 @@ def _names(scope: Scope) -> tuple[str, ...]:
 
 RESUMABLE = _names(Scope.RESUMABLE)
 ARCH_FLAGS = sorted({name for entry in registry.HEADS.values() for name in getattr(entry, "flags", ())})
+_OR_SEVERAL = "a folder, a quoted pattern such as 'photos/*.jpg', or - for paths on standard input"
 
 
 def _conflicts(config: Config) -> Iterator[str]:
@@ -651,9 +654,9 @@ def _conflicts(config: Config) -> Iterator[str]:
                 "it out."
             )
     if config.mode == "predict" and not config.input:
-        yield "--mode=predict needs --input: an image, a video, a folder or a quoted pattern such as 'photos/*.jpg'."
+        yield f"--mode=predict needs --input: an image, a video, {_OR_SEVERAL}."
     if config.mode == "explain" and not config.input:
-        yield "--mode=explain needs --input: one picture."
+        yield f"--mode=explain needs --input: an image, {_OR_SEVERAL}."
     if config.mode == "prepare" and not config.output_dir:
         yield "--mode=prepare needs --output_dir: where the shards go, such as data/prepared."
 

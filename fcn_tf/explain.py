@@ -16,7 +16,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs
 from fcn_tf.inference.inputs import Input
 from fcn_tf.inference.runs import TrainedRun, load_run
-from fcn_tf.io import files, images, system
+from fcn_tf.io import files, images, system, videos
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import explanation_page
 
@@ -91,6 +91,8 @@ def run(config: Config) -> int:
 def _several(source: str, output_dir: str) -> list[Input]:
     """The pictures of a folder, of a pattern or of standard input; empty where --input names one file."""
     if source != inputs.STDIN and not files.is_dir(source) and (files.exists(source) or not set("*?[") & set(source)):
+        if files.matches(os.path.basename(source), videos.VIDEO_PATTERNS):
+            raise UserError(f"--input={source} is a video; videos are not explained: give pictures, such as frames.")
         return []
     found = inputs.find(source, output_dir=output_dir)
     if passed_over := found.describe_passed_over():
@@ -103,7 +105,8 @@ def _several(source: str, output_dir: str) -> list[Input]:
 
 def _read(path: str, typed_point: str) -> tuple[np.ndarray, tuple[int, int] | None]:
     """A picture, uint8 (H, W, 3), and the row and column to explain, if they were typed."""
-    picture = images.decode_image(read_file(path, fix="give one picture with --input"), name=path)
+    data = read_file(path, fix="give one picture with --input")
+    picture = images.decode_image(data, name=path, say=lambda line: print(f"note: {line}"))
     return picture, _row_and_column(typed_point, picture.shape[:2], path) if typed_point else None
 
 

@@ -39,6 +39,13 @@ def test_zero_is_told_where_it_is_a_default():
         Config(log_every=0)
 
 
+def test_no_text_holds_a_character_that_no_path_does():
+    for name in ("input", "logs_dir", "class_"):
+        values: dict[str, Any] = {name: "a\0b"}
+        with pytest.raises(UserError, match=rf"^--{name.rstrip('_')} must have no NUL characters, got 'a\\x00b'\.$"):
+            Config(**values)
+
+
 @pytest.mark.parametrize(
     ("flag", "typed", "meant"),
     [

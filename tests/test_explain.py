@@ -1,6 +1,8 @@
 """--mode=explain: its pages, its pictures, and what can be mistyped."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,16 @@ def test_several_pictures_get_a_page_each(logs, tmp_path, pattern, capsys):
     assert links == {f"{name.replace(' ', '%20')}/{file}" for name in wanted for file in ("index.html", "panel.png")}
     assert "red in b c.png" in (folder / "b c/index.html").read_text()
     assert f"{len(wanted)} of {len(wanted)} explained; open {folder}/index.html" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_utf_8_is_linked(logs, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", os.fsdecode(b"caf\xe9.png")):
+        (tmp_path / "in" / name).write_bytes(images.encode_png(tiny_run.paint(SEEN)))
+    assert start(logs, class_="red", input=f"{tmp_path}/in") == 0
+    assert 'href="caf%E9/index.html"' in (logs / "explain/index.html").read_text()
+    assert os.path.exists(os.fsencode(logs) + b"/explain/caf\xe9/index.html")
 
 
 def test_of_several_a_bad_one_is_named_and_the_others_are_explained(logs, tmp_path, capsys):
@@ -168,7 +180,13 @@ def test_a_point_that_is_none(point, capsys):
 
 def test_no_input(capsys):
     assert main.main(["main.py", "--mode=explain", "--class=red", "--logs_dir=none"]) == 2
-    assert "--mode=explain needs --input" in capsys.readouterr().err
+    assert "--mode=explain needs --input: an image, a folder, a quoted pattern such as" in capsys.readouterr().err
+
+
+def test_a_video(logs, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(UserError, match="a.mp4 is a video; videos are not explained: give pictures"):
+        start(logs, class_="red", input=str(tmp_path / "a.mp4"))
 
 
 def test_a_picture_too_large_for_the_memory_is_refused_before(logs, monkeypatch):

@@ -143,6 +143,8 @@ def test_every_flag_that_takes_no_text_says_what_is_no_value_of_it_in_the_same_w
         ("--model=fcn8s", "--arch"),
         ("--gpu=0", "CUDA_VISIBLE_DEVICES"),
         ("--resume", "--logs_dir"),
+        ("--mode=predict --confidence", "--outputs=labels,confidence"),
+        ("--mode=predict --probabilities=true", "--outputs=labels,probabilities"),
         ("--debug True", "--debug=true"),
         ("--seed=3 --augment False", "--noaugment"),
         ("--mode=predict --input a.jpg b.jpg c.jpg --output_dir=out", "in quotes"),

@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import re
+import sys
 import tracemalloc
 
 import numpy as np
@@ -22,7 +23,7 @@ from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import label_files
 from fcn_tf.metrics.per_image import PerImageStats
 from fcn_tf.models import build
-from tests import tiny_run
+from tests import disks, tiny_run
 
 RATE = r"(at [\d.e+-]+ a second|in [\d.]+ s each)\n"
 
@@ -270,12 +271,29 @@ def test_paths_on_standard_input(tmp_path, logs, monkeypatch):
     for name in ("in/a.png", "in/x/b c.png", "in/x/d.png"):
         save(tmp_path / name, [[1]])
     typed = f"{tmp_path}/in/a.png\n\n{tmp_path}/in/x/b c.png\r\n{tmp_path}/in/a.png\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
     status, out = label_folder(tmp_path, logs, input="-")
     assert status == 0 and listed(out) == results("a", "x/b c")
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     with pytest.raises(UserError, match="--input=- names no picture"):
         label_folder(tmp_path, logs, input="-")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_names_that_are_no_utf_8(tmp_path, logs, monkeypatch):
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    for name in (b"caf\xe9.png", b"\xff\n.png"):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(images.encode_png(tiny_run.paint([[1]])))
+    listed_in_bytes = b"".join(os.path.join(folder, name) + b"\0" for name in sorted(os.listdir(folder)))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed_in_bytes)))
+    for source in ("-", str(tmp_path / "in")):
+        out = tmp_path / ("out" + source[0].strip("/"))
+        assert label_folder(tmp_path, logs, input=source, output_dir=str(out))[0] == 0
+        assert {b"caf\xe9_label.png", b"\xff\n_label.png"} <= set(os.listdir(os.fsencode(out)))
+        assert [row[0] for row in areas(out)] == [r"caf\udce9.png", "\\udcff\n.png"]
+    assert label_folder(tmp_path, logs, output_dir=str(out))[0] == 0
 
 
 def test_world_files_and_geotiff_tags_are_kept(tmp_path, logs):
@@ -336,6 +354,16 @@ def test_a_video_that_cannot_be_read_is_named_and_the_others_are_done(tmp_path, 
     assert "1 of 2 labelled" in captured.out
 
 
+def test_a_video_that_does_not_fit_on_the_disk_is_named_and_not_done(tmp_path, logs, capsys):
+    clip(tmp_path / "in/a.mp4", [0, 1, 2] * 100)
+    with disks.no_file_larger_than(8000):  # room for all else
+        assert label_folder(tmp_path, logs, outputs="overlay") == (1, tmp_path / "out")
+    assert listed(tmp_path / "out") == ["predict.json"]
+    assert re.search("a.mp4: its results cannot be written: the video of 300 frames came", capsys.readouterr().err)
+    assert label_folder(tmp_path, logs, outputs="overlay")[0] == 0
+    assert (tmp_path / "out/a_overlay.mp4").stat().st_size > 8000
+
+
 def test_another_palette_than_the_runs(tmp_path, logs):
     save(tmp_path / "photo.png", [[0, 1, 2]])
     shown = {}
@@ -365,6 +393,15 @@ def test_bad_file_is_named_and_the_others_are_done(tmp_path, logs, capsys):
     assert listed(out) == results("a", "c")
     captured = capsys.readouterr()
     assert "b.jpg" in captured.err and "2 of 3 labelled" in captured.out
+
+
+def test_a_picture_of_16_bits_that_becomes_black_is_told(tmp_path, logs, capsys):
+    (tmp_path / "in").mkdir()
+    for name, highest in (("a", 225), ("b", 65535)):
+        Image.fromarray(np.array([[0, highest]], np.uint16)).save(tmp_path / f"in/{name}.png")
+    assert label_folder(tmp_path, logs)[0] == 0
+    notes = re.findall("note: .*", capsys.readouterr().out)
+    assert len(notes) == 1 and "in/a.png: 16 bits with no value above 225 of 65535, so it becomes black" in notes[0]
 
 
 def test_long_names_are_shortened_for_the_results_and_told(tmp_path, logs, capsys):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from fcn_tf import config as configs
+from fcn_tf import registry
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, texts
@@ -175,6 +176,7 @@ _MEANT |= dict.fromkeys(
     ("gpu", "gpus", "gpu_id", "gpu_ids", "num_gpus", "device", "devices"),
     "every GPU that CUDA_VISIBLE_DEVICES shows is used",
 )
+_MEANT |= {name: f"use --outputs=labels,{name}" for name in registry.OUTPUTS if name != "labels"}
 _MEANT |= dict.fromkeys(("workers", "num_workers"), "the input pipeline reads with every core")
 _MEANT |= dict.fromkeys(("resume", "continue"), "the same command with the same --logs_dir resumes")
 

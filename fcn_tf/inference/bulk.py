@@ -177,7 +177,8 @@ class BulkPredictor:
 
 def _read(item: Input) -> _Picture:
     data = read_file(item.path, fix="give another picture")
-    return _Picture(images.decode_image(data, name=item.path), georeference.of(item.path, data))
+    image = images.decode_image(data, name=item.path, say=lambda line: write_line(f"note: {line}"))
+    return _Picture(image, georeference.of(item.path, data))
 
 
 def _pixels(segmentation: Segmentation) -> dict[int, int]:

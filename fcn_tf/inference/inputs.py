@@ -4,7 +4,7 @@ import collections
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fcn_tf.errors import UserError
@@ -87,27 +87,23 @@ def find(source: str, *, output_dir: str) -> Inputs:
     paths: list[str] = []
     passed_over: list[str] = []
     if source == STDIN:
-        paths = [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
-        root = _common_folder(paths)
+        shown = _below_common_folder(_listed(sys.stdin.buffer.read()))
     elif files.is_dir(source):
-        root = source
         for path in _walk(source, output_dir):
             if not _is_result(path, output_dir):
                 known = files.matches(os.path.basename(path), images.IMAGE_PATTERNS + videos.VIDEO_PATTERNS)
                 (paths if known else passed_over).append(path)
+        shown = {path: path[len(source) :].lstrip("/\\") for path in paths}
     else:
-        paths = [path for path in files.glob(source) if not files.is_dir(path)]
-        root = _common_folder(paths)
-    if not paths:
+        shown = _below_common_folder(path for path in files.glob(source) if not files.is_dir(path))
+    if not shown:
         extensions = {os.path.splitext(path)[1].lower() for path in passed_over}
         found = f", only {', '.join(sorted(extensions)[:5])}" if any(extensions) else ""
         raise UserError(f"--input={source} names no picture{found}; expected {EXPECTED}.")
-    paths = list(dict.fromkeys(paths))
-    shown = {path: path[len(root) :].lstrip("/\\") for path in paths}
     names = output_names(list(shown.values()))
-    is_video = {path: files.matches(os.path.basename(path), videos.VIDEO_PATTERNS) for path in paths}
+    is_video = {path: files.matches(os.path.basename(path), videos.VIDEO_PATTERNS) for path in shown}
     return Inputs(
-        tuple(Input(path, shown[path], names[shown[path]], is_video[path]) for path in paths), tuple(passed_over)
+        tuple(Input(path, below, names[below], is_video[path]) for path, below in shown.items()), tuple(passed_over)
     )
 
 
@@ -167,13 +163,39 @@ def _same_folder(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _common_folder(paths: list[str]) -> str:
-    """The deepest folder around all of them: what is below it is kept below the output folder."""
-    folders = [os.path.dirname(path) for path in paths]
-    try:
-        return os.path.commonpath(folders) if folders else ""
-    except ValueError:  # absolute paths and relative ones
-        return ""
+def _listed(data: bytes) -> list[str]:
+    """The paths in a list, whatever their bytes: one a line, or with NUL after each, as of `find -print0`."""
+    if b"\0" in data:
+        lines = data.split(b"\0")
+    else:
+        lines = [line.rstrip(b"\r") for line in data.split(b"\n")]
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def _below_common_folder(paths: Iterable[str]) -> dict[str, str]:
+    """Each path, and what it is below the deepest folder around all of them; of several paths of one file, the first.
+
+    That is what is kept below the output folder, so it is never absolute and never leads upwards.
+    """
+    places: dict[str, str] = {}
+    for path in paths:
+        places.setdefault(_place(path), path)
+    folder = os.path.commonpath([os.path.dirname(place) for place in places]) if places else ""
+    return {path: os.path.relpath(place, folder) for place, path in places.items()}
+
+
+def _place(path: str) -> str:
+    """Where a file lies, without `.`, `..` and doubled slashes: any two such paths have a folder in common.
+
+    Drives and the schemes of remote paths count as folders.
+    """
+    if files.is_remote(path):
+        return os.path.normpath(os.sep + path.replace("://", os.sep, 1))
+    plain = os.path.abspath(path)
+    if ".." in path and os.path.realpath(plain) != os.path.realpath(path):  # beyond a link, it leads elsewhere
+        plain = os.path.realpath(path)
+    drive, below = os.path.splitdrive(plain)
+    return os.path.join(os.sep, drive.strip(os.sep + ":"), below.lstrip(os.sep))
 
 
 def _fit(text: str, ending: str = "") -> str:

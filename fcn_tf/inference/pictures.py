@@ -36,9 +36,9 @@ def read(picture: Picture, *, name: str = "") -> np.ndarray:
     """
     if isinstance(picture, str | os.PathLike):
         path = os.fspath(picture)
-        return images.decode_image(read_file(path, fix="give another picture"), name=name or path)
+        return images.decode_image(read_file(path, fix="give another picture"), name=name or path, say=warnings.warn)
     if isinstance(picture, Image.Image):
-        return images.convert_image(picture, name=name or "the Pillow image")
+        return images.convert_image(picture, name=name or "the Pillow image", say=warnings.warn)
     return from_array(np.asarray(picture), name=name or "the array")
 
 
@@ -48,14 +48,15 @@ def from_array(array: np.ndarray, *, name: str) -> np.ndarray:
     Args:
       array: (H, W), (H, W, 1) grey; (H, W, 2) grey and alpha; (H, W, 3) RGB; (H, W, 4) RGB and alpha, which is dropped.
         uint8, or uint16 of which the upper 8 bits count, or other whole numbers in [0, 255], or floats in [0, 255].
-        Floats that all lie in [0, 1] are taken for shares of 255, with a warning.
+        Floats that all lie in [0, 1] are taken for shares of 255, with a warning. A picture that is nearly black
+        because its values are of fewer bits than 16, or are but 0 and 1, is taken as it is, with a warning.
       name: what to call it in errors.
 
     Returns:
       uint8 (H, W, 3).
 
     Raises:
-      UserError: if it is none of these.
+      UserError: if it is none of these, or uint16 that holds 8 bits and would be black.
     """
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         hint = _SHAPE_HINTS.get(array.ndim, "give one picture")
@@ -67,9 +68,8 @@ def from_array(array: np.ndarray, *, name: str) -> np.ndarray:
 
 
 def _eight_bits(array: np.ndarray, name: str) -> np.ndarray:
-    if array.dtype == np.uint8:
-        return array
     if array.dtype == np.uint16:
+        _check_brightness(int(array.max()), name)
         return (array >> 8).astype(np.uint8)
     if array.dtype.kind not in "iuf":
         raise UserError(f"{name} holds {array.dtype}, expected uint8 RGB; convert it with .astype('uint8').")
@@ -80,8 +80,19 @@ def _eight_bits(array: np.ndarray, name: str) -> np.ndarray:
             "as it was read: the network subtracts the mean itself."
         )
     if array.dtype.kind != "f":
-        return array.astype(np.uint8)
+        if high == 1:
+            warnings.warn(f"{name} holds 0 and 1 alone: nearly black; multiply it by 255 if 1 is white", stacklevel=2)
+        return array.astype(np.uint8, copy=False)
     if 0 < high <= 1:
         warnings.warn(f"{name} holds floats in [0, 1]: multiplied by 255; give uint8 to avoid this guess", stacklevel=2)
         array = array * 255
     return np.rint(array).astype(np.uint8)
+
+
+def _check_brightness(highest: int, name: str) -> None:
+    """Raises UserError where all of uint16 would become black, and warns where nearly all would."""
+    dark = images.darkness(highest)
+    if dark and highest < 256:
+        raise UserError(f"{name} is uint16 with {dark}, or give it as .astype('uint8').")
+    if dark:
+        warnings.warn(f"{name} is uint16 with {dark}", stacklevel=2)

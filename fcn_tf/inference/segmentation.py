@@ -203,7 +203,7 @@ def _areas_csv(names: Sequence[str], _: Sequence[Color], frames: Iterable[Pixels
         total = sum(pixels.values())
         for label, count in sorted(pixels.items()):
             writer.writerow((picture, frame, label, names[label], count, f"{count / total:.6f}"))
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")  # names of files may be no UTF-8
 
 
 LABELS = PictureOutput("_label.png", lambda segmentation: images.encode_png(segmentation.labels))

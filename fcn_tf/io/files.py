@@ -217,6 +217,8 @@ def open_regular(path: str, *, buffering: int = -1) -> BinaryIO:
       NotRegularFile: if there is something else.
       OSError: if it cannot be opened.
     """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "no file has a NUL character in its name", path)
     _require_regular(os.stat(path), path)  # before it is opened: opening is enough to make some devices act
     # Something else may have come in its place since, and opening a named pipe waits for its writer.
     file = open(path, "rb", buffering=buffering, opener=lambda name, how: os.open(name, how | _NO_WAIT))

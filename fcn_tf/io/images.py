@@ -4,7 +4,7 @@ import contextlib
 import io
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ _ASKED = 256_000_000  # bytes; pictures that take less are decoded without askin
 _RUNS = 3  # zlib's Z_RLE
 one_large_at_a_time = threading.Lock()  # whoever is about to take much memory: each may have all that is free
 _ORIENTATION = 0x0112  # EXIF's tag
+_SIXTEEN = "of 16 bits"
 _PNM = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of PGM and PPM: width, height, highest value
 # EXIF's orientation -> the Pillow transposition that turns a picture upright; 1 needs none.
 TURNS = {
@@ -32,7 +33,7 @@ TURNS = {
 }  # fmt: skip
 
 
-def decode_image(data: bytes, *, name: str) -> np.ndarray:
+def decode_image(data: bytes, *, name: str, say: Callable[[str], Any] | None = None) -> np.ndarray:
     """Decodes a photo.
 
     The turn noted in its EXIF data is applied, where these can be read; greyscale, palette, CMYK and 16-bit pictures
@@ -41,6 +42,7 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
     Args:
       data: a whole image file.
       name: what to call it in errors.
+      say: gets a line where little of 16 bits is left: see `darkness`.
 
     Returns:
       uint8 (H, W, 3), RGB.
@@ -49,15 +51,16 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
       UserError: if it cannot be decoded, or not within the memory that is free.
     """
     with _reading(data, name) as picture:
-        return _upright_rgb(picture, name)
+        return _upright_rgb(picture, name, say)
 
 
-def convert_image(picture: Image.Image, *, name: str) -> np.ndarray:
+def convert_image(picture: Image.Image, *, name: str, say: Callable[[str], Any] | None = None) -> np.ndarray:
     """Turns a Pillow image into what `decode_image` makes of its file.
 
     Args:
       picture: of any mode; it is not changed.
       name: what to call it in errors.
+      say: as of `decode_image`.
 
     Returns:
       uint8 (H, W, 3), RGB.
@@ -67,15 +70,31 @@ def convert_image(picture: Image.Image, *, name: str) -> np.ndarray:
     """
     with _explained(name):
         picture.load()
-        return _upright_rgb(picture, name)
+        return _upright_rgb(picture, name, say)
 
 
-def _upright_rgb(picture: Image.Image, name: str) -> np.ndarray:
+def darkness(highest: int) -> str:
+    """What becomes of 16 bits up to this value, of which the upper 8 stay, and how to mend it; "" where all is well."""
+    if not 0 < highest < 1 << 12:
+        return ""
+    bits = next(bits for bits in (8, 10, 12) if highest < 1 << bits)
+    dark = "black" if bits == 8 else f"nearly black ({highest >> 8} of 255)"
+    mend = f"multiply values of {bits} bits by {1 << 16 - bits}"
+    return f"no value above {highest} of 65535, so it becomes {dark}; {mend}"
+
+
+def _upright_rgb(picture: Image.Image, name: str, say: Callable[[str], Any] | None) -> np.ndarray:
     turn = TURNS.get(_orientation(picture))
     if turn:
         picture = picture.transpose(Image.Transpose[turn])
-    picture = _eight_bits(picture, name)
-    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    eight = _eight_bits(picture, name)
+    pixels = np.asarray(eight if eight.mode == "RGB" else eight.convert("RGB"))
+    if say is not None and pixels.size and (eight is not picture or picture.info.get(_SIXTEEN)):
+        # Of colours, Pillow has kept the upper 8 bits.
+        highest = int(np.asarray(picture).max()) if eight is not picture else 256 * int(pixels.max()) + 255
+        if dark := darkness(highest):
+            say(f"{name}: 16 bits with {dark}")
+    return pixels
 
 
 def probe_image(data: bytes, *, name: str) -> tuple[tuple[int, int], int, np.ndarray]:
@@ -195,6 +214,7 @@ def _reading(data: bytes, name: str, *, draft: bool = False, pixel_bytes: int = 
         raise UserError(f"{name}: the file is empty; expected an image. Copy it again.")
     with _explained(name, data):
         picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        picture.info[_SIXTEEN] = bool(re.search(";16[BLN]", str(getattr(picture, "tile", ""))))  # of raw modes
         with _room(picture, pixel_bytes, name):  # the file's header says the size, nothing else is read before
             if draft:
                 picture.info["size"] = picture.size

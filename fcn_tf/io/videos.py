@@ -15,8 +15,12 @@ from fcn_tf.errors import UserError  # noqa: E402
 from fcn_tf.io import files  # noqa: E402
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-VIDEO_PATTERNS = ("*.mp4", "*.m4v", "*.mov", "*.avi", "*.mkv", "*.webm", "*.mpg", "*.mpeg", "*.wmv")
+VIDEO_PATTERNS = (
+    "*.mp4", "*.m4v", "*.mov", "*.avi", "*.mkv", "*.webm", "*.mpg", "*.mpeg", "*.wmv", "*.ts", "*.mts", "*.m2ts",
+    "*.flv", "*.3gp",
+)  # fmt: skip
 OVERLAY = "_overlay.mp4"
+_SMALLEST = 2  # pixels of a side
 _FRAMES_A_SECOND = 25.0  # of a video that does not say
 
 
@@ -37,7 +41,7 @@ class VideoWriter:
     """Appends frames to a video; their size is that of the first."""
 
     def __init__(self, path: str, rate: float):
-        self._path, self._rate = path, rate
+        self._path, self._rate, self._count = path, rate, 0
         self._writer: cv2.VideoWriter | None = None
 
     def add(self, frame: np.ndarray) -> None:
@@ -48,16 +52,40 @@ class VideoWriter:
         """
         if self._writer is None:
             size = frame.shape[1], frame.shape[0]
+            if min(size) < _SMALLEST:
+                raise OSError(
+                    f"a video of {size[0]}x{size[1]} pixels; MPEG-4 takes {_SMALLEST}x{_SMALLEST} or more, "
+                    "--outputs=labels any size"
+                )
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(self._path, cv2.CAP_FFMPEG, code, self._rate, size)
             if not self._writer.isOpened():
-                raise OSError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels")
+                raise OSError(
+                    f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels, {self._rate:g} frames a second"
+                )
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._count += 1
 
     def close(self) -> None:
         """Ends the video."""
         if self._writer is not None:
             self._writer.release()
+
+    def require_whole(self) -> None:
+        """Reads the closed video again: OpenCV does not say when the disk takes no more.
+
+        Raises:
+          OSError: if it lacks frames. Their index is at its end, so it lacks them all wherever it was cut.
+        """
+        if not self._count:
+            return
+        capture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
+        try:
+            whole = capture.get(cv2.CAP_PROP_FRAME_COUNT) >= self._count and capture.read()[0]
+        finally:
+            capture.release()
+        if not whole:
+            raise OSError(f"the video of {self._count} frames came out incomplete; is the disk full?")
 
 
 @contextlib.contextmanager
@@ -108,6 +136,7 @@ def writing(path: str, *, rate: float) -> Iterator[VideoWriter]:
 
     Raises:
       UserError: if `path` is remote.
+      OSError: if it cannot be written, or comes out incomplete.
     """
     if files.is_remote(path):
         raise UserError(f"{path}: videos are written to local disks alone; give a local --output_dir.")
@@ -117,3 +146,4 @@ def writing(path: str, *, rate: float) -> Iterator[VideoWriter]:
             yield writer
         finally:
             writer.close()
+        writer.require_whole()

@@ -43,8 +43,34 @@ def test_floats_in_0_1_are_scaled_with_a_word():
 
 
 @pytest.mark.parametrize(
+    ("array", "told", "brightest"),
+    [
+        (RGB.astype(np.uint16) * 16, r"x is uint16 with no value above 4080 .*\(15 of 255\).* 12 bits by 16$", 15),
+        ((RGB > 100).astype(np.uint8), "x holds 0 and 1 alone: nearly black; multiply it by 255 if 1 is white", 1),
+        ((RGB > 100).astype(np.int64), "x holds 0 and 1 alone", 1),
+    ],
+)
+def test_arrays_that_become_nearly_black_are_told(array, told, brightest):
+    with pytest.warns(UserWarning, match=told):
+        assert pictures.read(array, name="x").max() == brightest
+
+
+def test_black_is_a_picture():
+    for dtype in (np.uint8, np.uint16, np.int32, np.float32):
+        assert not pictures.read(np.zeros((2, 2), dtype)).any()
+
+
+@pytest.mark.parametrize("pillow", [False, True])
+def test_dark_files_of_16_bits_are_told(pillow, tmp_path):
+    Image.fromarray(np.array([[0, 225]], np.uint16)).save(tmp_path / "a.png")
+    with pytest.warns(UserWarning, match="no value above 225 of 65535, so it becomes black"):
+        pictures.read(Image.open(tmp_path / "a.png") if pillow else tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
     ("array", "message"),
     [
+        (RGB.astype(np.uint16), r"^x is uint16 with no value above 255 .* by 256, or give it as .astype\('uint8'\)\.$"),
         (RGB.transpose(2, 0, 1).repeat(5, 2), r"shape \(3, 1, 10\).*move the channels to the end"),
         (RGB[None], r"shape \(1, 1, 2, 3\).*list\(array\)"),
         (RGB[:0], r"shape \(0, 2, 3\)"),

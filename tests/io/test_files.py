@@ -148,6 +148,11 @@ def test_a_pipe_that_took_the_place_of_a_file_does_not_block(tmp_path, pipe, mon
         files.read_bytes(pipe)
 
 
+def test_a_path_that_no_file_can_have():
+    with pytest.raises(OSError, match="no file has a NUL character in its name"):
+        files.read_bytes("a\0.jpg")
+
+
 def test_links_to_regular_files_are_followed(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     os.symlink(tmp_path / "file", tmp_path / "link")

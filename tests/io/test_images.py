@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,6 +56,41 @@ def test_sixteen_bit_grey_keeps_its_upper_byte():
     picture = Image.fromarray(np.array([[0, 0x1234, 0xFFFF]], np.uint16))
     decoded = images.decode_image(_bytes(picture), name="x")
     np.testing.assert_array_equal(decoded[..., 0], [[0, 0x12, 0xFF]])
+
+
+@pytest.mark.parametrize(
+    ("highest", "told"),
+    [
+        (0, None),
+        (225, "x: 16 bits with no value above 225 of 65535, so it becomes black; multiply values of 8 bits by 256"),
+        (1000, r"above 1000 of 65535, so it becomes nearly black \(3 of 255\); multiply values of 10 bits by 64"),
+        (4095, r"above 4095 of 65535, so it becomes nearly black \(15 of 255\); multiply values of 12 bits by 16"),
+        (4096, None),
+    ],
+)
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_that_become_black_are_told(highest, told, form):
+    said = []
+    data = _bytes(Image.fromarray(np.array([[0, highest]], np.uint16)), form)
+    assert images.decode_image(data, name="x", say=said.append).max() == highest >> 8
+    assert len(said) == (told is not None) and (told is None or re.search(told, said[0]))
+
+
+@pytest.mark.parametrize("form", [".png", ".tif"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_sixteen_bits_of_colours_that_become_black_are_told(form, alpha):
+    """Of these Pillow keeps the upper 8 bits, so what was lost is known to 255."""
+    for highest, told in ((225, "x: 16 bits with no value above 255"), (1000, "x: 16 bits with no value above 1023")):
+        pixels = np.full((2, 3, 3 + alpha), highest, np.uint16)
+        pixels[..., 3:] = 65535
+        said = []
+        images.decode_image(cv2.imencode(form, pixels)[1].tobytes(), name="x", say=said.append)
+        assert len(said) == 1 and said[0].startswith(told)
+
+
+def test_eight_bits_may_be_black():
+    for mode in ("RGB", "L", "P", "1", "RGBA", "LA"):
+        images.decode_image(_bytes(Image.new(mode, (2, 2))), name="x", say=pytest.fail)
 
 
 def test_palette_gives_colours_for_photos_and_indices_for_labels():
