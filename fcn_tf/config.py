@@ -833,12 +833,64 @@ _LOCATIONS = (
 )
 
 
+def _idle(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Flags of a training that would do nothing, or not what they say: their names, and what is wrong.
+
+    A run that has them is as it is: it may be continued and used, so these hold for what is typed.
+    """
+    if config.mode == "search" and config.class_weights != Config.class_weights:
+        yield (
+            ("class_weights",),
+            f"--mode=search tries --class_weights itself, got --class_weights={config.class_weights}; leave it out.",
+        )
+    if config.class_weights != Config.class_weights and not registry.takes_class_weights(config.loss):
+        users = [name for name in registry.LOSSES if registry.takes_class_weights(name)]
+        yield (
+            ("class_weights", "loss"),
+            f"--class_weights={config.class_weights} has no effect on --loss={config.loss}; use --loss="
+            f"{_listed(users, 'or')}, alone or in a sum, or leave it out.",
+        )
+    if config.trunk_rate and config.freeze == ",".join(registry.STAGES):
+        yield (
+            ("trunk_rate", "freeze"),
+            f"--trunk_rate={config.trunk_rate:g} has no effect with --freeze=trunk; leave one of the two out.",
+        )
+    if config.warmup_steps >= config.max_steps:
+        yield (
+            ("warmup_steps", "max_steps"),
+            f"--warmup_steps={config.warmup_steps} of --max_steps={config.max_steps} would end the training before it "
+            "reaches its --learning_rate; give fewer, or more --max_steps.",
+        )
+    if config.staged and config.trunk == "alexnet":
+        yield (
+            ("staged", "trunk"),
+            f"--staged trains {', '.join(registry.STAGED)}, which are no FCN-AlexNet, got --trunk=alexnet; give "
+            "--trunk=vgg, or --arch=fcn32s_alexnet without --staged.",
+        )
+    if config.arch == "fcn32s_alexnet" and config.trunk not in ("", "alexnet"):
+        yield (
+            ("arch", "trunk"),
+            f"--arch=fcn32s_alexnet has layers for AlexNet, got --trunk={config.trunk}; give --trunk=alexnet, or "
+            "--arch=fcn32s.",
+        )
+    if config.freeze and config.weights == "none" and not config.init_from:
+        yield (
+            ("freeze", "weights"),
+            f"--freeze={config.freeze} would keep the random weights of --weights=none; leave --freeze out, or give "
+            "other --weights or --init_from.",
+        )
+
+
 def _effective(config: Config, given: Mapping[str, Any]) -> Config:
     """The same config, unless something was typed that nothing would read.
 
     Raises:
       UserError: if so.
     """
+    if config.mode in ("train", "search"):
+        for names, message in _idle(config):
+            if not given.keys().isdisjoint(names):
+                raise UserError(message)
     for field in dataclasses.fields(Config):
         modes = flag_of(field).modes
         if modes and config.mode not in modes and given.get(field.name, field.default) != field.default:
