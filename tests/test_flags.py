@@ -351,6 +351,16 @@ def test_the_presets_that_come_with_it_are_valid(path):
     assert isinstance(parse(f"--flagfile={path}"), Config)
 
 
+@pytest.mark.parametrize("name", [*registry.STAGED, "fcn4s", "fcn2s", "fcn32s_alexnet"])
+def test_the_presets_of_the_paper_leave_photos_at_their_scale(name):
+    assert parse(f"--flagfile={name}").scales == "1"
+
+
+def test_fcn8s_pytorch_cfg_is_fifty_epochs_of_the_404_photos_that_are_not_held_out():
+    config = parse("--flagfile=fcn8s_pytorch")
+    assert (config.batch_size * config.eval_every, config.max_steps) == (404, 50 * config.eval_every)
+
+
 def test_original_cfg_is_what_upstream_did():
     config = parse(f"--flagfile={ROOT}/configs/original.cfg")
     assert (config.arch, config.dataset, config.ignore_label) == ("original", "ade20k", "none")
