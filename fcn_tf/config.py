@@ -7,7 +7,7 @@ import functools
 import math
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 ON_BAD_EXAMPLE = ("fail", "skip")
 ON_NAN = ("stop", "rollback")
 RESUME_FROM = ("latest", "best")
+_LABELLING = ("visualize", "evaluate", "predict", "serve")  # the modes that label pictures with the run's model
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
 
@@ -58,12 +59,14 @@ class Flag(NamedTuple):
       scope: how long the setting holds.
       check: the values it accepts; None for any.
       section: heading in `--help` that starts with this flag; "" to stay in the section of the flag before.
+      modes: those that use it; () for all. Only of flags of one command: the others are of the data, model or run.
     """
 
     help: str
     scope: Scope
     check: Check | None
     section: str
+    modes: tuple[str, ...]
 
 
 def flag_name(field: dataclasses.Field) -> str:
@@ -77,12 +80,25 @@ def flag_of(field: dataclasses.Field) -> Flag:
 
 
 def _flag(
-    default: Any, help_text: str, *, scope: Scope = Scope.RUN, check: Check | None = None, section: str = ""
+    default: Any,
+    help_text: str,
+    *,
+    scope: Scope = Scope.RUN,
+    check: Check | None = None,
+    section: str = "",
+    modes: tuple[str, ...] = (),
 ) -> Any:
-    """A field of `Config`; "{choices}" in the help stands for those of the check."""
+    """A field of `Config`; the help is begun with its modes, and "{choices}" there stands for those of the check."""
     if check is not None:
         help_text = help_text.replace("{choices}", " | ".join(check.choices))
-    return dataclasses.field(default=default, metadata={"flag": Flag(help_text, scope, check, section)})
+    if modes:
+        help_text = f"{_listed(modes)}: {help_text}"
+    return dataclasses.field(default=default, metadata={"flag": Flag(help_text, scope, check, section, modes)})
+
+
+def _listed(names: Sequence[str], last: str = "and") -> str:
+    """a, b and c."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _one_of(choices: Collection[str]) -> Check:
@@ -214,7 +230,11 @@ class Config:
     dataset: str = _flag("shapes", "{choices}", check=_one_of(registry.DATASETS), section="Data")
     data_dir: str = _flag("data/", "where the data set is, or is downloaded to")
     split: str = _flag(
-        "", "{choices}; default: validation; check and prepare: all", scope=Scope.COMMAND, check=_one_of(SPLITS)
+        "",
+        "{choices}; default: validation; check and prepare: all",
+        scope=Scope.COMMAND,
+        modes=("visualize", "evaluate", "check", "prepare", "export"),
+        check=_one_of(SPLITS),
     )
     ignore_label: str = _flag(
         "auto",
@@ -393,88 +413,105 @@ class Config:
         "latest",
         "{choices}; best: the best validation's checkpoint, dropping what came after",
         scope=Scope.COMMAND,
+        modes=("train",),
         check=_one_of(RESUME_FROM),
     )
     seed: int = _flag(
         0, "everything random follows from it; visualize without it shows other examples each time", check=_SEED
     )
     trials: int = _flag(
-        20, "search: trainings in all, those of an earlier start included", scope=Scope.COMMAND, check=_COUNT
+        20, "trainings in all, those of an earlier start included", scope=Scope.COMMAND, modes=("search",), check=_COUNT
     )
     profile: bool = _flag(
         False,
         "trace a few steps of this start, for TensorBoard's profile plugin (pip install xprof)",
         scope=Scope.COMMAND,
+        modes=("train", "search"),
     )
     debug: bool = _flag(False, "histograms of weights, gradients and activations in TensorBoard", scope=Scope.RESUMABLE)
 
     input: str = _flag(
         "",
-        "predict: an image, a video, a folder with all in it, a quoted pattern, or - for paths on standard input; "
-        "explain: the same, without videos",
+        "an image, a video, a folder with all in it, a quoted pattern, or - for paths on standard input; explain takes "
+        "no videos",
         scope=Scope.COMMAND,
+        modes=("predict", "explain"),
         section="Evaluation and prediction",
     )
-    class_: str = _flag("", "explain: the class, by name or id", scope=Scope.COMMAND)
+    class_: str = _flag("", "the class, by name or id", scope=Scope.COMMAND, modes=("explain",))
     point: str = _flag(
-        "", "explain: x,y of a pixel; alone: the class predicted there", scope=Scope.COMMAND, check=_POINT
+        "", "x,y of a pixel; alone: the class predicted there", scope=Scope.COMMAND, modes=("explain",), check=_POINT
     )
     layers: str = _flag(
         "",
-        "explain: names of layers with commas between; default: where the last three stages end",
+        "names of layers with commas between; default: where the last three stages end",
         scope=Scope.COMMAND,
+        modes=("explain",),
     )
     output_dir: str = _flag(
         "",
-        "predict and export: where results go, LOGS_DIR/predict or LOGS_DIR/export by default; prepare: the shards",
+        "where results go, by default LOGS_DIR/predict or LOGS_DIR/export; for prepare, where the shards go",
         scope=Scope.COMMAND,
+        modes=("predict", "prepare", "export"),
     )
     outputs: str = _flag(
         "",
-        "predict: some of {choices}, with commas between; default: "
-        "labels,overlay,legend,areas, of videos without labels",
+        "some of {choices}, with commas between; default: labels,overlay,legend,areas, of videos without labels",
         scope=Scope.COMMAND,
+        modes=("predict",),
         check=_OUTPUTS,
     )
     part: str = _flag(
         "",
-        "predict: k/n, only the k-th of n parts of --input, which follow from names alone: one for each process",
+        "k/n, only the k-th of n parts of --input, which follow from names alone: one for each process",
         scope=Scope.COMMAND,
+        modes=("predict",),
         check=_PART,
     )
     inference_precision: str = _flag(
         "auto",
-        "predict: {choices}; auto: bfloat16 where the processor multiplies it and the labels are those of float32",
+        "{choices}; auto: bfloat16 where the processor multiplies it and the labels are those of float32",
         scope=Scope.COMMAND,
+        modes=("predict",),
         check=_one_of(registry.INFERENCE_PRECISIONS),
     )
     runtime: str = _flag(
         "tensorflow",
-        "predict and serve: {choices}; the others label with the run's export for them, of the weights that --quantize "
-        "says",
+        "{choices}; the others label with the run's export for them, of the weights that --quantize says",
         scope=Scope.COMMAND,
+        modes=("predict", "serve"),
         check=_one_of(("tensorflow", *registry.RUNTIMES)),
     )
-    overwrite: bool = _flag(False, "predict: do again what was done before", scope=Scope.COMMAND)
+    overwrite: bool = _flag(False, "do again what was done before", scope=Scope.COMMAND, modes=("predict",))
     count: int = _flag(
-        0, "visualize: how many examples; 0: --batch_size of them", scope=Scope.COMMAND, check=_NOT_NEGATIVE
+        0, "how many examples; 0: --batch_size of them", scope=Scope.COMMAND, modes=("visualize",), check=_NOT_NEGATIVE
     )
-    predictions: str = _flag("", "evaluate: score this folder of label PNGs instead of a model", scope=Scope.COMMAND)
+    predictions: str = _flag(
+        "", "score this folder of label PNGs instead of a model", scope=Scope.COMMAND, modes=("evaluate",)
+    )
     tta: bool = _flag(
-        False, "test-time augmentation: average the predictions over scales and flips", scope=Scope.COMMAND
+        False,
+        "test-time augmentation: average the predictions over scales and flips",
+        scope=Scope.COMMAND,
+        modes=_LABELLING,
     )
     sliding_window: int = _flag(
-        0, "predict tiles of this side in pixels, which bounds the memory; 0: off", scope=Scope.COMMAND, check=_WINDOW
+        0,
+        "predict tiles of this side in pixels, which bounds the memory; 0: off",
+        scope=Scope.COMMAND,
+        modes=_LABELLING,
+        check=_WINDOW,
     )
-    boundary: bool = _flag(False, "evaluate: also boundary F1 (BF) and trimap IoU", scope=Scope.COMMAND)
+    boundary: bool = _flag(False, "also boundary F1 (BF) and trimap IoU", scope=Scope.COMMAND, modes=("evaluate",))
     compare: str = _flag(
-        "", "evaluate: another evaluated --logs_dir; tests whether the two differ", scope=Scope.COMMAND
+        "", "another evaluated --logs_dir; tests whether the two differ", scope=Scope.COMMAND, modes=("evaluate",)
     )
 
     format: str = _flag(
         "savedmodel",
         "{choices}, or several with commas between",
         scope=Scope.COMMAND,
+        modes=("export",),
         check=_FORMATS,
         section="Export",
     )
@@ -483,36 +520,44 @@ class Config:
         "{choices}: of the exported weights, and of those that --runtime runs; int8 is calibrated on the run's "
         "training data",
         scope=Scope.COMMAND,
+        modes=("predict", "serve", "export"),
         check=_one_of(registry.EXPORT_PRECISIONS),
     )
     web_runtime: str = _flag(
         "node_modules/onnxruntime-web",
-        "web: the npm package onnxruntime-web that the page carries along: its folder, or the .tgz of `npm pack`",
+        "of web: the npm package onnxruntime-web that the page carries along: its folder, or the .tgz of `npm pack`",
         scope=Scope.COMMAND,
+        modes=("export",),
     )
 
     host: str = _flag(
         "127.0.0.1",
-        "serve: the address to listen on; whoever comes from outside this machine needs the token",
+        "the address to listen on; whoever comes from outside this machine needs the token",
         scope=Scope.COMMAND,
+        modes=("serve",),
         check=_HOST,
         section="Serving",
     )
-    port: int = _flag(8000, "serve: the TCP port; 0: any free one, which is printed", scope=Scope.COMMAND, check=_PORT)
+    port: int = _flag(
+        8000, "the TCP port; 0: any free one, which is printed", scope=Scope.COMMAND, modes=("serve",), check=_PORT
+    )
     token: str = _flag(
         "",
-        "serve: what every request must show; default: none where --host is this machine, else a random one, printed",
+        "what every request must show; default: none where --host is this machine, else a random one, printed",
         scope=Scope.COMMAND,
+        modes=("serve",),
         check=_TOKEN,
     )
-    request_megabytes: int = _flag(32, "serve: the largest upload, in MB", scope=Scope.COMMAND, check=_COUNT)
+    request_megabytes: int = _flag(32, "the largest upload, in MB", scope=Scope.COMMAND, modes=("serve",), check=_COUNT)
     request_megapixels: int = _flag(
-        25, "serve: the largest picture, in millions of pixels", scope=Scope.COMMAND, check=_COUNT
+        25, "the largest picture, in millions of pixels", scope=Scope.COMMAND, modes=("serve",), check=_COUNT
     )
     request_seconds: float = _flag(
-        60.0, "serve: the longest time from a request to its answer", scope=Scope.COMMAND, check=_FACTOR
+        60.0, "the longest time from a request to its answer", scope=Scope.COMMAND, modes=("serve",), check=_FACTOR
     )
-    queue_size: int = _flag(256, "serve: how many requests are taken in at once", scope=Scope.COMMAND, check=_COUNT)
+    queue_size: int = _flag(
+        256, "how many requests are taken in at once", scope=Scope.COMMAND, modes=("serve",), check=_COUNT
+    )
 
     def __post_init__(self) -> None:
         self._set(mode=ALIASES.get(self.mode, self.mode))
@@ -653,6 +698,8 @@ def _conflicts(config: Config) -> Iterator[str]:
                 f"--{name}={value} has no effect on --arch={config.arch}; use --arch={' or '.join(owners)}, or leave "
                 "it out."
             )
+    if config.web_runtime != Config.web_runtime and "web" not in config.format.split(","):
+        yield f"--web_runtime has no effect on --format={config.format}; add web, or leave it out."
     if config.mode == "predict" and not config.input:
         yield f"--mode=predict needs --input: an image, a video, {_OR_SEVERAL}."
     if config.mode == "explain" and not config.input:
@@ -789,12 +836,71 @@ _LOCATIONS = (
 )
 
 
+def _idle(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Flags of a training that would do nothing, or not what they say: their names, and what is wrong.
+
+    A run that has them is as it is: it may be continued and used, so these hold for what is typed.
+    """
+    if config.mode == "search" and config.class_weights != Config.class_weights:
+        yield (
+            ("class_weights",),
+            f"--mode=search tries --class_weights itself, got --class_weights={config.class_weights}; leave it out.",
+        )
+    if config.class_weights != Config.class_weights and not registry.takes_class_weights(config.loss):
+        users = [name for name in registry.LOSSES if registry.takes_class_weights(name)]
+        yield (
+            ("class_weights", "loss"),
+            f"--class_weights={config.class_weights} has no effect on --loss={config.loss}; use --loss="
+            f"{_listed(users, 'or')}, alone or in a sum, or leave it out.",
+        )
+    if config.trunk_rate and config.freeze == ",".join(registry.STAGES):
+        yield (
+            ("trunk_rate", "freeze"),
+            f"--trunk_rate={config.trunk_rate:g} has no effect with --freeze=trunk; leave one of the two out.",
+        )
+    if config.warmup_steps >= config.max_steps:
+        yield (
+            ("warmup_steps", "max_steps"),
+            f"--warmup_steps={config.warmup_steps} of --max_steps={config.max_steps} would end the training before it "
+            "reaches its --learning_rate; give fewer, or more --max_steps.",
+        )
+    if config.staged and config.trunk == "alexnet":
+        yield (
+            ("staged", "trunk"),
+            f"--staged trains {', '.join(registry.STAGED)}, which are no FCN-AlexNet, got --trunk=alexnet; give "
+            "--trunk=vgg, or --arch=fcn32s_alexnet without --staged.",
+        )
+    if config.arch == "fcn32s_alexnet" and config.trunk not in ("", "alexnet"):
+        yield (
+            ("arch", "trunk"),
+            f"--arch=fcn32s_alexnet has layers for AlexNet, got --trunk={config.trunk}; give --trunk=alexnet, or "
+            "--arch=fcn32s.",
+        )
+    if config.freeze and config.weights == "none" and not config.init_from:
+        yield (
+            ("freeze", "weights"),
+            f"--freeze={config.freeze} would keep the random weights of --weights=none; leave --freeze out, or give "
+            "other --weights or --init_from.",
+        )
+
+
 def _effective(config: Config, given: Mapping[str, Any]) -> Config:
     """The same config, unless something was typed that nothing would read.
 
     Raises:
       UserError: if so.
     """
+    if config.mode in ("train", "search"):
+        for names, message in _idle(config):
+            if not given.keys().isdisjoint(names):
+                raise UserError(message)
+    for field in dataclasses.fields(Config):
+        modes = flag_of(field).modes
+        if modes and config.mode not in modes and given.get(field.name, field.default) != field.default:
+            raise UserError(
+                f"--{flag_name(field)} has no effect on --mode={config.mode}; use --mode={_listed(modes, 'or')}, or "
+                "leave it out."
+            )
     if config.staged and given.get("arch", config.arch) != config.arch:
         raise UserError(f"--staged trains {', '.join(registry.STAGED)}, got --arch={given['arch']}; leave out --arch.")
     wrong = [

@@ -96,10 +96,10 @@ RESIZES = ("area", "nearest")
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of every trunk: each ends at half the resolution
 
 LOSSES = {
-    "cross_entropy": "fcn_tf.training.losses:cross_entropy",
-    "focal": "fcn_tf.training.pixel_losses:focal",
+    "cross_entropy": WithFlags("fcn_tf.training.losses:cross_entropy", "class_weights"),
+    "focal": WithFlags("fcn_tf.training.pixel_losses:focal", "class_weights"),
     "dice": "fcn_tf.training.dice:dice",
-    "binary_cross_entropy": "fcn_tf.training.pixel_losses:binary_cross_entropy",
+    "binary_cross_entropy": WithFlags("fcn_tf.training.pixel_losses:binary_cross_entropy", "class_weights"),
 }
 OPTIMIZERS = {
     "adam": "fcn_tf.training.optimizers:adam",
@@ -150,6 +150,11 @@ def resolve(entry: str) -> Any:
 def arch_flags(arch: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Of flag values by name, those that are this arch's own."""
     return {name: values[name] for name in getattr(HEADS[arch], "flags", ()) if name in values}
+
+
+def takes_class_weights(loss: str) -> bool:
+    """Whether a loss, or one of a sum, uses --class_weights."""
+    return any("class_weights" in getattr(LOSSES[name], "flags", ()) for name in loss.split("+"))
 
 
 def lazy(package: str, entries: Mapping[str, str]) -> Callable[[str], Any]:

@@ -82,10 +82,11 @@ def space(trial: Any, config: Config) -> dict[str, Any]:
     smaller = tuple(min(side, max(math.floor(_SMALLER * side / _STRIDE), 1) * _STRIDE) for side in given)
     larger = tuple(math.ceil(_LARGER * side / _STRIDE) * _STRIDE for side in given)
     sizes = dict.fromkeys(crops.format_size((height, width)) for height, width in (smaller, given, larger))
+    weights = _CLASS_WEIGHTS if registry.takes_class_weights(config.loss) else _CLASS_WEIGHTS[:1]
     return {
         "learning_rate": trial.suggest_float("learning_rate", rate / _RATES, rate * _RATES, log=True),
         "image_size": trial.suggest_categorical("image_size", list(sizes)),
-        "class_weights": trial.suggest_categorical("class_weights", _CLASS_WEIGHTS),
+        "class_weights": trial.suggest_categorical("class_weights", weights),
     }
 
 

@@ -409,6 +409,7 @@ def _with_rates(network, config):
 def _start_from(origin, network, spec, build_network) -> None:
     """Loads what fits of a trained model, and says what that is."""
     from fcn_tf.inference import evaluator
+    from fcn_tf.models import weights_table
     from fcn_tf.training import warm_start
 
     same = origin.class_names == spec.class_names
@@ -421,7 +422,7 @@ def _start_from(origin, network, spec, build_network) -> None:
         else warm_start.score_layers(lambda classes: build_network(num_classes=classes, weights=None).model),
         why="other classes" if origin.class_names else "its classes are not known",
     )
-    print("\n".join(found.lines(origin.path)))
+    print(f"from {origin.path}:\n{weights_table.show(found)}")
 
 
 def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Mapping[int, int]]:

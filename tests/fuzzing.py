@@ -474,7 +474,7 @@ def _make_tgz(at: Path) -> None:
 
 _FLAGS = (
     "--image_size=360x480\n--batch_size=4\n--learning_rate=1e-4\n--scales=0.5-2\n--freeze=conv1,conv2\n--noaugment\n"
-    "--loss=cross_entropy+dice\n--outputs=labels,overlay\n--point=1,2\n--mask_values=0-20\n--mask_colors=000000,ff0000\n"
+    "--loss=cross_entropy+dice\n--mode=predict\n--input=a\n--outputs=labels,overlay\n--part=1/2\n--mask_values=0-20\n--mask_colors=000000,ff0000\n"
 )
 READERS: dict[str, Reader] = {
     "mat": _mat(False),

@@ -462,11 +462,12 @@ def test_the_loop_asks_for_each_batch_in_time(narrow):
     assert (np.diff(times) > 1e-3).all()  # a step lies between any two
 
 
-def test_fused_adam_does_what_keras_adam_does():
+@pytest.mark.parametrize("name", ["Adam", "SGD"])
+def test_fused_optimizers_do_what_those_of_keras_do(name):
     from benchmarks.optimizer_step import Update
 
     shapes: list[tuple[int, ...]] = [(3, 3, 4, 8), (8,)]
-    fused, keras = Update("fused", shapes), Update("keras", shapes)
+    fused, keras = Update("fused", shapes, name), Update("keras", shapes, name)
     start = [variable.numpy() for variable in fused._variables]
     for _ in range(10):
         assert fused.step() > 0 and keras.step() > 0

@@ -258,6 +258,36 @@ def test_a_new_run_has_the_network_of_the_one_it_starts_from():
     assert (config.arch, config.precision, config.weights) == ("fcn8s", "float32", "some.mat")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"loss": "dice", "class_weights": "balanced"}, "--class_weights=balanced has no effect on --loss=dice; use"),
+        ({"freeze": "trunk", "trunk_rate": 0.1}, "--trunk_rate=0.1 has no effect with --freeze=trunk; leave one"),
+        ({"warmup_steps": 600}, "--warmup_steps=600 of --max_steps=600 would end .*; give fewer, or"),
+        ({"staged": True, "trunk": "alexnet"}, "--staged trains .*, got --trunk=alexnet; give --trunk=vgg, or"),
+        ({"arch": "fcn32s_alexnet", "trunk": "vgg"}, "--arch=fcn32s_alexnet .*, got --trunk=vgg; give --trunk=alexnet"),
+        ({"freeze": "conv1", "weights": "none"}, "--freeze=conv1 would keep the random weights of --weights=none; "),
+    ],
+)
+def test_flags_that_would_do_nothing_in_a_training_are_refused(given, said):
+    with pytest.raises(UserError, match=f"^{said}"):
+        merge(given, None)
+    run = saved(**given)
+    assert merge({}, run).to_json() == merge({"mode": "evaluate"}, run).to_json() == run, "an old run is used as it is"
+
+
+def test_flags_like_these_that_do_something_are_taken():
+    assert merge({"loss": "dice+focal", "class_weights": "balanced"}, None).class_weights == "balanced"
+    assert merge({"warmup_steps": 599, "freeze": "conv1", "trunk_rate": 0.1}, None).warmup_steps == 599
+    assert merge({"freeze": "conv1", "weights": "none", "init_from": "there"}, None).freeze == "conv1"
+    assert merge({"mode": "evaluate", "loss": "dice", "class_weights": "balanced"}, saved()).loss == "dice"
+
+
+def test_a_search_tries_class_weights_itself():
+    with pytest.raises(UserError, match="^--mode=search tries --class_weights itself, got --class_weights=balanced; l"):
+        merge({"mode": "search", "class_weights": "balanced"}, None)
+
+
 def test_predict_needs_an_input():
     with pytest.raises(UserError, match="--input"):
         Config(mode="predict")
@@ -353,7 +383,7 @@ def test_resume_refuses_every_other_change(name):
 @pytest.mark.parametrize("mode", ["evaluate", "test", "visualize", "predict"])
 @pytest.mark.parametrize(("name", "other"), [("arch", "original"), ("precision", "bfloat16")])
 def test_a_model_is_used_as_it_was_trained(mode, name, other):
-    given = {"mode": mode, "input": "photos"}
+    given = {"mode": mode} | ({"input": "photos"} if mode == "predict" else {})
     with pytest.raises(UserError, match=f"--{name}={other}.*leave the flag out"):
         merge({name: other, **given}, saved())
     assert getattr(merge({name: other, **given}, saved(**{name: other})), name) == other

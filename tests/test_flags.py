@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import main
+from fcn_tf import registry
 from fcn_tf.command import flags
-from fcn_tf.config import Config, flag_name
+from fcn_tf.config import Config, flag_name, flag_of
 from fcn_tf.data import datasets
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
@@ -37,7 +38,7 @@ def test_nothing_typed_gives_the_defaults():
 
 
 def test_every_setting_can_be_typed():
-    chosen: dict[str, Any] = {"mode": "predict", "dataset": "camvid", "arch": "original", "split": "test"}
+    chosen: dict[str, Any] = {"mode": "predict", "dataset": "camvid", "arch": "original"}
     chosen |= {"crop": "squash", "resize": "nearest", "ignore_label": "4", "learning_rate": 0.5, "dropout": 0.25}
     chosen |= {name: 9 for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "log_every")}
     chosen |= {"augment": False, "debug": True, "seed": 5, "precision": "float16"}
@@ -193,6 +194,43 @@ def test_the_original_command_line_is_told_what_it_lacks():
     assert (config.data_dir, config.model_dir) == ("Data_zoo/MIT_SceneParsing/", "Model_zoo/")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("--mode=serve --inference_precision=bfloat16", "--inference_precision has no effect .*; use --mode=predict,"),
+        ("--mode=serve --format=onnx", "--format has no effect on --mode=serve; use --mode=export, or leave it out"),
+        ("--mode=evaluate --runtime=openvino", "--runtime .* use --mode=predict or serve, or"),
+        ("--mode=test --quantize=int8", "--quantize .* --mode=evaluate; use --mode=predict, serve or export, or"),
+        ("--mode=explain --input=a.jpg --tta", "--tta .* use --mode=visualize, evaluate, predict or serve, or"),
+        ("--mode=predict --input=a.jpg --class=dots", "--class has no effect on --mode=predict; use --mode=explain,"),
+        ("--trials=4", "--trials has no effect on --mode=train; use --mode=search, or"),
+        ("--mode=search --resume_from=best", "--resume_from .* use --mode=train, or"),
+        ("--mode=train --flagfile=flags.cfg", "--port has no effect on --mode=train; use --mode=serve, or"),
+        ("--mode=export --web_runtime=here", "--web_runtime has no effect on --format=savedmodel; add web, or leave"),
+    ],
+)
+def test_a_flag_of_other_modes_is_refused(command, said, empty_folder):
+    (empty_folder / "flags.cfg").write_text("--port=9\n")
+    with pytest.raises(UserError, match=f"^{said}"):
+        parse(*command.split())
+
+
+def test_flags_of_a_training_and_defaults_of_other_modes_are_not_refused(empty_folder):
+    write_run(empty_folder / "run", profile=True)
+    (empty_folder / "flags.cfg").write_text("--arch=light\n--learning_rate=1e-3\n--loss=dice\n")
+    config = parse("--mode=evaluate", "--logs_dir=run", "--flagfile=flags.cfg", "--port=8000", "--nooverwrite", "--tta")
+    assert (config.mode, config.loss, config.port, config.tta) == ("evaluate", "dice", 8000, True)
+
+
+def test_the_modes_of_a_flag_are_those_that_read_it():
+    sources = {mode: (ROOT / f"fcn_tf/{mode}.py").read_text() for mode in registry.MODES}
+    for field in dataclasses.fields(Config):
+        readers = {mode for mode, source in sources.items() if re.search(rf"\bconfig\.{field.name}\b", source)}
+        readers |= {"profile": {"search"}, "split": {"prepare"}}.get(field.name, set())  # of its trainings; refuses one
+        if modes := flag_of(field).modes:
+            assert (field.name, set(modes)) == (field.name, readers)
+
+
 @pytest.mark.parametrize("mode", ["check", "evaluate", "visualize"])
 def test_a_data_dir_that_nobody_reads_is_refused(mode, empty_folder):
     write_run(empty_folder / "run")
@@ -313,6 +351,16 @@ def test_a_mistake_in_a_flag_file_is_told_with_its_place(empty_folder, line, sai
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.cfg")), ids=lambda path: path.name)
 def test_the_presets_that_come_with_it_are_valid(path):
     assert isinstance(parse(f"--flagfile={path}"), Config)
+
+
+@pytest.mark.parametrize("name", [*registry.STAGED, "fcn4s", "fcn2s", "fcn32s_alexnet"])
+def test_the_presets_of_the_paper_leave_photos_at_their_scale(name):
+    assert parse(f"--flagfile={name}").scales == "1"
+
+
+def test_fcn8s_pytorch_cfg_is_fifty_epochs_of_the_404_photos_that_are_not_held_out():
+    config = parse("--flagfile=fcn8s_pytorch")
+    assert (config.batch_size * config.eval_every, config.max_steps) == (404, 50 * config.eval_every)
 
 
 def test_original_cfg_is_what_upstream_did():

@@ -135,6 +135,9 @@ def test_crops_are_around_the_one_given(side, sides):
     search.space(trial, tiny_run.config("search", "x", image_size=side, learning_rate=0.01))
     assert asked["image_size"] == sides and asked["class_weights"] == ("none", "balanced")
     assert asked["learning_rate"] == (pytest.approx(0.001), pytest.approx(0.1), True)
+    asked.clear()
+    search.space(trial, tiny_run.config("search", "x", loss="dice"))
+    assert asked["class_weights"] == ("none",), "dice takes none"
 
 
 def test_without_optuna(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ class Row(NamedTuple):
     Attributes:
       variable: its name in the file.
       shape: there.
-      action: "loaded", "reshaped" or "skipped".
+      action: "loaded", "reshaped" or "skipped"; "new" for a layer that nothing in the file went to.
       note: the layer it went to, or why it went nowhere.
     """
 
@@ -46,8 +46,9 @@ def show(rows: Sequence[Row]) -> str:
     """The table as text; the optimiser's variables, which are many, as one line."""
     kept = [row for row in rows if row.note != OPTIMIZER]
     width = max((len(row.variable) for row in kept), default=0)
-    lines = [f"{row.action:<8}  {row.variable:<{width}}  {row.shape!s:<20}  {row.note}" for row in kept]
-    counts = {action: sum(row.action == action for row in rows) for action in ("loaded", "reshaped", "skipped")}
+    lines = [f"{row.action:<8}  {row.variable:<{width}}  {row.shape!s:<20}  {row.note}".rstrip() for row in kept]
+    actions = dict.fromkeys(("loaded", "reshaped", "skipped", *(row.action for row in rows)))
+    counts = {action: sum(row.action == action for row in rows) for action in actions}
     summary = ", ".join(f"{count} {action}" for action, count in counts.items())
     slots = f", {len(rows) - len(kept)} of these variables of the optimiser" if len(rows) > len(kept) else ""
     return "\n".join([*lines, summary + slots])

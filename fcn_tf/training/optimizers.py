@@ -17,8 +17,8 @@ from fcn_tf import registry
 class FusedAdam(keras.optimizers.Adam):
     """Keras' Adam (Kingma & Ba 2015), each variable updated by one fused kernel.
 
-    Equal to `keras.optimizers.Adam` up to rounding; half its time at 141 M parameters (see benchmarks/README.md),
-    and no temporary copies of the weights.
+    Equal to `keras.optimizers.Adam` up to rounding; a third of its time at 151 M parameters (see
+    benchmarks/README.md), and no temporary copies of the weights.
 
     Args:
       learning_rate: a float.
@@ -67,8 +67,8 @@ class FusedAdam(keras.optimizers.Adam):
 class FusedSGD(keras.optimizers.SGD):
     """Keras' SGD, each variable updated by one fused kernel.
 
-    Without weight decay equal to `keras.optimizers.SGD` up to rounding, Nesterov momentum included, in a fraction of
-    its time at 141 M parameters, and without temporary copies of the weights.
+    Without weight decay equal to `keras.optimizers.SGD` up to rounding, Nesterov momentum included; a sixth of its
+    time at 151 M parameters (see benchmarks/README.md), and no temporary copies of the weights.
 
     Weight decay is part of the gradient, as in Caffe and PyTorch, and so of the momentum: with 0.9 it decays ten times
     as much as Keras' own, which takes a share of the weights off beside the step.

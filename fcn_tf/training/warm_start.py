@@ -1,41 +1,16 @@
 """Starts a training from a trained model (`--init_from`), also of another arch or with other classes."""
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 
 import keras
 
 from fcn_tf.errors import UserError
-
-Shape = tuple[int, ...]
-
-
-@dataclass
-class WarmStart:
-    """What was loaded.
-
-    Attributes:
-      loaded: {layer: shape of its first weight}.
-      new: {layer that stays as it was built: why}.
-      unused: {layer of the trained model that has no counterpart: shape of its first weight}.
-    """
-
-    loaded: dict[str, Shape] = field(default_factory=dict)
-    new: dict[str, str] = field(default_factory=dict)
-    unused: dict[str, Shape] = field(default_factory=dict)
-
-    def lines(self, name: str) -> Iterator[str]:
-        """What was loaded from `name` and what was not, a line each."""
-        yield f"loaded from {name}: {_list(self.loaded)}"
-        if self.new:
-            yield f"not loaded: {', '.join(f'{layer} ({why})' for layer, why in self.new.items())}"
-        if self.unused:
-            yield f"left there: {_list(self.unused)}"
+from fcn_tf.models.weights_table import Row
 
 
 def load(
     model: keras.Model, trained: keras.Model, *, name: str, score_layers: Collection[str] = (), why: str = ""
-) -> WarmStart:
+) -> list[Row]:
     """Loads every layer of `model` that has a namesake of the same shapes in `trained`.
 
     Args:
@@ -45,32 +20,38 @@ def load(
       score_layers: layers that are not to be loaded even if they fit.
       why: the reason for that.
 
+    Returns:
+      What became of each layer, with the shape of its first weight: those of `model`, "loaded" or "new", and "skipped"
+      ones of `trained` that have no counterpart.
+
     Raises:
       UserError: if no layer fits.
     """
     sources = {layer.name: layer for layer in trained.layers if layer.weights}
-    found = WarmStart(unused={layer: _shapes(source)[0] for layer, source in sources.items()})
+    rows = []
     for layer in model.layers:
         if not layer.weights:
             continue
         here, there = _shapes(layer), _shapes(sources[layer.name]) if layer.name in sources else None
-        found.unused.pop(layer.name, None)
+        action, note = "new", why
         if there is None:
-            found.new[layer.name] = f"{_text(here[0])}, not there"
+            note = "not there"
         elif here != there:
-            found.new[layer.name] = f"{_text(*here)}, {_text(*there)} there"
-        elif layer.name in score_layers:
-            found.new[layer.name] = f"{_text(here[0])}, {why}"
-        else:
+            note = f"{_text(*here)}, {_text(*there)} there"
+        elif layer.name not in score_layers:
             layer.set_weights(sources[layer.name].get_weights())
-            found.loaded[layer.name] = here[0]
-    if not found.loaded:
-        layer, reason = next(iter(found.new.items()))
+            action, note = "loaded", ""
+        rows.append(Row(layer.name, here[0], action, note))
+    if all(row.action == "new" for row in rows):
         raise UserError(
-            f"--init_from={name} has no layer that fits this network: {layer} ({reason}); give the --arch and "
-            "the --weights it was trained with, whose widths decide, or leave --init_from out."
+            f"--init_from={name} has no layer that fits this network: {rows[0].variable} ({rows[0].note}); give the "
+            "--arch and the --weights it was trained with, whose widths decide, or leave --init_from out."
         )
-    return found
+    left = sources.keys() - {row.variable for row in rows}
+    skipped = [
+        Row(layer, _shapes(source)[0], "skipped", "not here") for layer, source in sources.items() if layer in left
+    ]
+    return [*rows, *skipped]
 
 
 def score_layers(build: Callable[[int], keras.Model]) -> frozenset[str]:
@@ -83,13 +64,9 @@ def score_layers(build: Callable[[int], keras.Model]) -> frozenset[str]:
     return frozenset(name for name, each in shapes[0].items() if shapes[1].get(name) != each)
 
 
-def _shapes(layer: keras.layers.Layer) -> list[Shape]:
+def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
     return [tuple(weight.shape) for weight in layer.weights]
 
 
-def _list(shapes: dict[str, Shape]) -> str:
-    return ", ".join(f"{layer} {_text(shape)}" for layer, shape in shapes.items())
-
-
-def _text(*shapes: Shape) -> str:
+def _text(*shapes: tuple[int, ...]) -> str:
     return " + ".join("x".join(map(str, shape)) for shape in shapes)

@@ -121,8 +121,8 @@ def fault(config):
 
 @pytest.fixture
 def tell(monkeypatch):
-    monkeypatch.setitem(registry.MODES, "tell", f"{__name__}:fault")
-    return lambda *arguments: main.main(["main.py", "--mode=tell", *arguments])
+    monkeypatch.setitem(registry.MODES, "serve", f"{__name__}:fault")
+    return lambda *arguments: main.main(["main.py", "--mode=serve", *arguments])
 
 
 def test_a_fault_says_where_the_traceback_is(tell, tmp_path, capfd):

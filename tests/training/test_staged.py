@@ -1,6 +1,7 @@
 """Networks trained one after another (--staged): here two of the same kind."""
 
 import os
+import re
 import shutil
 import signal
 
@@ -36,7 +37,7 @@ def test_one_command_trains_both_and_may_be_stopped_in_between(tmp_path, capsys)
     assert train.run(settings(folder)) == 0
     printed = capsys.readouterr().out
     assert f"stage 1 of 2: --arch=first in {first.logs_dir}\n" in printed
-    assert f"loaded from {first.model}: conv1_1" in printed and "not loaded" not in printed
+    assert re.search(rf"^from {first.model}:\nloaded +conv1_1 ", printed, re.M) and " new\n" not in printed
     scores = [run.best_validation()["val_mean_iou"] for run in (first, whole)]
     lines = [f"first: mean IoU {scores[0]:.4f}", f"fcn8s: mean IoU {scores[1]:.4f} ({scores[1] - scores[0]:+.4f})"]
     assert printed.splitlines()[-2:] == lines
@@ -56,7 +57,11 @@ def test_one_command_trains_both_and_may_be_stopped_in_between(tmp_path, capsys)
     os.remove(other.history)
     assert train.run(settings(again, weights=f"{folder}/narrow.mat")) == 0
     printed = capsys.readouterr().out
-    assert "resumed at step 2\nnothing to do" in printed and "stage 2 of 2" in printed and "loaded from" in printed
+    assert (
+        "resumed at step 2\nnothing to do" in printed
+        and "stage 2 of 2" in printed
+        and f"from {Run(f'{again}/run/first').model}:" in printed
+    )
     assert all((a == b).all() for a, b in zip(weights(other), weights(whole), strict=True))
 
 

@@ -59,7 +59,8 @@ def test_a_run_starts_from_a_model_once(source, model, weights, tmp_path, monkey
     settings = {"weights": weights, "init_from": source.logs_dir, "learning_rate": 1e-12, "eval_every": 5}
     assert train.run(tiny_training.config(str(tmp_path), **settings, max_steps=1)) == 0
     printed = capsys.readouterr().out
-    assert f"loaded from {source.model}: conv1_1 3x3x3x8, " in printed and "not loaded" not in printed
+    assert re.search(rf"^from {source.model}:\nloaded +conv1_1 +\(3, 3, 3, 8\)\n", printed, re.M)
+    assert ", 0 skipped\n" in printed
     run = Run(f"{tmp_path}/run")
     assert run.read_config()["flags"]["init_from"] == source.logs_dir
     trained_model = evaluator.load_model(run)
@@ -68,7 +69,7 @@ def test_a_run_starts_from_a_model_once(source, model, weights, tmp_path, monkey
     shutil.rmtree(source.logs_dir)
     assert train.run(tiny_training.config(str(tmp_path), **settings, max_steps=2)) == 0
     printed = capsys.readouterr().out
-    assert "resumed at step 1" in printed and "loaded from" not in printed
+    assert "resumed at step 1" in printed and f"from {source.model}" not in printed
 
 
 SCORES = ("conv8", "score_pool4", "score_pool3", "conv_t1", "conv_t2", "conv_t3")
@@ -83,8 +84,9 @@ def test_other_classes_start_with_new_score_layers(names, why, source, model, we
     before = keras.models.clone_model(network.model)
     before.set_weights(network.model.get_weights())
     train._start_from(origin, network, tiny_training.SPEC, lambda **options: make(**{**options, "weights": None}))
-    (line,) = re.findall(r"^not loaded: (.*)$", capsys.readouterr().out, re.M)
-    assert set(re.findall(rf"(\w+) \([\dx]+, {why}\)", line)) == set(SCORES)
+    printed = capsys.readouterr().out
+    assert set(re.findall(rf"^new +(\w+) +\([\d, ]+\) +{why}$", printed, re.M)) == set(SCORES)
+    assert printed.endswith(f"0 skipped, {len(SCORES)} new\n")
     assert equal(network.model, model, "conv[1-7]|norm") == {True}
     assert equal(network.model, before, "conv8|score|conv_t") == {True}
 
@@ -99,10 +101,11 @@ def test_the_same_classes_are_loaded_whole(source, model, weights):
 
 def test_another_arch_takes_what_fits():
     model, other = (build.build_model(arch, num_classes=3) for arch in ("original", "fcn8s"))
-    lines = list(warm_start.load(model, other, name="a.keras").lines("a.keras"))
-    assert lines[0].startswith("loaded from a.keras: conv1_1 ") and "conv7" in lines[0]
-    assert re.match(r"not loaded: conv_t1 \(4x4x\d+x3 \+ \d+, 4x4x3x3 \+ 3 there\), ", lines[1])
-    assert re.match(r"left there: conv5_4 3x3x\d+x\d+, norm_pool5 \d+, ", lines[2])
+    rows = {row.variable: row for row in warm_start.load(model, other, name="a.keras")}
+    assert rows["conv1_1"].action == rows["conv7"].action == "loaded" and not rows["conv7"].note
+    assert rows["conv_t1"].action == "new"
+    assert re.fullmatch(r"4x4x\d+x3 \+ \d+, 4x4x3x3 \+ 3 there", rows["conv_t1"].note)
+    assert rows["conv5_4"][2:] == rows["norm_pool5"][2:] == ("skipped", "not here")
     assert equal(model, other, "conv[1-4]|conv5_[1-3]|conv[678]") == {True}
 
 
@@ -117,9 +120,10 @@ def test_a_run_without_a_validation_gives_its_checkpoint(source):
 
 def test_another_number_of_classes_is_told_with_both_shapes(weights):
     model, other = (build.build_model("fcn8s", num_classes=classes, weights=weights) for classes in (3, 5))
-    found = warm_start.load(model, other, name="other.keras")
-    assert found.new["conv8"] == "1x1x64x3 + 3, 1x1x64x5 + 5 there" and not found.unused
-    assert len(found.loaded) == 8 + 2 + 3
+    rows = warm_start.load(model, other, name="other.keras")
+    assert {row.variable: row.note for row in rows}["conv8"] == "1x1x64x3 + 3, 1x1x64x5 + 5 there"
+    actions = [row.action for row in rows]
+    assert (actions.count("loaded"), actions.count("skipped")) == (8 + 2 + 3, 0)
 
 
 def test_what_fits_nowhere_is_a_mistake(tmp_path):

@@ -286,7 +286,6 @@ def test_a_new_dataset_is_one_module_and_one_line(tmp_path, monkeypatch, capsys)
     assert main.main(["main.py", "--mode=train", "--dataset=scenes", weights, logs]) == 0
     assert main.main(["main.py", "--mode=evaluate", logs]) == 0
     assert "scenes: 4 training and 2 validation examples" in capsys.readouterr().out
-    for mode in ("check", "prepare"):
-        arguments = [f"--mode={mode}", "--dataset=scenes", f"--output_dir={tmp_path}/out", logs]
-        assert main.main(["main.py", *arguments]) == 2
+    for mode, more in {"check": [], "prepare": [f"--output_dir={tmp_path}/out"]}.items():
+        assert main.main(["main.py", f"--mode={mode}", "--dataset=scenes", logs, *more]) == 2
         assert f"--mode={mode} reads files; scenes are generated" in capsys.readouterr().err
