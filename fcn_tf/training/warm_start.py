@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import keras
 
 from fcn_tf.errors import UserError
+from fcn_tf.models import weights_table
 
 Shape = tuple[int, ...]
 
@@ -38,6 +39,8 @@ def load(
 ) -> WarmStart:
     """Loads every layer of `model` that has a namesake of the same shapes in `trained`.
 
+    Where the two scale a skip otherwise, the kernel that scores it is scaled so that the scores stay.
+
     Args:
       model: whose weights are replaced.
       trained: stays as it is.
@@ -62,7 +65,11 @@ def load(
         elif layer.name in score_layers:
             found.new[layer.name] = f"{_text(here[0])}, {why}"
         else:
-            layer.set_weights(sources[layer.name].get_weights())
+            weights = sources[layer.name].get_weights()
+            scale, was = (weights_table.skip_scale(each, layer.name) for each in (model, trained))
+            if scale != was:
+                weights[0] = weights[0] * (was / scale)
+            layer.set_weights(weights)
             found.loaded[layer.name] = here[0]
     if not found.loaded:
         layer, reason = next(iter(found.new.items()))
