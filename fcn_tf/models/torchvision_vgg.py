@@ -1,4 +1,4 @@
-"""Reads the weights of torchvision's VGG11 to VGG19 from .safetensors files; NumPy only.
+"""Reads the weights of torchvision's VGG11 to VGG19 from .safetensors files, timm's too; NumPy only.
 
 https://github.com/huggingface/safetensors#format: eight bytes with the length of a header, the header in JSON, the
 arrays. A state dict names "features.0.weight" and so on, numbered with the layers between them. Kernels are
@@ -18,9 +18,10 @@ from fcn_tf.models.matconvnet import STANDARD_DEVIATION, ConvWeights, MatConvNet
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's own pictures
 _CLASSIFIER = {"classifier.0": "fc6", "classifier.3": "fc7", "classifier.6": "fc8"}
+_CLASSIFIER |= {"pre_logits.fc1": "fc6", "pre_logits.fc2": "fc7", "head.fc": "fc8"}  # as timm calls them
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
-_NAME = re.compile(r"((?:features|classifier)\.\d+)\.(weight|bias)")
+_NAME = re.compile(r"((?:features|classifier)\.\d+|pre_logits\.fc[12]|head\.fc)\.(weight|bias)")
 
 
 def read(path: str) -> MatConvNet:

@@ -146,3 +146,18 @@ def test_hostile_headers_are_one_line(tmp_path):
 def test_weights_takes_them_by_their_ending(tmp_path):
     path = write(tmp_path / "a.safetensors", state_dict(matfiles.vgg_convs(16, WIDTHS), VGG16))
     assert list(pretrained.read(path)[0].convs)[-1] == "conv5_3"
+
+
+def test_timms_names_are_the_same_network(tmp_path):
+    convs = matfiles.vgg_convs(16, WIDTHS, hidden=8)
+    tensors = state_dict(convs, VGG16) | {"head.fc.weight": np.ones((3, 8), np.float32), "head.fc.bias": np.ones(3)}
+    for theirs, ours in (("classifier.0", "pre_logits.fc1"), ("classifier.3", "pre_logits.fc2")):
+        kernel = convs["fc6" if theirs.endswith("0") else "fc7"][0]
+        tensors |= {f"{ours}.weight": kernel.transpose(3, 2, 0, 1), f"{ours}.bias": tensors.pop(f"{theirs}.bias")}
+        del tensors[f"{theirs}.weight"]
+    found = torchvision_vgg.read(write(tmp_path / "a.safetensors", tensors)).convs
+    assert list(found) == [*convs, "fc8"]
+    np.testing.assert_array_equal(found["fc7"].kernel, convs["fc7"][0])
+    twice = tensors | {"classifier.0.weight": tensors["pre_logits.fc1.weight"], "classifier.0.bias": np.ones(8)}
+    with pytest.raises(UserError, match="a layer classifier.0"):
+        torchvision_vgg.read(write(tmp_path / "a.safetensors", twice))
