@@ -309,6 +309,11 @@ class Config:
     learn_last_upsampling: bool = _flag(
         False, "of the paper's heads: the last upsampling learns instead of staying bilinear", scope=Scope.MODEL
     )
+    plain_skips: bool = _flag(
+        False,
+        "of the paper's heads: skips are scored as they come, not scaled down; --staged trains so by default",
+        scope=Scope.MODEL,
+    )
     quirks: str = _flag(
         "all",
         f"of arch original, which ones it keeps: all | none | some of {', '.join(registry.QUIRKS)}",
@@ -751,6 +756,8 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
         with, or its model used with others than it has.
     """
     if saved is None:
+        if given.get("staged"):  # a run that is there continues as it was started
+            given = {**registry.arch_flags(registry.STAGED[-1], {"plain_skips": True}), **given}
         return _effective(Config(**{**_inherited(given, _known(origin or {})), **given}), given)
     saved = _known(saved)
     if given.get("dataset", saved.get("dataset")) != saved.get("dataset"):

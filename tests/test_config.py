@@ -179,7 +179,8 @@ def test_the_same_stages_are_the_same_wish():
 
 
 def test_a_flag_that_the_arch_does_not_have_is_a_conflict():
-    assert Config(arch="fcn16s", fuse="concat").arch_flags() == {"fuse": "concat", "learn_last_upsampling": False}
+    of_paper = {"learn_last_upsampling": False, "plain_skips": False}
+    assert Config(arch="fcn16s", fuse="concat").arch_flags() == {"fuse": "concat", **of_paper}
     assert Config(arch="fcn32s").arch_flags() == {"learn_last_upsampling": False}
     with pytest.raises(UserError, match="--fuse=concat has no effect on --arch=original; use --arch=fcn8s or fcn16s"):
         Config(arch="original", fuse="concat")
@@ -247,6 +248,12 @@ def test_staged_training_ends_with_the_last_arch(monkeypatch):
             merge(given, saved(staged=True) if len(given) == 1 else None)
     with pytest.raises(UserError, match="--stage_rate=0.01 has no effect without --staged"):
         Config(stage_rate=0.01)
+
+
+def test_staged_training_scores_skips_as_they_come_unless_told_otherwise():
+    assert merge({"staged": True}, None).plain_skips and not merge({"arch": "fcn8s_paper"}, None).plain_skips
+    assert not merge({"staged": True, "plain_skips": False}, None).plain_skips
+    assert not merge({}, saved(staged=True)).plain_skips  # a run continues as it was started
 
 
 def test_a_new_run_has_the_network_of_the_one_it_starts_from():
@@ -358,6 +365,7 @@ def test_resume_refuses_every_other_change(name):
         "trunk": "vgg",
         "fuse": "concat",
         "learn_last_upsampling": True,
+        "plain_skips": True,
         "quirks": "none",
         "staged": True,
         "longest_side": 512,
@@ -370,6 +378,7 @@ def test_resume_refuses_every_other_change(name):
         "weight_decay": {"optimizer": "adamw"},
         "fuse": {"arch": "fcn8s"},
         "learn_last_upsampling": {"arch": "fcn32s"},
+        "plain_skips": {"arch": "fcn16s"},
         "quirks": {"arch": "original"},
         "stage_rate": {"arch": "fcn8s_paper", "staged": True},
     }

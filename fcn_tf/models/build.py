@@ -8,7 +8,7 @@ import keras
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
-from fcn_tf.models import resizing
+from fcn_tf.models import resizing, weights_table
 from fcn_tf.models.base import Head
 
 
@@ -118,7 +118,7 @@ def build_network(
     for name, arrays in {**(built.classifier if head.classifier else {}), **of_head}.items():
         layer = known.get(name)  # a head with fewer skips lacks some
         if layer is not None and [variable.shape for variable in layer.weights] == [array.shape for array in arrays]:
-            layer.set_weights(arrays)
+            layer.set_weights([arrays[0] / weights_table.skip_scale(model, name), *arrays[1:]])
     return Network(
         model,
         dict(zip(registry.STAGES, built.stages, strict=True)),

@@ -15,7 +15,7 @@ import numpy as np
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import archives, files
-from fcn_tf.models import matconvnet
+from fcn_tf.models import matconvnet, weights_table
 from fcn_tf.models.matconvnet import ConvWeights, MatConvNet
 from fcn_tf.models.weights_table import Row
 
@@ -53,7 +53,7 @@ def read(path: str) -> tuple[MatConvNet, dict[str, list[np.ndarray]]]:
 
     Returns:
       The trunk and the classifier as a MatConvNet file has them; and the weights of the layers of `paper.py` by name.
-      Those that score skips are made for the scale that skips have there.
+      Those that score skips take them unscaled.
 
     Raises:
       UserError: if it is damaged, or no such network.
@@ -77,9 +77,9 @@ def read(path: str) -> tuple[MatConvNet, dict[str, list[np.ndarray]]]:
     convs["conv1_1"] = ConvWeights(np.ascontiguousarray(first.kernel[:, :, ::-1]), first.bias)
     matconvnet.check(path, convs)
     head = {_HEAD[layer]: pair for layer, pair in arrays.items() if layer in _HEAD}
-    for layer, factor in _factors(found).items():
+    for layer, scale in _scales(found).items():
         if layer in head:
-            head[layer] = [head[layer][0] * np.float32(factor), *head[layer][1:]]
+            head[layer] = [head[layer][0] * np.float32(scale), *head[layer][1:]]
     return MatConvNet(convs, np.array(_MEAN_RGB, np.float32)), head
 
 
@@ -87,7 +87,7 @@ def table(path: str, model: Any) -> list[Row]:
     """What becomes of each array of a file in a Keras model that was built from it, in the order of their names."""
     found = _find(path)
     shapes = {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in model.layers}
-    factors = _factors(found)
+    scales = _scales(found)
     rows = {}
     for layer, parts in found.items():
         ours = _HEAD.get(layer) or _CLASSIFIER.get(layer) or _SCALES.get(layer) or layer
@@ -101,8 +101,9 @@ def table(path: str, model: Any) -> list[Row]:
                 action, note = "loaded", f"into the kernel of {ours}"
             else:
                 action, note = "reshaped" if part.reshaped else "loaded", f"{ours} {kind}"
-                if kind == "kernel" and not np.isclose(factors.get(ours, 1.0), 1.0):
-                    note += f", times {factors[ours]:g}: skips are scaled down here"
+                factor = scales.get(ours, 1.0) / weights_table.skip_scale(model, ours)
+                if kind == "kernel" and not np.isclose(factor, 1.0):
+                    note += f", times {factor:g}: skips are scaled otherwise here"
             rows[part.name] = Row(part.name, part.shape, action, note)
     with _opened(path) as archive:
         for name in archive.files:
@@ -110,12 +111,9 @@ def table(path: str, model: Any) -> list[Row]:
     return [rows[name] for name in sorted(rows)]
 
 
-def _factors(found: Mapping[str, list[_Found]]) -> dict[str, float]:
-    """By layer, what a kernel for skips as Caffe scales them is multiplied by for those scaled as here."""
-    from fcn_tf.models.paper import SKIPS
-
-    there = {_SCALES[layer]: float(parts[0].array.ravel()[0]) for layer, parts in found.items() if layer in _SCALES}
-    return {f"score_{name}": there.get(f"score_{name}", 1.0) / factor for _, name, factor in SKIPS}
+def _scales(found: Mapping[str, list[_Found]]) -> dict[str, float]:
+    """What the file multiplies skips by, by the layer that scores them."""
+    return {_SCALES[layer]: float(parts[0].array.ravel()[0]) for layer, parts in found.items() if layer in _SCALES}
 
 
 def _find(path: str) -> dict[str, list[_Found]]:

@@ -20,6 +20,9 @@ from fcn_tf.errors import UserError
 from fcn_tf.io import files, matfile
 from fcn_tf.io.downloads import VGG16, VGG19, looks_like_html
 
+# Of ImageNet's pixels. MatConvNet's networks see them undivided by it, so features are as much larger than of those
+# that were trained on divided ones.
+STANDARD_DEVIATION = 58.0
 _DEPTHS = {  # convolutions a stage (Simonyan & Zisserman 2014, table 1: A, B, D, E)
     "VGG11": (1, 1, 2, 2, 2),
     "VGG13": (2, 2, 2, 2, 2),

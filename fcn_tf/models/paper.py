@@ -1,7 +1,7 @@
 """FCN-32s, 16s and 8s as published, and 4s and 2s by the same rule. Pure Keras.
 
 J. Long, E. Shelhamer, T. Darrell, Fully Convolutional Networks for Semantic Segmentation, CVPR 2015 and PAMI 2017, in
-the variant that trains all skips at once.
+the variant that trains all skips at once, and with `plain_skips` in the one that trains one network after another.
 """
 
 import functools
@@ -26,6 +26,7 @@ def paper(
     dropout_rate: float,
     fuse: str = "add",
     learn_last_upsampling: bool = False,
+    plain_skips: bool = False,
     side: int = 7,
     widening: int = 8,
     dtype: str = "float32",
@@ -40,6 +41,7 @@ def paper(
       dropout_rate: after conv6 and conv7.
       fuse: see `blocks.fuse`.
       learn_last_upsampling: whether the last upsampling learns; it stays bilinear otherwise. Those before it do learn.
+      plain_skips: whether skips are scored as they come, not times the factors of `SKIPS`.
       side: see `blocks.hidden_layers`.
       widening: see there.
       dtype: Keras dtype policy.
@@ -54,7 +56,7 @@ def paper(
             break
         skip = features[f"stride{skip_stride}"]
         x = blocks.upsample(num_classes, 4, 2, name=f"upsample_{name}", use_bias=False, dtype=dtype)(x, like=skip)
-        scaled = keras.layers.Rescaling(factor, name=f"scale_{name}", dtype=dtype)(skip)
+        scaled = skip if plain_skips else keras.layers.Rescaling(factor, name=f"scale_{name}", dtype=dtype)(skip)
         scores = blocks.scores(scaled, num_classes, f"score_{name}", dtype)
         x = blocks.fuse(fuse, x, scores, f"fuse_{name}", dtype)
     last = blocks.upsample(num_classes, 2 * stride, stride, name=f"upsample{stride}", use_bias=False, dtype=dtype)

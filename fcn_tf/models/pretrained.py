@@ -81,7 +81,8 @@ def read(weights: str | None, model_dir: str = "data/models/") -> tuple[MatConvN
     if ending in _PICKLES:
         raise UserError(
             f"{path}: a file of PyTorch, a pickle, which can run any program when it is read; expected .safetensors. "
-            "Convert it where PyTorch is: safetensors.torch.save_file(torch.load(FILE, weights_only=True), NEW_FILE)."
+            f"Convert it, with the source code at hand: python tools/convert_torchvision.py --input={path} "
+            "--output=FILE.safetensors."
         )
     return _READERS.get(ending, matconvnet.read)(path), None
 

@@ -7,10 +7,7 @@ import keras
 from fcn_tf.models import blocks
 from fcn_tf.models.base import Head
 from fcn_tf.models.batch_norm import batch_norm
-
-# Of ImageNet's pixels. The source divides photos by it, and its network was trained so; MatConvNet's was not, and its
-# features are as much larger.
-_STANDARD_DEVIATION = 58.0
+from fcn_tf.models.matconvnet import STANDARD_DEVIATION
 
 
 def fcn8s_pytorch(
@@ -26,6 +23,8 @@ def fcn8s_pytorch(
     pool4 is added to what comes of the first, pool3 to that of the second, as they are, and the sums are normalised; so
     these two are as wide as those, and the other three a half, a quarter and an eighth of pool3: 512, 256, 128, 64, 32.
 
+    The source divides photos by their standard deviation; here features are divided by it, which is the same.
+
     Args:
       features: {"stride2", "stride4", ..., "stride32"} from the trunk; of the first two only the sizes.
       images: the model's input, for its height and width.
@@ -37,7 +36,7 @@ def fcn8s_pytorch(
       (B, H, W, num_classes) logits.
     """
     x, pool4, pool3 = (
-        keras.layers.Rescaling(1 / _STANDARD_DEVIATION, name=f"scale_{name}", dtype=dtype)(features[stride])
+        keras.layers.Rescaling(1 / STANDARD_DEVIATION, name=f"scale_{name}", dtype=dtype)(features[stride])
         for name, stride in (("pool5", "stride32"), ("pool4", "stride16"), ("pool3", "stride8"))
     )
     width = pool3.shape[-1]

@@ -1,4 +1,4 @@
-"""Reads the weights of torchvision's VGG11 to VGG19 from .safetensors files; NumPy only.
+"""Reads the weights of torchvision's VGG11 to VGG19 from .safetensors files, timm's too; NumPy only.
 
 https://github.com/huggingface/safetensors#format: eight bytes with the length of a header, the header in JSON, the
 arrays. A state dict names "features.0.weight" and so on, numbered with the layers between them. Kernels are
@@ -14,20 +14,22 @@ import numpy as np
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 from fcn_tf.models import matconvnet
-from fcn_tf.models.matconvnet import ConvWeights, MatConvNet
+from fcn_tf.models.matconvnet import STANDARD_DEVIATION, ConvWeights, MatConvNet
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's own pictures
 _CLASSIFIER = {"classifier.0": "fc6", "classifier.3": "fc7", "classifier.6": "fc8"}
+_CLASSIFIER |= {"pre_logits.fc1": "fc6", "pre_logits.fc2": "fc7", "head.fc": "fc8"}  # as timm calls them
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
-_NAME = re.compile(r"((?:features|classifier)\.\d+)\.(weight|bias)")
+_NAME = re.compile(r"((?:features|classifier)\.\d+|pre_logits\.fc[12]|head\.fc)\.(weight|bias)")
 
 
 def read(path: str) -> MatConvNet:
     """Reads a VGG network of any width, without batch normalisation.
 
     What torchvision does to pictures beforehand becomes part of conv1_1: its kernel is divided by 255 times the
-    deviation, and the mean is subtracted from RGB in [0, 255].
+    deviation, and the mean is subtracted from RGB in [0, 255]. Then conv1_1 and the biases of the trunk are made
+    larger, for features as large as those of MatConvNet's files, and fc6 as much smaller: what it computes stays.
 
     Args:
       path: the .safetensors file.
@@ -53,9 +55,12 @@ def read(path: str) -> MatConvNet:
             matconvnet.reject(path, f"{theirs} has a kernel {weight.shape} and a bias {bias.shape}")
         convs[ours] = ConvWeights(np.ascontiguousarray(weight.transpose(2, 3, 1, 0)), bias)
     matconvnet.check(path, convs)
-    first, scale = convs["conv1_1"], 255 * np.array(_DEVIATION)
-    kernel = (first.kernel / scale[:, None]).astype(np.float32)
-    return MatConvNet({**convs, "conv1_1": ConvWeights(kernel, first.bias)}, (255 * np.array(_MEAN)).astype(np.float32))
+    factors = {"conv1_1": STANDARD_DEVIATION / (255 * np.array(_DEVIATION))[:, None], "fc6": 1 / STANDARD_DEVIATION}
+    for name, conv in convs.items():
+        kernel = (conv.kernel * factors[name]).astype(np.float32) if name in factors else conv.kernel
+        bias = conv.bias if name.startswith("fc") else conv.bias * np.float32(STANDARD_DEVIATION)
+        convs[name] = ConvWeights(kernel, bias)
+    return MatConvNet(convs, (255 * np.array(_MEAN)).astype(np.float32))
 
 
 def _names(path: str, layers: dict[str, Any]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ class TrainedHead:
     """Weights of a head that came in the file of a trunk.
 
     Attributes:
-      weights: of the head's layers, by name.
+      weights: of the head's layers, by name; those that score skips take them unscaled.
       source: whose network it is.
       archs: the values of `--arch` whose layers these are.
       transposed: whether the trunk was trained with height and width of its kernels swapped.
@@ -40,6 +40,12 @@ class Row(NamedTuple):
     shape: tuple[int, ...]
     action: str
     note: str
+
+
+def skip_scale(model: Any, name: str) -> float:
+    """What a Keras model multiplies a skip by before its layer `name` scores it; 1 for other layers."""
+    scaling = f"scale_{name.removeprefix('score_')}"
+    return next((float(layer.scale) for layer in model.layers if layer.name == scaling), 1.0)
 
 
 def show(rows: Sequence[Row]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 import keras
 
 from fcn_tf.errors import UserError
+from fcn_tf.models import weights_table
 from fcn_tf.models.weights_table import Row
 
 
@@ -12,6 +13,8 @@ def load(
     model: keras.Model, trained: keras.Model, *, name: str, score_layers: Collection[str] = (), why: str = ""
 ) -> list[Row]:
     """Loads every layer of `model` that has a namesake of the same shapes in `trained`.
+
+    Where the two scale a skip otherwise, the kernel that scores it is scaled so that the scores stay.
 
     Args:
       model: whose weights are replaced.
@@ -39,7 +42,11 @@ def load(
         elif here != there:
             note = f"{_text(*here)}, {_text(*there)} there"
         elif layer.name not in score_layers:
-            layer.set_weights(sources[layer.name].get_weights())
+            weights = sources[layer.name].get_weights()
+            scale, was = (weights_table.skip_scale(each, layer.name) for each in (model, trained))
+            if scale != was:
+                weights[0] = weights[0] * (was / scale)
+            layer.set_weights(weights)
             action, note = "loaded", ""
         rows.append(Row(layer.name, here[0], action, note))
     if all(row.action == "new" for row in rows):

@@ -35,8 +35,8 @@ def save(folder, arrays, **more):
     return str(folder / "fcn8s.npz")
 
 
-def made(path, arch="fcn8s_paper", classes=CLASSES):
-    return build.build_model(arch, num_classes=classes, weights=path, dropout_rate=0.0)
+def made(path, arch="fcn8s_paper", classes=CLASSES, **flags):
+    return build.build_model(arch, num_classes=classes, weights=path, dropout_rate=0.0, flags=flags)
 
 
 def photos():
@@ -60,12 +60,13 @@ def by_plain_operations(arrays, model, scales=(1.0, 1.0)):
     return tf.nn.conv2d_transpose(x, kernels["upscore8"], (1, 37, 45, CLASSES), 8)
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("scales", [None, (0.01, 0.0001)])
-def test_the_network_computes_what_caffe_does(scales, tmp_path):
-    """With the skips as they are, and as the at-once networks scale them."""
+def test_the_network_computes_what_caffe_does(scales, plain, tmp_path):
+    """With the skips as they are, and as the at-once networks scale them, there and here."""
     more = {} if scales is None else {f"scale_pool{4 - i}_0": np.float32(scale) for i, scale in enumerate(scales)}
     path = save(tmp_path, layers(), **more)
-    model = made(path)
+    model = made(path, plain_skips=plain)
     want = by_plain_operations(layers(), model, scales or (1.0, 1.0))
     np.testing.assert_allclose(model(photos()), want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
     rgb = model.get_layer("conv1_1").get_weights()[0]
@@ -78,8 +79,11 @@ def test_the_table_tells_what_became_of_every_array(tmp_path):
     rows = {row.variable: row for row in pretrained.table(path, made(path))}
     assert rows["fc6_0"] == ("fc6_0", (HIDDEN, WIDTHS[-1], 7, 7), "loaded", "conv6 kernel")
     assert rows["upscore_pool4_0"].note == "upsample_pool3 kernel" and rows["conv5_3_1"].note == "conv5_3 bias"
-    assert rows["score_pool3_0"].note == "score_pool3 kernel, times 10000: skips are scaled down here"
+    assert rows["score_pool3_0"].note == "score_pool3 kernel, times 10000: skips are scaled otherwise here"
     assert rows["score_pool4_0"].note == "score_pool4 kernel"  # scaled there as here
+    plain = {row.variable: row.note for row in pretrained.table(path, made(path, plain_skips=True))}
+    assert plain["score_pool4_0"] == "score_pool4 kernel, times 0.01: skips are scaled otherwise here"
+    assert plain["score_pool3_0"] == "score_pool3 kernel"
     assert rows["scale_pool4_0"].note == "into the kernel of score_pool4"
     assert rows["fc8_0"][2:] == ("skipped", "unknown")
     last = weights_table.show(list(rows.values())).splitlines()[-1]

@@ -137,5 +137,5 @@ def test_weights_takes_them_by_their_ending(tmp_path):
     path = write(tmp_path / "a.H5", matfiles.vgg_convs(16, WIDTHS))
     assert list(pretrained.read(path)[0].convs)[-1] == "conv5_3"
     (tmp_path / "a.pth").write_bytes(b"")
-    with pytest.raises(UserError, match=r"a\.pth: .*pickle.*\.safetensors"):
+    with pytest.raises(UserError, match=r"a\.pth: .*pickle.*convert_torchvision.py --input=.*a\.pth"):
         pretrained.read(str(tmp_path / "a.pth"))

@@ -73,10 +73,10 @@ def randomized(model):
     return model
 
 
-@pytest.mark.parametrize("size", [(48, 64), (37, 45)])
-def test_fcn8s_by_plain_operations(size, weights):
-    """From the pools on, in TensorFlow's own operations."""
-    model = randomized(build("fcn8s_paper", weights).model)
+@pytest.mark.parametrize(("size", "plain"), [((48, 64), False), ((37, 45), False), ((37, 45), True)])
+def test_fcn8s_by_plain_operations(size, plain, weights):
+    """From the pools on, in TensorFlow's own operations; skips scaled as at once, and as they come."""
+    model = randomized(build("fcn8s_paper", weights, plain_skips=plain).model)
     images = photos(1, *size)
     pools = keras.Model(model.input, [model.get_layer(f"pool{i}").output for i in (3, 4, 5)])(images)
     variable = {v.path: tf.convert_to_tensor(v.value) for v in model.variables}
@@ -85,7 +85,7 @@ def test_fcn8s_by_plain_operations(size, weights):
         x = tf.nn.conv2d(x, variable[f"{name}/kernel"], 1, "SAME") + variable[f"{name}/bias"]
         x = x if name == "conv8" else tf.nn.relu(x)
     for name, pool, factor in (("pool4", pools[1], 0.01), ("pool3", pools[0], 0.0001)):
-        scores = tf.nn.conv2d(factor * pool, variable[f"score_{name}/kernel"], 1, "SAME")
+        scores = tf.nn.conv2d(pool if plain else factor * pool, variable[f"score_{name}/kernel"], 1, "SAME")
         scores += variable[f"score_{name}/bias"]
         x = tf.nn.conv2d_transpose(x, variable[f"upsample_{name}/kernel"], scores.shape, 2) + scores
     want = tf.nn.conv2d_transpose(x, variable["upsample8/kernel"], (1, *size, 3), 8)

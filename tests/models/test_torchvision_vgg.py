@@ -3,6 +3,7 @@
 import json
 import struct
 
+import keras
 import numpy as np
 import pytest
 
@@ -56,15 +57,13 @@ def test_every_kernel_in_its_place(depth, numbers, tmp_path):
     net = torchvision_vgg.read(write(tmp_path / "a.safetensors", state_dict(convs, numbers), __metadata__={}))
     assert list(net.convs) == list(convs)
     for name, (kernel, bias) in convs.items():
-        wanted = kernel / (255 * DEVIATION[:, None]) if name == "conv1_1" else kernel
-        np.testing.assert_allclose(net.convs[name].kernel, wanted, rtol=1e-6)
-        np.testing.assert_array_equal(net.convs[name].bias, bias)
+        factor = {"conv1_1": 58 / (255 * DEVIATION[:, None]), "fc6": 1 / 58}.get(name, 1.0)
+        np.testing.assert_allclose(net.convs[name].kernel, kernel * factor, rtol=1e-6)
+        np.testing.assert_allclose(net.convs[name].bias, bias if name.startswith("fc") else 58 * bias, rtol=1e-6)
     np.testing.assert_allclose(net.mean_rgb, 255 * MEAN, rtol=1e-6)
 
 
 def test_the_first_layer_sees_what_torchvision_sees(tmp_path):
-    import keras
-
     convs = matfiles.vgg_convs(16, WIDTHS)
     path = write(tmp_path / "a.safetensors", state_dict(convs, VGG16))
     model = build.build_model("fcn8s", num_classes=2, weights=path)
@@ -72,7 +71,27 @@ def test_the_first_layer_sees_what_torchvision_sees(tmp_path):
     found = keras.Model(model.input, model.get_layer("conv1_1").output)(picture)
     normalized = ((picture / 255 - MEAN) / DEVIATION).astype(np.float32)
     wanted = keras.ops.conv(normalized, convs["conv1_1"][0], padding="same") + convs["conv1_1"][1]
-    np.testing.assert_allclose(found, wanted, atol=1e-4)  # the borders, too: zeros are the mean in both
+    np.testing.assert_allclose(found / 58, wanted, atol=1e-4)  # the borders, too: zeros are the mean in both
+
+
+def test_layers_above_see_what_torchvision_computes(tmp_path):
+    """The tutorials' head its features, the paper's conv6 what its fully connected layers see."""
+    convs = matfiles.vgg_convs(11, WIDTHS, hidden=48)
+    path = write(tmp_path / "a.safetensors", state_dict(convs, VGG11))
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    x, wanted = ((picture / 255 - MEAN) / DEVIATION).astype(np.float32), {}
+    for name, (kernel, bias) in convs.items():
+        x = keras.ops.relu(keras.ops.conv(x, kernel, padding="same") + bias)
+        if name.startswith("fc"):
+            wanted[f"relu{name[2:]}"] = x
+        elif name in ("conv1_1", "conv2_1", "conv3_2", "conv4_2", "conv5_2"):
+            x = wanted[f"scale_pool{name[4]}"] = keras.ops.max_pool(x, 2)
+    for arch, names in {"fcn8s_pytorch": "scale_pool3 scale_pool4 scale_pool5", "fcn32s": "relu6 relu7"}.items():
+        model = build.build_model(arch, num_classes=2, weights=path, dropout_rate=0.0)
+        for name in names.split():
+            found = keras.Model(model.input, model.get_layer(name).output)(picture)
+            assert np.std(wanted[name]) > 0.01
+            np.testing.assert_allclose(found, wanted[name], atol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["F64", "F16", "BF16"])
@@ -127,3 +146,18 @@ def test_hostile_headers_are_one_line(tmp_path):
 def test_weights_takes_them_by_their_ending(tmp_path):
     path = write(tmp_path / "a.safetensors", state_dict(matfiles.vgg_convs(16, WIDTHS), VGG16))
     assert list(pretrained.read(path)[0].convs)[-1] == "conv5_3"
+
+
+def test_timms_names_are_the_same_network(tmp_path):
+    convs = matfiles.vgg_convs(16, WIDTHS, hidden=8)
+    tensors = state_dict(convs, VGG16) | {"head.fc.weight": np.ones((3, 8), np.float32), "head.fc.bias": np.ones(3)}
+    for theirs, ours in (("classifier.0", "pre_logits.fc1"), ("classifier.3", "pre_logits.fc2")):
+        kernel = convs["fc6" if theirs.endswith("0") else "fc7"][0]
+        tensors |= {f"{ours}.weight": kernel.transpose(3, 2, 0, 1), f"{ours}.bias": tensors.pop(f"{theirs}.bias")}
+        del tensors[f"{theirs}.weight"]
+    found = torchvision_vgg.read(write(tmp_path / "a.safetensors", tensors)).convs
+    assert list(found) == [*convs, "fc8"]
+    np.testing.assert_array_equal(found["fc7"].kernel, convs["fc7"][0])
+    twice = tensors | {"classifier.0.weight": tensors["pre_logits.fc1.weight"], "classifier.0.bias": np.ones(8)}
+    with pytest.raises(UserError, match="a layer classifier.0"):
+        torchvision_vgg.read(write(tmp_path / "a.safetensors", twice))

@@ -1,22 +1,27 @@
-"""Networks trained one after another (--staged): here two of the same kind."""
+"""Networks trained one after another (--staged): the paper's, and for what is not theirs two of the same kind."""
 
 import os
 import re
 import shutil
 import signal
 
+import numpy as np
 import pytest
 
 from fcn_tf import registry, train
 from fcn_tf.data import datasets
-from fcn_tf.inference import evaluator
+from fcn_tf.inference import checkpoint, evaluator
 from fcn_tf.io.run_dir import Run
-from tests import tiny_training
+from tests import matfiles, tiny_training
 
 
 @pytest.fixture(autouse=True)
-def two_stages(monkeypatch):
+def tiny_data(monkeypatch):
     monkeypatch.setattr(datasets, "load", tiny_training.load)
+
+
+@pytest.fixture
+def two_stages(monkeypatch):
     monkeypatch.setitem(registry.HEADS, "first", registry.HEADS["fcn8s"])
     monkeypatch.setattr(registry, "STAGED", ("first", "fcn8s"))
 
@@ -30,6 +35,36 @@ def weights(run):
     return evaluator.load_model(run).get_weights()
 
 
+def test_the_papers_networks_score_skips_as_they_come(tmp_path, capsys):
+    folder = str(tmp_path)
+    convs = matfiles.vgg_convs(11, (8,) * 5, hidden=64)  # as wide as conv6 is made here
+    matfiles.write_mat(f"{folder}/narrow.mat", convs)
+    options = {"arch": "fcn8s_paper", "plain_skips": True, "optimizer": "sgd", "momentum": 0.9, "learning_rate": 1e-3}
+    assert train.run(settings(folder, **options)) == 0
+    printed = capsys.readouterr().out
+    loaded, new = (
+        [set(re.findall(r"(\w+) \(?[\dx]+", line)) for line in re.findall(f"^{kind}.*: (.*)$", printed, re.M)]
+        for kind in ("loaded from", "not loaded")
+    )
+    of_32s = {name for name in convs if name.startswith("conv")} | {"conv6", "conv7", "conv8"}
+    assert loaded == [of_32s, of_32s | {"upsample_pool4", "score_pool4"}]
+    assert new == [
+        {"upsample_pool4", "score_pool4", "upsample16"},
+        {"upsample_pool3", "score_pool3", "upsample8"},
+    ]
+    fcn32s, fcn16s, fcn8s = (Run(f"{folder}/run{below}") for below in ("/fcn32s", "/fcn16s", ""))
+    assert [run.read_config()["flags"]["plain_skips"] for run in (fcn32s, fcn16s, fcn8s)] == [False, True, True]
+    for run, skips in ((fcn16s, ["pool4"]), (fcn8s, ["pool4", "pool3"])):
+        for model in (evaluator.load_model(run), checkpoint.load_newest(run)):
+            assert [layer.name for layer in model.layers if layer.name.startswith("scale_")] == []
+            for name in skips:
+                assert model.get_layer(f"score_{name}").input is model.get_layer(name).output
+                assert np.all(model.get_layer(f"score_{name}").get_weights()[0])  # zero at first
+    assert train.run(settings(folder, **options)) == 0
+    assert "resumed at step 2\nnothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("two_stages")
 def test_one_command_trains_both_and_may_be_stopped_in_between(tmp_path, capsys):
     folder = str(tmp_path)
     tiny_training.write_weights(folder)
@@ -65,6 +100,7 @@ def test_one_command_trains_both_and_may_be_stopped_in_between(tmp_path, capsys)
     assert all((a == b).all() for a, b in zip(weights(other), weights(whole), strict=True))
 
 
+@pytest.mark.usefixtures("two_stages")
 def test_a_signal_ends_the_command_and_not_only_a_stage(tmp_path, monkeypatch, capsys):
     folder = str(tmp_path)
     tiny_training.write_weights(folder)

@@ -162,3 +162,18 @@ def test_arch_and_weights_default_to_those_of_the_run(source, weights, tmp_path,
         assert (config.arch, config.weights, config.dataset) == ("fcn8s", weights, "shapes")
     typed = flags.config_from_flags(["main.py", f"--init_from={name}", "--weights=tiny", "--arch=original"])
     assert (typed.arch, typed.weights) == ("original", "tiny")
+
+
+def test_scores_stay_where_skips_are_scaled_otherwise(weights):
+    """From a network of --staged to the one that is trained at once."""
+    plain, scaled = (
+        build.build_model("fcn8s_paper", num_classes=3, weights=weights, flags={"plain_skips": each})
+        for each in (True, False)
+    )
+    for layer in plain.layers:
+        if layer.weights:
+            layer.set_weights([np.random.default_rng(0).normal(0, 0.1, weight.shape) for weight in layer.weights])
+    assert not warm_start.load(scaled, plain, name="plain").new
+    photos = np.random.default_rng(1).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    want = plain(photos)
+    np.testing.assert_allclose(scaled(photos), want, rtol=1e-3, atol=1e-5 * np.abs(want).max())
