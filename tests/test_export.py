@@ -1,6 +1,7 @@
 """--mode=export: what it writes, what it refuses, and that nothing is left of an export that differs."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -152,6 +153,39 @@ def test_what_differs_is_not_left_behind(change, reason, logs, broken, capsys):
     assert sorted(os.listdir(logs / "export")) == ["export.json", "keras"]
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert re.search(f"--format=broken: .*{reason}.*broken was not written", line), line
+
+
+@pytest.mark.parametrize("where", ["write", "load"])
+def test_a_converter_that_fails_keeps_none_of_the_others_from_being_written(where, logs, broken, capsys, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no such\n  operation")
+
+    notes = []
+    monkeypatch.setattr(export.run_log, "note", notes.append)
+    broken()
+    module = sys.modules["temporary_broken"]
+    monkeypatch.setattr(module, "ENTRY", dataclasses.replace(module.ENTRY, **{where: fails}))
+    assert run(logs, format="savedmodel,broken,keras") == 1
+    assert sorted(os.listdir(logs / "export")) == ["export.json", "keras", "savedmodel"]
+    rows = json.loads((logs / "export/export.json").read_text())["exports"]
+    assert [row["format"] for row in rows] == ["savedmodel", "keras"]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    folder = logs / "export/broken"
+    assert line == f"error: --format=broken: RuntimeError: no such operation; {folder} was not written."
+    assert "Traceback" in notes[0] and "in fails" in notes[0]
+
+
+def test_a_full_disk_is_no_fault_of_a_format(logs, broken, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    broken()
+    module = sys.modules["temporary_broken"]
+    monkeypatch.setattr(module, "ENTRY", dataclasses.replace(module.ENTRY, write=fails))
+    with pytest.raises(OSError, match="No space left"):
+        run(logs, format="savedmodel,broken,keras")
+    (row,) = json.loads((logs / "export/export.json").read_text())["exports"]
+    assert row["format"] == "savedmodel"
 
 
 def test_an_earlier_export_stays_where_the_new_one_differs(logs, broken):
