@@ -211,6 +211,9 @@ def test_int8_may_differ_more_but_not_cost_accuracy(logs, broken, capsys):
 def test_what_cannot_be_is_one_line(logs, broken, tmp_path):
     with pytest.raises(UserError, match="--format=keras comes in float32, got --quantize=int8.*onnx, tflite, openvino"):
         run(logs, format="keras", quantize="int8")
+    several = "=savedmodel comes in float32, web comes in float32 and int8, got .*float16; .* of onnx, tflite, openvino"
+    with pytest.raises(UserError, match=several):
+        run(logs, format="savedmodel,onnx,web", quantize="float16")
     broken(packages={"no_such_module": "no-such-package"})
     with pytest.raises(UserError, match="--format=broken needs no-such-package, .*: pip install no-such-package$"):
         run(logs, format="broken")
@@ -233,6 +236,24 @@ def test_generated_pictures_where_the_data_set_is_not_there(logs, monkeypatch, c
     assert "generated pictures" in captured.err and "none" in captured.err and "generated shapes" in captured.out
     (row,) = json.loads((logs / "export/export.json").read_text())["exports"]
     assert row["mean_iou_difference"] is None and row["agreement"] == 1
+
+
+def test_int8_without_ground_truth_says_that_its_rule_was_not_checked(logs, broken, monkeypatch, capsys):
+    broken(precisions=registry.EXPORT_PRECISIONS)
+    assert run(logs, format="broken", quantize="int8") == 0 and "not checked" not in capsys.readouterr().err
+    load = datasets.load
+
+    def training_alone(name, data_dir, split, **flags):
+        if split != "train" and flags:
+            raise UserError("no validation")
+        return load(name, data_dir, split, **flags)
+
+    monkeypatch.setattr(datasets, "load", training_alone)
+    before = json.loads((logs / "export/export.json").read_text())["exports"]
+    assert run(logs, format="broken", quantize="int8") == 0
+    assert "note: --format=broken: what int8 costs in mean IoU (at most 1 point) was not" in capsys.readouterr().err
+    after = json.loads((logs / "export/export.json").read_text())["exports"]
+    assert [each["mean_iou_checked"] for each in (*before, *after)] == [True, False]
 
 
 def test_int8_needs_the_training_data(logs, monkeypatch, broken):
