@@ -31,6 +31,10 @@ class MissingSplit(UserError):
         self.lacks = lacks
 
 
+class OutOfMemory(UserError):
+    """There is not the memory for it now; nothing is wrong with what was given."""
+
+
 class WorkerLost(UserError):
     """Another worker of the same training never came, or is gone: nothing is wrong here, and starting again helps.
 

@@ -33,7 +33,8 @@ def run(config: Config) -> int:
       The exit status: 0, or that of the training that a signal stopped.
 
     Raises:
-      UserError: if Optuna is not there, the study in --logs_dir is of other flags, or no trial could be trained.
+      UserError: if Optuna is not there, the study in --logs_dir is damaged or of other flags, or no trial could be
+        trained.
     """
     if importlib.util.find_spec("optuna") is None:
         raise UserError("--mode=search needs the package optuna, which is not installed: pip install optuna.")
@@ -43,12 +44,7 @@ def run(config: Config) -> int:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=f"sqlite:///{files.join(config.logs_dir, 'search.db')}",
-        study_name="search",
-        direction="maximize",
-        load_if_exists=True,
-    )
+    study = _study(files.join(config.logs_dir, "search.db"))
     _require_same(study, config)
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))  # a resumed search draws anew
     while len(done := _finished(study)) < config.trials:
@@ -98,6 +94,27 @@ def command(config: Config, params: dict[str, Any]) -> str:
     names = {field.name: flag_name(field) for field in dataclasses.fields(Config)}
     words = [f"--{names[name]}={_written(value) if name in params else value}" for name, value in values.items()]
     return shlex.join(["python", "main.py", "--mode=train", *words])
+
+
+def _study(path: str) -> Any:
+    """Optuna's study in a file, which is made if it is not there.
+
+    Raises:
+      UserError: if the file cannot be read.
+    """
+    import optuna
+
+    storage = f"sqlite:///{path}"
+    try:
+        study = optuna.create_study(storage=storage, study_name="search", direction="maximize", load_if_exists=True)
+        _ = study.user_attrs, study.trials  # all that it holds
+        return study
+    except Exception as error:  # Optuna, SQLAlchemy and SQLite have errors of their own
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"{path} cannot be read as a search ({reason:.200}); put a copy of it back, or search anew with another "
+            "--logs_dir."
+        ) from None
 
 
 def _try_one(study: Any, config: Config) -> int:

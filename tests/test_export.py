@@ -1,6 +1,7 @@
 """--mode=export: what it writes, what it refuses, and that nothing is left of an export that differs."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -154,6 +155,39 @@ def test_what_differs_is_not_left_behind(change, reason, logs, broken, capsys):
     assert re.search(f"--format=broken: .*{reason}.*broken was not written", line), line
 
 
+@pytest.mark.parametrize("where", ["write", "load"])
+def test_a_converter_that_fails_keeps_none_of_the_others_from_being_written(where, logs, broken, capsys, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no such\n  operation")
+
+    notes = []
+    monkeypatch.setattr(export.run_log, "note", notes.append)
+    broken()
+    module = sys.modules["temporary_broken"]
+    monkeypatch.setattr(module, "ENTRY", dataclasses.replace(module.ENTRY, **{where: fails}))
+    assert run(logs, format="savedmodel,broken,keras") == 1
+    assert sorted(os.listdir(logs / "export")) == ["export.json", "keras", "savedmodel"]
+    rows = json.loads((logs / "export/export.json").read_text())["exports"]
+    assert [row["format"] for row in rows] == ["savedmodel", "keras"]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    folder = logs / "export/broken"
+    assert line == f"error: --format=broken: RuntimeError: no such operation; {folder} was not written."
+    assert "Traceback" in notes[0] and "in fails" in notes[0]
+
+
+def test_a_full_disk_is_no_fault_of_a_format(logs, broken, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    broken()
+    module = sys.modules["temporary_broken"]
+    monkeypatch.setattr(module, "ENTRY", dataclasses.replace(module.ENTRY, write=fails))
+    with pytest.raises(OSError, match="No space left"):
+        run(logs, format="savedmodel,broken,keras")
+    (row,) = json.loads((logs / "export/export.json").read_text())["exports"]
+    assert row["format"] == "savedmodel"
+
+
 def test_an_earlier_export_stays_where_the_new_one_differs(logs, broken):
     broken()
     assert run(logs, format="broken") == 0
@@ -177,6 +211,9 @@ def test_int8_may_differ_more_but_not_cost_accuracy(logs, broken, capsys):
 def test_what_cannot_be_is_one_line(logs, broken, tmp_path):
     with pytest.raises(UserError, match="--format=keras comes in float32, got --quantize=int8.*onnx, tflite, openvino"):
         run(logs, format="keras", quantize="int8")
+    several = "=savedmodel comes in float32, web comes in float32 and int8, got .*float16; .* of onnx, tflite, openvino"
+    with pytest.raises(UserError, match=several):
+        run(logs, format="savedmodel,onnx,web", quantize="float16")
     broken(packages={"no_such_module": "no-such-package"})
     with pytest.raises(UserError, match="--format=broken needs no-such-package, .*: pip install no-such-package$"):
         run(logs, format="broken")
@@ -199,6 +236,24 @@ def test_generated_pictures_where_the_data_set_is_not_there(logs, monkeypatch, c
     assert "generated pictures" in captured.err and "none" in captured.err and "generated shapes" in captured.out
     (row,) = json.loads((logs / "export/export.json").read_text())["exports"]
     assert row["mean_iou_difference"] is None and row["agreement"] == 1
+
+
+def test_int8_without_ground_truth_says_that_its_rule_was_not_checked(logs, broken, monkeypatch, capsys):
+    broken(precisions=registry.EXPORT_PRECISIONS)
+    assert run(logs, format="broken", quantize="int8") == 0 and "not checked" not in capsys.readouterr().err
+    load = datasets.load
+
+    def training_alone(name, data_dir, split, **flags):
+        if split != "train" and flags:
+            raise UserError("no validation")
+        return load(name, data_dir, split, **flags)
+
+    monkeypatch.setattr(datasets, "load", training_alone)
+    before = json.loads((logs / "export/export.json").read_text())["exports"]
+    assert run(logs, format="broken", quantize="int8") == 0
+    assert "note: --format=broken: what int8 costs in mean IoU (at most 1 point) was not" in capsys.readouterr().err
+    after = json.loads((logs / "export/export.json").read_text())["exports"]
+    assert [each["mean_iou_checked"] for each in (*before, *after)] == [True, False]
 
 
 def test_int8_needs_the_training_data(logs, monkeypatch, broken):

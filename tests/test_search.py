@@ -99,8 +99,23 @@ def test_a_stopped_search_goes_on_with_the_trial_it_was_in(tmp_path, training, c
 @optuna_warns
 def test_other_flags_are_another_search(tmp_path, training):
     assert start(tmp_path, trials=1) == 0
-    with pytest.raises(UserError, match="holds a search with --arch=fcn8s, got --arch=original"):
+    with pytest.raises(UserError, match="holds a search with --arch=light, got --arch=original"):
         start(tmp_path, arch="original")
+
+
+@needs_optuna
+@optuna_warns
+@pytest.mark.parametrize("damage", ["text", "half", "noise"])
+def test_a_damaged_study_is_one_line(tmp_path, training, damage):
+    assert start(tmp_path, trials=1) == 0
+    study = tmp_path / "search.db"
+    data = study.read_bytes()
+    noise = np.random.default_rng(0).bytes(len(data) // 2)
+    study.write_bytes({"text": b"text" * 100, "half": data[: len(data) // 2], "noise": data[:4096] + noise}[damage])
+    left = study.read_bytes()
+    with pytest.raises(UserError, match=rf"^{study} cannot be read as a search \(.+\); put a copy .*--logs_dir\.$"):
+        start(tmp_path, trials=2)
+    assert study.read_bytes() == left and len(training.configs) == 1
 
 
 @needs_optuna

@@ -20,13 +20,14 @@ def entries(names: Iterable[str], precision: str, *, runtime: str) -> dict[str, 
       UserError: if one does not come in this precision, or needs a package that is not installed.
     """
     found = {name: registry.resolve(registry.EXPORTS[name]) for name in names}
+    unable = {name: " and ".join(each.precisions) for name, each in found.items() if precision not in each.precisions}
+    if unable:
+        able = [name for name in registry.EXPORTS if precision in _entry(name).precisions]
+        raise UserError(
+            f"--format={', '.join(f'{name} comes in {kinds}' for name, kinds in unable.items())}, got "
+            f"--quantize={precision}; leave that out, or choose of {', '.join(able)}."
+        )
     for name, entry in found.items():
-        if precision not in entry.precisions:
-            able = [each for each in registry.EXPORTS if precision in _entry(each).precisions]
-            raise UserError(
-                f"--format={name} comes in {' and '.join(entry.precisions)}, got --quantize={precision}; leave that "
-                f"out, or choose of {', '.join(able)}."
-            )
         packages = {**entry.packages, **entry.packages_for.get(precision, {})}
         missing = [dist for module, dist in packages.items() if importlib.util.find_spec(module) is None]
         if missing:

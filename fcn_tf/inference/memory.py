@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from fcn_tf.data import crops
-from fcn_tf.errors import UserError
+from fcn_tf.errors import OutOfMemory
 from fcn_tf.inference import tiles
 from fcn_tf.io import system
 from fcn_tf.models import resizing
@@ -136,7 +136,7 @@ class PredictionMemory:
           The side of the tiles: `tile`, or where that is 0 and the image too large for it, one that fits.
 
         Raises:
-          UserError: if no tiles fit, or those asked for do not; then it names the largest --sliding_window that fits.
+          OutOfMemory: if no tiles fit, or those asked for do not; then it names the largest --sliding_window that fits.
         """
         need = self.need(height, width, tile=tile, kept=kept)
         if fits(need, available):
@@ -156,7 +156,7 @@ class PredictionMemory:
             for text, wanted, there in zip(texts, least, available, strict=True)
             if there is not None and wanted > share * there
         ]
-        raise UserError(
+        raise OutOfMemory(
             f"{name}: labelling {width}x{height} pixels {how} {missing[0]}; {fix}.",
             flags=(f"--sliding_window={side}",) if side else (),
         )

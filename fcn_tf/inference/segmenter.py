@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from fcn_tf.data import palette
-from fcn_tf.errors import UserError
+from fcn_tf.errors import OutOfMemory, UserError
 from fcn_tf.inference import exported, pictures
 from fcn_tf.inference.pictures import Picture
 from fcn_tf.inference.runs import TrainedRun, load_run
@@ -188,7 +188,7 @@ class Segmenter:
           probabilities: see `__call__`.
 
         Raises:
-          UserError: if the memory does not suffice.
+          OutOfMemory: if the memory does not suffice.
         """
         return self._label_batch([image], name, {"confidence": confidence, "probabilities": probabilities})[0]
 
@@ -228,7 +228,7 @@ class Segmenter:
                 smaller = (tile or max(height, width)) // 2
                 if self._tile or smaller < _SMALLEST_TILE:
                     tiled = f" in tiles of {tile}; give a smaller --sliding_window." if tile else "; make it smaller."
-                    raise UserError(
+                    raise OutOfMemory(
                         f"{name or 'the picture'}: there is not enough memory to label {width}x{height} pixels"
                         + ("; make it smaller." if self.longest_side else tiled)
                     ) from None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcn_tf.errors import UserError
+from fcn_tf.errors import OutOfMemory, UserError
 from fcn_tf.io import system
 
 # Pillow knows dozens of formats; these are the ones photos and label maps come in.
@@ -48,7 +48,7 @@ def decode_image(data: bytes, *, name: str, say: Callable[[str], Any] | None = N
       uint8 (H, W, 3), RGB.
 
     Raises:
-      UserError: if it cannot be decoded, or not within the memory that is free.
+      UserError: if it cannot be decoded; OutOfMemory where the memory that is free does not suffice.
     """
     with _reading(data, name) as picture:
         return _upright_rgb(picture, name, say)
@@ -232,7 +232,7 @@ def _explained(name: str, data: bytes = b"") -> Iterator[None]:
     except UserError:
         raise
     except MemoryError:
-        raise UserError(f"{name}: there is not enough memory left to decode it; {_MORE_MEMORY}.") from None
+        raise OutOfMemory(f"{name}: there is not enough memory left to decode it; {_MORE_MEMORY}.") from None
     except Exception as error:  # malformed bytes make Pillow's readers raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         if "cannot identify" in reason:
@@ -251,7 +251,7 @@ def _room(picture: Image.Image, pixel_bytes: int, name: str) -> Iterator[None]:
     """Keeps pictures that would not fit into memory from being decoded.
 
     Raises:
-      UserError: if this one would not.
+      OutOfMemory: if this one would not.
     """
     need = picture.width * picture.height * pixel_bytes
     if need < _ASKED:
@@ -260,7 +260,7 @@ def _room(picture: Image.Image, pixel_bytes: int, name: str) -> Iterator[None]:
     with one_large_at_a_time:
         left = system.memory_left()
         if left is not None and need > left:
-            raise UserError(
+            raise OutOfMemory(
                 f"{name}: decoding {picture.width}x{picture.height} pixels takes about {need / 1e9:.1f} GB, "
                 f"{left / 1e9:.1f} GB are free; {_MORE_MEMORY}."
             )

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from fcn_tf import __version__
 from fcn_tf.data import palette
+from fcn_tf.errors import OutOfMemory
 from fcn_tf.inference.segmentation import Color
 from fcn_tf.inference.segmenter import Segmenter
 from fcn_tf.io import files
@@ -199,6 +200,12 @@ def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> JSONResponse:
         return reply(error.status, str(error), error.headers)
+
+    @api.exception_handler(OutOfMemory)
+    @api.exception_handler(MemoryError)
+    async def no_memory(_: Request, error: Exception) -> JSONResponse:
+        text = str(error) if isinstance(error, OutOfMemory) else "the memory does not suffice now; try again later."
+        return reply(503, text, {"Retry-After": "5"})
 
     @api.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> JSONResponse:

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcn_tf.errors import UserError
 from fcn_tf.inference.segmentation import Segmentation
 from fcn_tf.inference.segmenter import Segmenter
-from fcn_tf.serving.limits import Refusal, stopping
+from fcn_tf.serving.limits import stopping
 
 
 class _Job(NamedTuple):
@@ -52,7 +51,8 @@ class Batcher:
         """Queues a picture, uint8 (H, W, 3) RGB.
 
         Returns:
-          Its result to come, or a `Refusal`. It is `running()` once the model has it; until then it may be cancelled.
+          Its result to come, or what labelling it raised, or a `Refusal`. It is `running()` once the model has it;
+          until then it may be cancelled.
 
         Raises:
           Refusal: after `stop`.
@@ -93,12 +93,9 @@ class Batcher:
             for job, segmentation in zip(batch, found, strict=True):
                 job.result.set_result(segmentation)
         except Exception as error:
-            failure: Exception = error  # a fault of ours, which must not end the thread
-            if isinstance(error, UserError):  # there is not the memory for it now
-                failure = Refusal(503, str(error), headers={"Retry-After": "5"})
-            for job in batch:
+            for job in batch:  # whatever it is, it must not end the thread
                 if not job.result.done():
-                    job.result.set_exception(failure)
+                    job.result.set_exception(error)
         self._on_batch(len(batch), time.monotonic() - began)
         return True
 

@@ -10,7 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from fcn_tf.errors import UserError
+from fcn_tf.errors import OutOfMemory, UserError
 from fcn_tf.io import images
 from fcn_tf.serving.limits import Limits, Refusal
 
@@ -101,9 +101,12 @@ def count_pixels(data: bytes, limits: Limits) -> int:
 
     Raises:
       Refusal: 415 where it is no picture of a known format, 413 where it has too many.
+      OutOfMemory: if the memory does not suffice.
     """
     try:
         width, height = images.read_size(data, name=_NAME)
+    except OutOfMemory:
+        raise
     except UserError as error:
         raise Refusal(415, str(error)) from None
     if width * height > limits.pixels:
@@ -119,9 +122,12 @@ def decode(data: bytes) -> np.ndarray:
 
     Raises:
       Refusal: 422 where it is damaged.
+      OutOfMemory: if the memory does not suffice.
     """
     try:
         picture = images.decode_image(data, name=_NAME)
+    except OutOfMemory:
+        raise
     except UserError as error:
         raise Refusal(422, str(error)) from None
     if not picture.size:

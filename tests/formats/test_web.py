@@ -98,6 +98,143 @@ def test_a_model_that_resizes_is_given_no_less_than_it_takes(tmp_path, monkeypat
     assert re.findall(r'<option value="(\d+)"', page) == ["256", "512", "1024", "0"]
 
 
+# In place of ONNX Runtime Web: a pixel's label is its strongest channel; pictures of a width in `held` wait for that.
+RUNS = b"""
+const env = { wasm: {} };
+class Tensor { constructor(type, data, dims) { Object.assign(this, { data, dims }); } }
+const InferenceSession = { create: async () => ({ run: async ({ images: { data, dims } }) => {
+  await globalThis.held?.[dims[2]];
+  const labels = new Uint8Array(dims[1] * dims[2]).map((_, i) => {
+    const channels = [...data.slice(3 * i, 3 * i + 3)];
+    return channels.indexOf(Math.max(...channels));
+  });
+  return { labels: { data: labels }, confidence: { data: new Float32Array(labels.length).fill(1) } };
+} }) };
+export{env as env,Tensor as Tensor,InferenceSession as InferenceSession};"""
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """The page in a browser, with a stand-in for the model; what it saves, `pressed` gives."""
+    monkeypatch.setattr(web.onnx, "content", lambda source, precision: b"")
+    monkeypatch.setitem(web_runtime.FILES, "dist/ort.wasm.bundle.min.mjs", RUNS)
+    classes = [{"name": f"<{color}>", "color": list(color)} for color in tiny_run.COLORS]
+    source = Source(None, {"classes": classes, "longest_side": 0}, [], web_runtime.stub(tmp_path / "runtime"))
+    web.write(source, str(tmp_path), "float32")
+    with browser.page(f"file://{tmp_path}/index.html", tmp_path / "profile") as opened:
+        opened.run(PREPARE)
+        yield opened
+        assert opened.said == []
+
+
+PREPARE = """
+globalThis.saved = {};
+const blobs = {}, addressOf = URL.createObjectURL;
+URL.createObjectURL = blob => { const address = addressOf(blob); blobs[address] = blob; return address; };
+HTMLAnchorElement.prototype.click = function () { saved[this.download] = blobs[this.href]; };
+globalThis.until = async happened => { while (!happened()) await new Promise(done => setTimeout(done, 20)); };
+globalThis.says = () => document.getElementById("status").textContent;
+globalThis.labelled = async start => { await until(() => says().startsWith(start)); return says(); };
+globalThis.transfer = pictures => {
+  const given = new DataTransfer();
+  for (const picture of pictures) {
+    const bytes = Uint8Array.from(atob(picture), letter => letter.charCodeAt(0));
+    given.items.add(new File([bytes], "photo.png", { type: "image/png" }));
+  }
+  return given;
+};
+globalThis.give = {
+  drop: pictures => dispatchEvent(new DragEvent("drop", { dataTransfer: transfer(pictures), cancelable: true })),
+  paste: pictures => dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer(pictures) })),
+  choose: pictures => {
+    const input = document.getElementById("file");
+    input.files = transfer(pictures).files;
+    input.dispatchEvent(new Event("change"));
+  },
+};
+globalThis.setSide = pixels => {
+  document.getElementById("side").value = pixels;
+  document.getElementById("side").dispatchEvent(new Event("change"));
+};
+globalThis.press = async (id, name) => {
+  delete saved[name];
+  document.getElementById(id).click();
+  await until(() => saved[name]);
+  return btoa(String.fromCharCode(...new Uint8Array(await saved[name].arrayBuffer())));
+};
+"""
+
+
+def blocks(height, width, seed=0):
+    """Class ids in squares of 50 pixels."""
+    few = np.random.default_rng(seed).integers(0, 3, (-(-height // 50), -(-width // 50)))
+    return few.repeat(50, 0).repeat(50, 1)[:height, :width]
+
+
+def base64_of(labels):
+    return base64.b64encode(images.encode_png(tiny_run.paint(labels))).decode()
+
+
+def give(page, how, *pictures):
+    page.run(f"give.{how}({json.dumps([base64_of(each) for each in pictures])})")
+
+
+def pressed(page, button, name):
+    """The file of this name that a button saves."""
+    return base64.b64decode(page.run(f"press('{button}', '{name}')"))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("how", ["drop", "paste"])
+def test_another_side_labels_the_last_picture_again_however_it_came(page, how):
+    give(page, "choose", blocks(300, 600))
+    assert page.run("labelled('600×')").startswith("600×300 pixels, labelled at 512×256, ")
+    give(page, how, blocks(600, 700))
+    assert page.run("labelled('700×')").startswith("700×600 pixels, labelled at 512×439, ")
+    page.run("setSide(256)")
+    assert page.run("labelled('700×600 pixels, labelled at 256×219')")
+    page.run("setSide(0)")
+    assert re.fullmatch(r"700×600 pixels, \d+\.\d s", page.run("labelled('700×600 pixels, 0')"))
+    give(page, "choose", blocks(300, 600))  # as before
+    assert page.run("labelled('600×300')")
+
+
+@pytest.mark.browser
+def test_only_the_newest_picture_is_shown(page):
+    page.run("globalThis.held = { 40: new Promise(done => { globalThis.release = done; }) }")
+    give(page, "drop", blocks(20, 40))
+    page.run("until(() => says() === 'Labelling…')")
+    page.run("new Promise(done => setTimeout(done, 300))")  # by now it waits for the model
+    give(page, "drop", blocks(20, 30), blocks(20, 50))
+    assert page.run("labelled('30×20')")
+    page.run("release()")
+    page.run("new Promise(done => setTimeout(done, 300))")
+    assert page.run("says()").startswith("30×20 pixels")
+    assert page.run("['photo', 'labels'].map(id => document.getElementById(id).width)") == [30, 30]
+
+
+@pytest.mark.browser
+def test_what_is_saved_is_as_large_as_the_picture(page):
+    labels = blocks(350, 600)
+    labels[0, -1] = (labels[0, -1] + 1) % 3  # a pixel that is lost where the picture is made smaller
+    give(page, "drop", labels)
+    page.run("setSide(256)")
+    assert page.run("labelled('600×350 pixels, labelled at 256×149')")
+    found = images.decode_label(pressed(page, "save_labels", "labels.png"), name="labels.png")
+    assert found.shape == labels.shape and (found == labels).mean() > 0.97
+    page.run("setSide(0)")
+    assert page.run("labelled('600×350 pixels, 0')")
+    found = images.decode_label(pressed(page, "save_labels", "labels.png"), name="labels.png")
+    np.testing.assert_array_equal(found, labels)
+    page.run("setSide(256)")
+    assert page.run("labelled('600×350 pixels, labelled')")
+    page.run("document.getElementById('opacity').value = 0")
+    overlay = images.decode_image(
+        base64.b64decode(page.run("press('save_overlay', 'overlay.png')")), name="overlay.png"
+    )
+    np.testing.assert_array_equal(overlay, tiny_run.paint(labels))
+
+
 CHOOSE = """(async () => {
   const bytes = Uint8Array.from(atob("PICTURE"), letter => letter.charCodeAt(0));
   const chosen = new DataTransfer(), input = document.getElementById("file");

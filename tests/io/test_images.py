@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn_tf.errors import UserError
+from fcn_tf.errors import OutOfMemory, UserError
 from fcn_tf.io import images
 
 _RED, _GREEN, _BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -253,7 +253,7 @@ def test_a_picture_beyond_the_memory_is_refused_before_it_is_decoded(monkeypatch
     data = _bytes(Image.new("L", (5000, 4000)), compress_level=1)
     left: dict[str, int | None] = {"bytes": 100_000_000}
     monkeypatch.setattr(images.system, "memory_left", lambda: left["bytes"])
-    with pytest.raises(UserError, match=r"^x: decoding 5000x4000 pixels takes about 0.3 GB, 0.1 GB are free; .*"):
+    with pytest.raises(OutOfMemory, match=r"^x: decoding 5000x4000 pixels takes about 0.3 GB, 0.1 GB are free; .*"):
         images.decode_image(data, name="x")
     for left["bytes"] in (300_000_000, None):
         assert images.decode_image(data, name="x").shape == (4000, 5000, 3)
@@ -264,7 +264,7 @@ def test_memory_that_runs_out_all_the_same_is_no_damage(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(np, "asarray", fails)
-    with pytest.raises(UserError, match="^x: there is not enough memory left to decode it; make it smaller"):
+    with pytest.raises(OutOfMemory, match="^x: there is not enough memory left to decode it; make it smaller"):
         images.decode_label(_PNG, name="x")
 
 

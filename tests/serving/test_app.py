@@ -18,7 +18,7 @@ import httpx
 from PIL import Image
 
 import fcn_tf
-from fcn_tf.errors import UserError
+from fcn_tf.errors import OutOfMemory
 from fcn_tf.io import images
 from fcn_tf.serving import answers, uploads
 from fcn_tf.serving.app import Server
@@ -299,12 +299,39 @@ def test_a_fault_is_counted_and_explained_in_one_line():
     client = Client(made.app)
     response = client.post(content=PICTURE)
     assert response.status_code == 500 and "the server has failed (KeyError)" in error_of(response)
-    held.error = UserError("there is not enough memory; make it smaller.")
+    held.error = OutOfMemory("there is not enough memory; make it smaller.")
     response = client.post(content=PICTURE)
     assert response.status_code == 503 and "not enough memory" in error_of(response)
+    assert response.headers["retry-after"] == "5"
     text = client.get("/metrics").text
     for status in (500, 503):
         assert f'fcn_tf_requests_total{{path="/v1/segment",status="{status}"}} 1\n' in text
+    made.stop()
+
+
+@pytest.mark.parametrize("where", ["read_size", "decode_image"])
+def test_a_picture_that_the_memory_does_not_suffice_for_is_not_called_damaged(monkeypatch, where):
+    def fails(data, *, name):
+        raise OutOfMemory(f"{name}: 0.1 GB are free")
+
+    monkeypatch.setattr(images, where, fails)
+    made = server(HeldSegmenter())
+    response = Client(made.app).post(content=PICTURE)
+    assert response.status_code == 503 and error_of(response) == "the picture: 0.1 GB are free"
+    assert response.headers["retry-after"] == "5"
+    made.stop()
+
+
+def test_memory_that_runs_out_while_the_answer_is_made_is_no_fault(monkeypatch):
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setitem(answers.FORMS, "labels", answers.FORMS["labels"]._replace(encode=fails))
+    held = HeldSegmenter()
+    held.go_on.set()
+    made = server(held)
+    response = Client(made.app).post(content=PICTURE)
+    assert response.status_code == 503 and "the memory does not suffice" in error_of(response)
     made.stop()
 
 
