@@ -63,10 +63,8 @@ def exported(logs, name, precision="float32"):
         return {(row["format"], row["quantize"]): row for row in found}
 
     if (name, precision) not in rows():
-        settings = tiny_run.config(
-            "export", logs, format=name, quantize=precision, web_runtime=web_runtime.stub(logs / "runtime")
-        )
-        assert export.run(settings) == 0
+        runtime = {"web_runtime": web_runtime.stub(logs / "runtime")} if name == "web" else {}
+        assert export.run(tiny_run.config("export", logs, format=name, quantize=precision, **runtime)) == 0
     row = rows()[name, precision]
     return entry, row["folder"], row
 
