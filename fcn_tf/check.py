@@ -1,7 +1,6 @@
 """`--mode=check`: reads a whole data set, trains nothing, and says what is wrong with it and how to fix it."""
 
 import dataclasses
-import itertools
 import json
 import shlex
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from fcn_tf.data.quality import checks, screening
 from fcn_tf.data.quality.findings import Commands
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.io import files
-from fcn_tf.io.run_dir import Run
+from fcn_tf.io.run_dir import Run, free_logs_dir
 from fcn_tf.reports import check_page, check_tables
 
 # Of the command that trains on what was checked.
@@ -126,12 +125,4 @@ def _command(config: Config, target: Run) -> str:
         value = _WEIGHTS if (name, config.weights) == ("weights", "tiny") else getattr(config, name)
         if value != defaults[name]:
             words.append(f"--{name}={value}")
-    return shlex.join([*words, f"--logs_dir={_free_logs_dir(config)}"])
-
-
-def _free_logs_dir(config: Config) -> str:
-    """A --logs_dir that holds no run: that which was given, or one beside it, or inside it if it is logs/."""
-    given = config.logs_dir.rstrip("/") or config.logs_dir
-    beside = files.join(given, config.dataset) if given == Config.logs_dir.rstrip("/") else given
-    numbered = (f"{beside}-{number}" for number in itertools.count(2))
-    return next(each for each in itertools.chain((given, beside), numbered) if not Run(each).exists())
+    return shlex.join([*words, f"--logs_dir={free_logs_dir(config.logs_dir, config.dataset)}"])

@@ -865,7 +865,7 @@ def _idle(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("trunk_rate", "freeze"),
             f"--trunk_rate={config.trunk_rate:g} has no effect with --freeze=trunk; leave one of the two out.",
         )
-    if config.warmup_steps >= config.max_steps:
+    if config.warmup_steps > config.max_steps:
         yield (
             ("warmup_steps", "max_steps"),
             f"--warmup_steps={config.warmup_steps} of --max_steps={config.max_steps} would end the training before it "

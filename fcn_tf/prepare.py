@@ -8,8 +8,8 @@ from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import records, writer
 from fcn_tf.errors import MissingSplit
-from fcn_tf.io import files, system
-from fcn_tf.io.run_dir import Run
+from fcn_tf.io import system
+from fcn_tf.io.run_dir import Run, free_logs_dir
 
 
 def run(config: Config) -> int:
@@ -61,5 +61,4 @@ def _command(config: Config) -> str:
     for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "weights", "seed"):
         if getattr(config, name) != getattr(usual, name):
             words.append(f"--{name}={getattr(config, name)}")
-    logs_dir = files.join(config.logs_dir, "records") if Run(config.logs_dir).exists() else config.logs_dir
-    return shlex.join([*words, f"--logs_dir={logs_dir}"])
+    return shlex.join([*words, f"--logs_dir={free_logs_dir(config.logs_dir, 'records')}"])

@@ -89,7 +89,9 @@ def space(trial: Any, config: Config) -> dict[str, Any]:
 def command(config: Config, params: dict[str, Any]) -> str:
     """The command that trains with the values of a trial, to be typed."""
     defaults = Config(dataset=config.dataset).to_json()
-    values = {name: value for name, value in config.to_json().items() if value != defaults[name]}
+    # What --staged sets by itself is written whatever it is.
+    always = ("plain_skips",) if config.staged else ()
+    values = {name: value for name, value in config.to_json().items() if name in always or value != defaults[name]}
     values = {"dataset": config.dataset, **values, **params, "logs_dir": files.join(config.logs_dir, "best")}
     names = {field.name: flag_name(field) for field in dataclasses.fields(Config)}
     words = [f"--{names[name]}={_written(value) if name in params else value}" for name, value in values.items()]
@@ -112,8 +114,8 @@ def _study(path: str) -> Any:
     except Exception as error:  # Optuna, SQLAlchemy and SQLite have errors of their own
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"{path} cannot be read as a search ({reason:.200}); put a copy of it back, or search anew with another "
-            "--logs_dir."
+            f"{path} cannot be read as a search ({reason:.200}); if no other search is at work there, put a copy of it "
+            "back, or search anew with another --logs_dir."
         ) from None
 
 
@@ -126,7 +128,13 @@ def _try_one(study: Any, config: Config) -> int:
         number, params = stopped[0].number, stopped[0].params
     else:
         trial = study.ask()
-        number, params = trial.number, space(trial, config)
+        try:
+            number, params = trial.number, space(trial, config)
+        except ValueError as error:  # the values to choose from were others in an earlier version
+            raise UserError(
+                f"the search in {config.logs_dir} was begun with other values to choose from ({error}); search anew "
+                "with another --logs_dir."
+            ) from None
     folder = _folder(config, number)
     print(", ".join(f"--{name}={_written(value)}" for name, value in params.items()) + f" in {folder}")
     target = Run(folder)

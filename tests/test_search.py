@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import shlex
 import sys
 import types
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 import main
 from fcn_tf import registry, search
+from fcn_tf.command import flags
+from fcn_tf.config import merge
 from fcn_tf.errors import UserError
 from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run
 from fcn_tf.reports import search_report
@@ -164,6 +167,13 @@ def test_without_optuna(tmp_path, monkeypatch):
 def test_trials_are_counted(tmp_path, capsys):
     assert main.main(["main.py", "--mode=search", "--trials=0", f"--logs_dir={tmp_path}"]) == 2
     assert "--trials must be 1 or more, up to 10^15, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_command_says_what_staged_sets_by_itself(plain):
+    config = merge({"mode": "search", "staged": True, "plain_skips": plain, "logs_dir": "none"}, None)
+    typed = shlex.split(search.command(config, {}))
+    assert flags.config_from_flags(["main.py", *typed[2:]]).plain_skips == plain
 
 
 def test_the_command_names_what_differs_from_the_defaults(tmp_path):

@@ -16,7 +16,7 @@ import pickle  # nosec B403  # see _Unpickler
 import struct
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -52,15 +52,35 @@ class _Tensor(NamedTuple):
 
 
 class _OrderedDict(dict):
+    def __setitem__(self, name: Any, value: Any) -> None:
+        if not isinstance(name, str):  # of others, hashing alone may take for ever
+            raise ValueError(f"it names something by a {type(name).__name__}; expected text")
+        super().__setitem__(name, value)
+
     def __setstate__(self, state: Any) -> None:
         """Leaves out `_metadata`, the versions of the layers."""
 
 
+class _Function:
+    """What a pickle may call, and not change."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]):
+        self._call = call
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._call(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError("it changes a function")
+
+
 _NAMES: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): _Tensor.rebuild,  # before 0.4, as in torchvision's oldest files
-    ("torch._utils", "_rebuild_tensor_v2"): _Tensor.rebuild,
-    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("torch._utils", "_rebuild_tensor"): _Function(_Tensor.rebuild),  # before 0.4, as in torchvision's oldest files
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(_Tensor.rebuild),
+    ("torch._utils", "_rebuild_parameter"): _Function(lambda tensor, *_: tensor),
     **{("torch", storage): kind for storage, kind in _KINDS.items()},
 }
 
@@ -118,7 +138,8 @@ def _tensors(unpickler: _Unpickler) -> dict[str, _Tensor]:
         raise ValueError(f"it holds {'nothing' if found == {} else type(found).__name__}; expected tensors by name")
     for name, tensor in found.items():
         if not (isinstance(name, str) and isinstance(tensor, _Tensor)):
-            raise ValueError(f"its {name!r} is {type(tensor).__name__}; expected a tensor")
+            what = repr(name) if isinstance(name, str) else f"entry named by a {type(name).__name__}"
+            raise ValueError(f"its {what} is {type(tensor).__name__}; expected a tensor")
     return found
 
 

@@ -1,5 +1,6 @@
 """The pictures and videos that --input names, and the names of their results. No TensorFlow."""
 
+import codecs
 import collections
 import hashlib
 import os
@@ -165,6 +166,8 @@ def _same_folder(one: str, other: str) -> bool:
 
 def _listed(data: bytes) -> list[str]:
     """The paths in a list, whatever their bytes: one a line, or with NUL after each, as of `find -print0`."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes
+        data = data.decode("utf-16", "replace").encode()
     if b"\0" in data:
         lines = data.split(b"\0")
     else:
@@ -192,8 +195,9 @@ def _place(path: str) -> str:
     if files.is_remote(path):
         return os.path.normpath(os.sep + path.replace("://", os.sep, 1))
     plain = os.path.abspath(path)
-    if ".." in path and os.path.realpath(plain) != os.path.realpath(path):  # beyond a link, it leads elsewhere
-        plain = os.path.realpath(path)
+    folder = os.path.realpath(os.path.dirname(path))
+    if ".." in path and os.path.realpath(os.path.dirname(plain)) != folder:  # beyond a link, it leads elsewhere
+        plain = os.path.join(folder, os.path.basename(path))
     drive, below = os.path.splitdrive(plain)
     return os.path.join(os.sep, drive.strip(os.sep + ":"), below.lstrip(os.sep))
 

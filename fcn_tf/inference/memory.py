@@ -62,6 +62,8 @@ class PredictionMemory:
             (each + _INPUT) * max((1, *scales)) ** 2 for each in (held, max(held, *patches))
         )
         self._longest_side = resizing.longest_side(model)
+        # Those of each view and its mirror image, at the size that the network brought it to.
+        self._looked = 2 * sum(scale**2 for scale in scales) * 4 * model.output_shape[-1] * bool(self._longest_side)
         self._logits = 4 * model.output_shape[-1]
         self._kernel = 4 * max(math.prod(variable.shape) for variable in model.variables)
         self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -85,7 +87,7 @@ class PredictionMemory:
         """
         pixels = height * width
         if self._longest_side:
-            scored, seen, resized = self._resized(height, width, tile)
+            scored, seen, resized = self._resized(height, width, tile, count)
         else:
             scored = seen = min(height, tile or height) * min(width, tile or width)
             resized = 0
@@ -97,21 +99,21 @@ class PredictionMemory:
         held = max(held, count * pixels * _DRAWN) + count * pixels * (_LABELS + kept)
         return int(held), int(max(held, reserved))
 
-    def scored_at_once(self, height: int, width: int) -> int:
-        """Of how many pixels of an image logits are looked at together."""
+    def scored_at_once(self, height: int, width: int, count: int = 1) -> int:
+        """Of how many pixels of each of `count` images logits are looked at together."""
         if not self._longest_side:
             return height * width
-        return width * tiles.band_rows(height, width, scores=self._logits)
+        return width * tiles.band_rows(height, width, scores=self._logits * count)
 
-    def _resized(self, height: int, width: int, tile: int) -> tuple[int, int, int]:
-        """Of one image the pixels of a band, those the network sees, and the bytes that it takes to resize."""
+    def _resized(self, height: int, width: int, tile: int, count: int) -> tuple[int, int, float]:
+        """Of one of some images the pixels of a band, those the network sees, and the bytes that it takes to resize."""
         largest = tile or crops.LARGEST
         if max(height, width) > largest:
             height, width = resizing.fitted_size(height, width, largest)
         rows, columns = resizing.fitted_size(height, width, self._longest_side)
-        band = self.scored_at_once(height, width)
+        band = self.scored_at_once(height, width, count)
         resized = height * width * _FLOATS + _WEIGHTS * (height * rows + width * columns)
-        return band, rows * columns, resized + band * _RESIZED * self._logits
+        return band, rows * columns, resized + band * _RESIZED * self._logits + rows * columns * self._looked
 
     def fits(
         self, height: int, width: int, *, tile: int, available: system.Available, kept: int = 0, count: int = 1

@@ -36,10 +36,10 @@ class ScoringMemory:
 
     def need(self, images: int, height: int, width: int, *, tile: int) -> Bytes:
         """Bytes held and bytes reserved for so many images of one size, in tiles of this side (0: whole)."""
-        held, reserved = self._labelled.need(height, width, tile=tile)
-        pixels, at_once = height * width, self._labelled.scored_at_once(height, width)
-        scored = at_once * self._scored + (pixels - at_once) * _KEPT
-        return images * (held + scored), images * (reserved + scored)
+        held, reserved = self._labelled.need(height, width, tile=tile, count=images)
+        pixels, at_once = height * width, self._labelled.scored_at_once(height, width, images)
+        scored = images * (at_once * self._scored + (pixels - at_once) * _KEPT)
+        return held + scored, reserved + scored
 
     def require(self, name: str, shape: tuple[int, ...]) -> None:
         """Raises UserError if there is less memory than a batch takes; it names the flag that makes it fit.

@@ -92,7 +92,9 @@ def _upright_rgb(picture: Image.Image, name: str, say: Callable[[str], Any] | No
     if say is not None and pixels.size and (eight is not picture or picture.info.get(_SIXTEEN)):
         # Of colours, Pillow has kept the upper 8 bits.
         highest = int(np.asarray(picture).max()) if eight is not picture else 256 * int(pixels.max()) + 255
-        if dark := darkness(highest):
+        if pixels.max() == 0 and eight is picture:
+            say(f"{name}: 16 bits with no value above 255 of 65535: black, or of 8 bits, which times 256 would be seen")
+        elif dark := darkness(highest):
             say(f"{name}: 16 bits with {dark}")
     return pixels
 

@@ -8,6 +8,7 @@ the new one. No TensorFlow.
 import contextlib
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -48,6 +49,7 @@ TRAINING_COLUMNS = (
     "images_per_second",
     "train_frequency_weighted_iou",
 )
+_DEFAULT = "logs"  # of --logs_dir
 _MOST = 64 << 20  # bytes of config.json, history.csv or training.csv
 _IDLE_SECONDS = 600  # so long nobody takes to write a file; evaluate and check write to the folder of a training too
 
@@ -310,7 +312,7 @@ class Run:
 
     def read_training(self) -> list[dict[str, Any]]:
         """The rows of training.csv in order, as those of `read_history`."""
-        return _read_rows(self.training, TRAINING_COLUMNS, absent=_OF_LATE)
+        return _read_rows(self.training, TRAINING_COLUMNS, absent=TRAINING_COLUMNS[-1:])
 
     def write_training(self, rows: list[dict[str, Any]]) -> None:
         """Replaces training.csv; each row has a number or None for each of `TRAINING_COLUMNS`."""
@@ -326,6 +328,14 @@ class Run:
 
     def _write_history(self, rows: list[dict[str, Any]]) -> None:
         _write_rows(self.history, HISTORY_COLUMNS, rows)
+
+
+def free_logs_dir(given: str, name: str) -> str:
+    """A folder that holds no run: the one that was given, or one beside it, or logs/NAME if it is logs/."""
+    given = given.rstrip("/") or given
+    beside = files.join(given, name) if given == _DEFAULT else given
+    numbered = (f"{beside}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain((given, beside), numbered) if not Run(each).exists())
 
 
 def _read_rows(path: str, columns: Sequence[str], *, absent: Collection[str] = ()) -> list[dict[str, Any]]:

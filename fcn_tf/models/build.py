@@ -118,7 +118,8 @@ def build_network(
     for name, arrays in {**(built.classifier if head.classifier else {}), **of_head}.items():
         layer = known.get(name)  # a head with fewer skips lacks some
         if layer is not None and [variable.shape for variable in layer.weights] == [array.shape for array in arrays]:
-            layer.set_weights([arrays[0] / weights_table.skip_scale(model, name), *arrays[1:]])
+            scale = weights_table.skip_scale(model, name)
+            layer.set_weights(arrays if scale == 1 else [arrays[0] / scale, *arrays[1:]])
     return Network(
         model,
         dict(zip(registry.STAGES, built.stages, strict=True)),

@@ -71,6 +71,9 @@ def test_a_file_that_is_listed_twice_is_taken_once(photos, monkeypatch):
 def test_beyond_a_link_two_dots_lead_where_the_disk_says(photos, monkeypatch):
     (photos / "here/link").symlink_to(photos / "here/photos/x")
     assert listed(monkeypatch, "link/../a.jpg", "a.jpg") == {"link/../a.jpg": "photos/a", "a.jpg": "a"}
+    for name in ("c.jpg", "d.jpg"):  # a file that is a link has a name of its own
+        (photos / "here/photos" / name).symlink_to(photos / "here/a.jpg")
+    assert list(listed(monkeypatch, "link/../c.jpg", "link/../d.jpg").values()) == ["c", "d"]
 
 
 @pytest.mark.parametrize(
@@ -79,9 +82,10 @@ def test_beyond_a_link_two_dots_lead_where_the_disk_says(photos, monkeypatch):
         (b"a.jpg\r\n\n \nb c.jpg", ["a", "b c"]),
         (b"./a.jpg\0./b\nc.jpg\0./ d.jpg\0", ["a", "b\nc", " d"]),
         (b"a.jpg\0", ["a"]),
-        (b"caf\xe9.jpg\n\xff\xfe.jpg\n", ["caf\udce9", "\udcff\udcfe"]),
+        (b"caf\xe9.jpg\n\xff\xfd.jpg\n", ["caf\udce9", "\udcff\udcfd"]),
+        ("a.jpg\r\nb.jpg\r\n".encode("utf-16"), ["a", "b"]),
     ],
-    ids=["lines", "NULs", "one NUL", "no UTF-8"],
+    ids=["lines", "NULs", "one NUL", "no UTF-8", "UTF-16"],
 )
 def test_lists_hold_lines_or_names_with_nul_after_each_in_any_bytes(monkeypatch, data, names):
     assert list(found_in(data, monkeypatch).values()) == names

@@ -81,7 +81,16 @@ def test_a_model_that_resizes_takes_the_memory_of_its_own_size():
     assert (
         thin > memory._WEIGHTS * 256 * 16_384 and thin < memory._WEIGHTS * 256 * 10**6
     )  # not before it is made smaller
-    assert fitted.need(600, 800, tile=0, count=4)[0] > 3 * small
+    assert 2 * small < fitted.need(600, 800, tile=0, count=4)[0] < 4 * small  # which share a band
+
+
+def test_views_of_a_model_that_resizes_are_held_at_the_size_it_sees():
+    model = build.build_model("fcn8s", num_classes=151, weights=None, longest_side=256)
+    scales = (0.5, 1.0)
+    plain, views = (memory.PredictionMemory(model, scales=each).need(600, 800, tile=0)[0] for each in ((), scales))
+    band = memory.PredictionMemory(model).scored_at_once(600, 800)
+    logits = 4 * 151 * 192 * 256
+    assert views - plain == pytest.approx(2 * (0.5**2 + 1) * logits + 3 * 4 * 151 * band)
 
 
 def test_what_cannot_be_resized_at_once_is_made_smaller_first():

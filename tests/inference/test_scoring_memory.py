@@ -38,9 +38,9 @@ def free(monkeypatch):
 )
 def test_scores_come_on_top_and_each_image_counts(model, options, scored):
     scales = options.scales if options.tta else ()
-    held, reserved = PredictionMemory(model, scales=scales).need(1000, 1500, tile=256)
+    held, reserved = PredictionMemory(model, scales=scales).need(1000, 1500, tile=256, count=3)
     need = ScoringMemory(model, options).need(3, 1000, 1500, tile=256)
-    assert need == (3 * (held + PIXELS * scored), 3 * (reserved + PIXELS * scored))
+    assert need == (held + 3 * PIXELS * scored, reserved + 3 * PIXELS * scored)
 
 
 def test_what_does_not_fit_is_told_with_the_flag_that_makes_it_fit(model, free):
@@ -100,6 +100,12 @@ def test_of_a_model_that_resizes_a_band_is_scored_at_once():
     scored = band * 100 + (pixels - band) * 12
     assert ScoringMemory(model, InferenceOptions()).need(1, 3000, 4000, tile=0) == (held + scored, reserved + scored)
     assert held + scored < 10**9
+    # Of several images a band has as many pixels, not each of them as many.
+    held, _ = labelled.need(3000, 4000, tile=0, count=4)
+    bands = 4 * labelled.scored_at_once(3000, 4000, 4)
+    assert 4 * 151 * bands <= tiles._BAND and held < 4 * labelled.need(3000, 4000, tile=0)[0]
+    need, _ = ScoringMemory(model, InferenceOptions()).need(4, 3000, 4000, tile=0)
+    assert need == held + bands * 100 + (4 * pixels - bands) * 12
 
 
 def test_no_tiles_are_proposed_to_a_model_that_resizes(free):

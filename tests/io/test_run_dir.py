@@ -6,7 +6,7 @@ import pytest
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
-from fcn_tf.io.run_dir import HISTORY_COLUMNS, TRAINING_COLUMNS, Run, checkpoint_steps
+from fcn_tf.io.run_dir import HISTORY_COLUMNS, TRAINING_COLUMNS, Run, checkpoint_steps, free_logs_dir
 
 
 def row(step, **changes):
@@ -94,6 +94,15 @@ def test_history_drops_the_rows_past_the_step_resumed_from(tmp_path):
     assert [each["step"] for each in run.read_history()] == [10, 20]
     run.append_history(row(25))
     assert [each["step"] for each in run.read_history()] == [10, 20, 25]
+
+
+def test_a_folder_that_holds_no_run_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [free_logs_dir(given, "voc") for given in ("logs/", "logs/a", "a/")] == ["logs", "logs/a", "a"]
+    for taken in ("logs", "logs/voc", "logs/a", "a"):
+        Run(taken).write_config({})
+    found = [free_logs_dir(given, "voc") for given in ("logs/", "logs", "logs/a", "a/")]
+    assert found == ["logs/voc-2", "logs/voc-2", "logs/a-2", "a-2"]
 
 
 def step_of(row):
