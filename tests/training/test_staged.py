@@ -41,11 +41,8 @@ def test_the_papers_networks_score_skips_as_they_come(tmp_path, capsys):
     matfiles.write_mat(f"{folder}/narrow.mat", convs)
     options = {"arch": "fcn8s_paper", "plain_skips": True, "optimizer": "sgd", "momentum": 0.9, "learning_rate": 1e-3}
     assert train.run(settings(folder, **options)) == 0
-    printed = capsys.readouterr().out
-    loaded, new = (
-        [set(re.findall(r"(\w+) \(?[\dx]+", line)) for line in re.findall(f"^{kind}.*: (.*)$", printed, re.M)]
-        for kind in ("loaded from", "not loaded")
-    )
+    _, *stages = re.split(r"^from .*:$", capsys.readouterr().out, flags=re.M)
+    loaded, new = ([set(re.findall(rf"^{kind} +(\w+)", each, re.M)) for each in stages] for kind in ("loaded", "new"))
     of_32s = {name for name in convs if name.startswith("conv")} | {"conv6", "conv7", "conv8"}
     assert loaded == [of_32s, of_32s | {"upsample_pool4", "score_pool4"}]
     assert new == [
