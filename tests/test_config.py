@@ -270,7 +270,7 @@ def test_a_new_run_has_the_network_of_the_one_it_starts_from():
     [
         ({"loss": "dice", "class_weights": "balanced"}, "--class_weights=balanced has no effect on --loss=dice; use"),
         ({"freeze": "trunk", "trunk_rate": 0.1}, "--trunk_rate=0.1 has no effect with --freeze=trunk; leave one"),
-        ({"warmup_steps": 600}, "--warmup_steps=600 of --max_steps=600 would end .*; give fewer, or"),
+        ({"warmup_steps": 601}, "--warmup_steps=601 of --max_steps=600 would end .*; give fewer, or"),
         ({"staged": True, "trunk": "alexnet"}, "--staged trains .*, got --trunk=alexnet; give --trunk=vgg, or"),
         ({"arch": "fcn32s_alexnet", "trunk": "vgg"}, "--arch=fcn32s_alexnet .*, got --trunk=vgg; give --trunk=alexnet"),
         ({"freeze": "conv1", "weights": "none"}, "--freeze=conv1 would keep the random weights of --weights=none; "),
@@ -285,7 +285,7 @@ def test_flags_that_would_do_nothing_in_a_training_are_refused(given, said):
 
 def test_flags_like_these_that_do_something_are_taken():
     assert merge({"loss": "dice+focal", "class_weights": "balanced"}, None).class_weights == "balanced"
-    assert merge({"warmup_steps": 599, "freeze": "conv1", "trunk_rate": 0.1}, None).warmup_steps == 599
+    assert merge({"warmup_steps": 600, "freeze": "conv1", "trunk_rate": 0.1}, None).warmup_steps == 600
     assert merge({"freeze": "conv1", "weights": "none", "init_from": "there"}, None).freeze == "conv1"
     assert merge({"mode": "evaluate", "loss": "dice", "class_weights": "balanced"}, saved()).loss == "dice"
 
