@@ -18,7 +18,7 @@ from fcn_tf.models import resizing
 _SIDE = 256  # pixels, of the image whose activations are counted: a multiple of every stride
 _INPUT = 40  # bytes a pixel: as uint8, float32 and float32 without the mean, its label, and some to spare
 _FLOATS = 12  # bytes a pixel of a picture as float32
-_RESIZED = 8  # tensors of the logits of a band while they are brought to its size, and until they are labels
+_RESIZED = 12  # tensors of the logits of a band while they are brought to its size, and until they are labels
 _WEIGHTS = 16  # bytes: of a row of the picture in one that the network sees, while that is counted
 _DRAWN, _LABELS = 12, 4  # bytes a pixel, measured, of an overlay and its PNG; of labels
 STEP = 128  # pixels: only multiples of it are chosen as tile sizes
@@ -37,8 +37,8 @@ class PredictionMemory:
     also reserves, on a CPU, the patches of a whole convolution, of which it touches little.
 
     Measured with `fcn8s` and `original`, tiny and full width, 4 to 151 classes, 1 to 16 million pixels: up to a quarter
-    less, up to 4 % more; with `light` that resizes pictures of 3 to 48 million pixels, 2 to 151 classes: up to a third
-    less.
+    less, up to 4 % more; with `light` that resizes pictures of 3 to 48 million pixels, 2 to 151 classes: 1 % less to
+    twice as much, the latter for the smallest.
 
     Args:
       model: as `Predictor` takes it.

@@ -95,7 +95,7 @@ def test_views_of_a_model_that_resizes_are_held_at_the_size_it_sees():
 
 def test_what_cannot_be_resized_at_once_is_made_smaller_first():
     estimate = memory.PredictionMemory(build.build_model("fcn8s", num_classes=3, weights=None, longest_side=256))
-    there = 5 * 10**7, None
+    there = 6 * 10**7, None
     assert estimate.tile_for(400, 400, tile=0, available=there, name="x") == 0
     side = estimate.tile_for(4, 16_000, tile=0, available=there, name="x")  # weights of many columns
     assert 256 < side < 16_000 and estimate.fits(4, 16_000, tile=side, available=there)

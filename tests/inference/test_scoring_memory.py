@@ -97,7 +97,7 @@ def test_of_a_model_that_resizes_a_band_is_scored_at_once():
     pixels, band = 3000 * 4000, labelled.scored_at_once(3000, 4000)
     assert band * 4 * 151 <= tiles._BAND
     held, reserved = labelled.need(3000, 4000, tile=0)
-    scored = band * 100 + (pixels - band) * 12
+    scored = band * 100 + (pixels - band) * 20
     assert ScoringMemory(model, InferenceOptions()).need(1, 3000, 4000, tile=0) == (held + scored, reserved + scored)
     assert held + scored < 10**9
     # Of several images a band has as many pixels, not each of them as many.
@@ -105,7 +105,7 @@ def test_of_a_model_that_resizes_a_band_is_scored_at_once():
     bands = 4 * labelled.scored_at_once(3000, 4000, 4)
     assert 4 * 151 * bands <= tiles._BAND and held < 4 * labelled.need(3000, 4000, tile=0)[0]
     need, _ = ScoringMemory(model, InferenceOptions()).need(4, 3000, 4000, tile=0)
-    assert need == held + bands * 100 + (4 * pixels - bands) * 12
+    assert need == held + bands * 100 + (4 * pixels - bands) * 20
 
 
 def test_no_tiles_are_proposed_to_a_model_that_resizes(free):
