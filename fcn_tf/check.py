@@ -60,7 +60,7 @@ def run(config: Config) -> int:
         "findings": [finding.to_json() for finding in found],
         "ok": not failed,
         "verdict": _verdict(config.split, failed),
-        "command": _command(config, target) if whole else None,
+        "command": _command(config) if whole else None,
     }
     written = dict(commands.lists)
     if spec:
@@ -117,7 +117,7 @@ def _verdict(split: str, failed: bool) -> str:
     return f"{alone}: fix its errors and check again." if failed else f"{alone}: no errors. Leave out --split for all."
 
 
-def _command(config: Config, target: Run) -> str:
+def _command(config: Config) -> str:
     """The command that trains on this data set."""
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     words = ["python", "main.py", "--mode=train", f"--dataset={config.dataset}", f"--data_dir={config.data_dir}"]

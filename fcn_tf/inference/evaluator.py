@@ -326,14 +326,11 @@ class Evaluator:
         cells = np.zeros((len(images), classes**2 + 2), np.int64)
         predictions = np.empty(labels.shape, label_dtype(classes))
         loss = 0.0
-        for tile in tiles.tiles(labels.shape[1], labels.shape[2], self._tile):
-            seen = images[:, *tile.seen]
-            size = seen.shape[1:3]
+        in_bands = self._scoring.in_bands
+        for seen, parts in tiles.seen_in_parts(images, self._tile, num_classes=classes, in_bands=in_bands):
             looked = self._look(seen)
-            scores = 4 * classes * len(seen)
-            rows = tiles.band_rows(*size, scores=scores) if self._scoring.in_bands else labels.shape[1]
-            for band in tiles.bands(tile, rows):
-                of_band = self._score(labels[:, *band.kept], looked, band.inside, size)
+            for band in parts:
+                of_band = self._score(labels[:, *band.kept], looked, band.inside, seen.shape[1:3])
                 cells += of_band[0].numpy()
                 loss += float(of_band[1])
                 predictions[:, *band.kept] = of_band[2].numpy()

@@ -88,11 +88,9 @@ def predict(
         results["confidence"] = np.empty(size, np.float32)
     if probabilities:
         results["probabilities"] = np.empty((*size, num_classes), np.float16)
-    for part in tiles(size[1], size[2], tile):
-        seen = images[:, *part.seen]
+    for seen, parts in seen_in_parts(images, tile, num_classes=num_classes, in_bands=in_bands):
         looked = look(seen)
-        rows = band_rows(*seen.shape[1:3], scores=4 * num_classes * len(seen)) if in_bands else size[1]
-        for band in bands(part, rows):
+        for band in parts:
             found = label(looked, band.inside, seen.shape[1:3])
             for name, result in results.items():
                 result[:, *band.kept] = np.asarray(found[name])
@@ -144,6 +142,16 @@ def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
             kept=(slice(first, last), slice(west, east)),
             inside=(first - top, west - left, last - first, east - west),
         )
+
+
+def seen_in_parts(
+    images: np.ndarray, tile: int, *, num_classes: int, in_bands: bool
+) -> Iterator[tuple[np.ndarray, Iterator[Tile]]]:
+    """What the model sees of images (B, H, W, 3) at a time, and the parts that are labelled of it; see `predict`."""
+    for each in tiles(images.shape[1], images.shape[2], tile):
+        seen = images[:, *each.seen]
+        height, width = seen.shape[1:3]
+        yield seen, bands(each, band_rows(height, width, scores=4 * num_classes * len(seen)) if in_bands else height)
 
 
 def band_rows(height: int, width: int, *, scores: int) -> int:

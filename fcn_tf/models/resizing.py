@@ -68,18 +68,19 @@ def with_longest_side(model: keras.Model, side: int) -> keras.Model:
 
 def without_resizing(model: keras.Model) -> keras.Model:
     """A model of the same layers and variables for what has the right size already, such as crops to train on."""
-
-    def changed(layer):
-        return _AsItIs(name=layer.name) if isinstance(layer, FitLongestSide | ResizeLike) else layer
-
-    return keras.models.clone_model(model, clone_function=changed) if longest_side(model) else model
+    return _without(model, FitLongestSide, ResizeLike)
 
 
 def with_scores_of_own_size(model: keras.Model) -> keras.Model:
     """A model of the same layers and variables whose scores stay at the size that it brings photos to."""
+    return _without(model, ResizeLike)
+
+
+def _without(model: keras.Model, *kinds: type[keras.layers.Layer]) -> keras.Model:
+    """What layers of these kinds are given passes through."""
 
     def changed(layer):
-        return _AsItIs(name=layer.name) if isinstance(layer, ResizeLike) else layer
+        return _AsItIs(name=layer.name) if isinstance(layer, kinds) else layer
 
     return keras.models.clone_model(model, clone_function=changed) if longest_side(model) else model
 
