@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from fcn_tf import registry
 
 if TYPE_CHECKING:  # what `_NAMES` says, for those who look without running
+    from fcn_tf.command.call import evaluate_run as evaluate_run
+    from fcn_tf.command.call import export_run as export_run
+    from fcn_tf.command.call import predict_run as predict_run
     from fcn_tf.command.call import train_run as train_run
     from fcn_tf.errors import UserError as UserError
     from fcn_tf.inference.runs import load_run as load_run
@@ -20,6 +23,9 @@ _NAMES = {
     "Segmentation": "fcn_tf.inference.segmentation:Segmentation",
     "load_run": "fcn_tf.inference.runs:load_run",
     "train_run": "fcn_tf.command.call:train_run",
+    "evaluate_run": "fcn_tf.command.call:evaluate_run",
+    "predict_run": "fcn_tf.command.call:predict_run",
+    "export_run": "fcn_tf.command.call:export_run",
     "build_model": "fcn_tf.models.build:build_model",
     "UserError": "fcn_tf.errors:UserError",
 }

@@ -14,13 +14,14 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import fcn_tf  # noqa: E402
+from fcn_tf.command.call import Written  # noqa: E402
 from fcn_tf.inference.runs import TrainedRun  # noqa: E402
 from fcn_tf.inference.segmentation import Area  # noqa: E402
 from fcn_tf.models.build import build_network  # noqa: E402
 
 PAGE = "docs/api.md"
-_MODULES = ("collections.abc.", "typing.", "keras.src.models.model.", "fcn_tf.inference.", "runs.", "segmentation.")
-_RETURNED = (TrainedRun, Area)  # public through what the functions return
+_MODULES = ("collections.abc.", "typing.", "keras.src.models.model.", "fcn_tf.inference.", "fcn_tf.command.call.", "runs.", "segmentation.")
+_RETURNED = (TrainedRun, Written, Area)  # public through what the functions return
 
 
 def page() -> str:

@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import json
 import os
 import signal
+from dataclasses import dataclass, field
 from typing import Any
 
 from fcn_tf import config as configs
@@ -14,8 +16,28 @@ from fcn_tf.config import Config
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 from fcn_tf.inference.runs import TrainedRun, load_run
+from fcn_tf.io import files, run_log
+from fcn_tf.io.run_dir import Run
 
 _KINDS = {field.name: type(field.default) for field in dataclasses.fields(Config) if field.name != "mode"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a call wrote; may be given wherever the path of its folder is asked for.
+
+    Attributes:
+      output_dir: the folder.
+      complete: whether all of it could be done; `messages` say what could not, and why.
+      messages: the lines that were not printed.
+    """
+
+    output_dir: str
+    complete: bool
+    messages: tuple[str, ...] = field(repr=False)
+
+    def __fspath__(self) -> str:
+        return self.output_dir
 
 
 def train_run(*, verbose: bool = False, **settings: Any) -> TrainedRun:
@@ -35,19 +57,84 @@ def train_run(*, verbose: bool = False, **settings: Any) -> TrainedRun:
       UserError: when a setting, the data or the weights must be fixed first.
       KeyboardInterrupt: after Ctrl-C; what was trained is saved, and the same call continues.
     """
-    config = configs.complete({"mode": "train", **_checked(settings)})
-    printed = io.StringIO()
-    quiet = contextlib.ExitStack()
-    if not verbose:
-        quiet.enter_context(contextlib.redirect_stdout(printed))
-        quiet.enter_context(contextlib.redirect_stderr(printed))
-    with quiet:
-        status = registry.resolve(registry.MODES["train"])(config)
-    if status == 128 + signal.SIGINT:
-        raise KeyboardInterrupt
+    config, status, messages = _call("train", settings, verbose=verbose)
     if status:
         raise SystemExit(status)
-    return dataclasses.replace(load_run(config.logs_dir), messages=tuple(printed.getvalue().splitlines()))
+    return dataclasses.replace(load_run(config.logs_dir), messages=messages)
+
+
+def evaluate_run(run: str | os.PathLike, *, verbose: bool = False, **settings: Any) -> dict[str, Any]:
+    """Scores a run's model on its validation split, as `--mode=evaluate` does, and writes the same report.
+
+    Args:
+      run: the run, or its folder.
+      verbose: print what the command would print; otherwise nothing is printed, as by `train_run`.
+      **settings: flags of that mode by name, such as `split="train"`, `boundary=True`, `tta="flip"`.
+
+    Returns:
+      The content of metrics.json: "mean_iou", "per_class", "intervals" and more.
+
+    Raises:
+      UserError: when a setting, the run or the data must be fixed first.
+    """
+    config, _, _ = _call("evaluate", {**settings, "logs_dir": run}, verbose=verbose)
+    return json.loads(files.read_bytes(files.join(Run(config.logs_dir).evaluation, "metrics.json")))
+
+
+def predict_run(run: str | os.PathLike, *, verbose: bool = False, **settings: Any) -> Written:
+    """Labels pictures and videos into files, as `--mode=predict` does; `Segmenter` labels arrays instead.
+
+    Args:
+      run: the run, or its folder.
+      verbose: print what the command would print; otherwise nothing is printed, as by `train_run`.
+      **settings: flags of that mode by name, such as `input="photos"`, `output_dir="out"`, `outputs="labels,areas"`.
+
+    Returns:
+      Where the results are, and whether all could be labelled; the others are all the same.
+
+    Raises:
+      UserError: when a setting, the run or the input must be fixed first.
+    """
+    config, status, messages = _call("predict", {**settings, "logs_dir": run}, verbose=verbose)
+    return Written(config.output_dir or Run(config.logs_dir).predict, not status, messages)
+
+
+def export_run(run: str | os.PathLike, *, verbose: bool = False, **settings: Any) -> Written:
+    """Writes a run's model in other formats and compares them with it, as `--mode=export` does.
+
+    Args:
+      run: the run, or its folder.
+      verbose: print what the command would print; otherwise nothing is printed, as by `train_run`.
+      **settings: flags of that mode by name, such as `format="onnx,tflite"`, `quantize="float16"`.
+
+    Returns:
+      Where the formats and export.json are, and whether all could be written and say what the model says.
+
+    Raises:
+      UserError: when a setting, the run, or a package that a format needs must be fixed first.
+    """
+    config, status, messages = _call("export", {**settings, "logs_dir": run}, verbose=verbose)
+    return Written(config.output_dir or Run(config.logs_dir).export, not status, messages)
+
+
+def _call(mode: str, settings: dict[str, Any], *, verbose: bool) -> tuple[Config, int, tuple[str, ...]]:
+    """Runs a mode.
+
+    Returns:
+      Its settings, its exit status, and the lines that it did not print.
+    """
+    config = configs.complete({"mode": mode, **_checked(settings)})
+    printed = io.StringIO()
+    with contextlib.ExitStack() as quiet:
+        quiet.enter_context(run_log.console(ending=False))
+        quiet.enter_context(run_log.kept(config.logs_dir, f"fcn_tf.{mode}_run", verbose=False, ending=False))
+        if not verbose:
+            quiet.enter_context(contextlib.redirect_stdout(printed))
+            quiet.enter_context(contextlib.redirect_stderr(printed))
+        status = registry.resolve(registry.MODES[mode])(config)
+    if status == 128 + signal.SIGINT:
+        raise KeyboardInterrupt
+    return config, status, tuple(printed.getvalue().splitlines())
 
 
 def _checked(settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training from Python: nothing printed, a run that every mode reads, mistakes in settings."""
+"""Modes from Python: nothing printed, what the command would write, mistakes in settings."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -66,6 +67,46 @@ def test_every_mode_reads_the_run(run, folder, capsys):
     assert found.labels.shape == (32, 32) and found.class_names == run.class_names
     logits = np.asarray(run.model()(np.float32(photo[None])))
     np.testing.assert_array_equal(found.labels, logits[0].argmax(-1))
+
+
+def test_evaluate_run_gives_what_the_command_writes(run, capfd):
+    found = fcn_tf.evaluate_run(run, boundary=True)
+    assert capfd.readouterr() == ("", "")
+    with open(f"{run.logs_dir}/evaluation/metrics.json") as file:
+        assert found == json.load(file)
+    assert found["split"] == "validation" and "boundary" in found
+    assert fcn_tf.evaluate_run(run.logs_dir, split="train")["split"] == "train"
+
+
+def test_predict_run_says_what_it_could_not_label(run, tmp_path, capfd):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "a.png"), tiny_training.scene(0)[0][..., ::-1])
+    (photos / "b.png").write_bytes(b"no picture")
+    done = fcn_tf.predict_run(run, input=photos, output_dir=tmp_path / "out", outputs="labels")
+    assert capfd.readouterr() == ("", "")
+    assert [name for name in os.listdir(done) if name.endswith(".png")] == ["a_label.png"]
+    assert not done.complete and any("b.png" in line for line in done.messages)
+    os.remove(photos / "b.png")
+    assert fcn_tf.predict_run(run, input=photos, output_dir=tmp_path / "out", outputs="labels").complete
+    labels = cv2.imread(f"{os.fspath(done)}/a_label.png", cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(labels, fcn_tf.Segmenter.from_run(run)(photos / "a.png").labels)
+
+
+def test_export_run_leads_to_a_segmenter(run, tmp_path, capfd):
+    written = fcn_tf.export_run(run, format="keras", output_dir=tmp_path / "export")
+    assert capfd.readouterr() == ("", "")
+    assert written.complete and any("keras" in line for line in written.messages)
+    photo = tiny_training.scene(1)[0]
+    found = fcn_tf.Segmenter.from_run(f"{os.fspath(written)}/keras")(photo)
+    assert (found.labels == fcn_tf.Segmenter.from_run(run)(photo).labels).mean() > 0.995
+
+
+def test_flags_of_other_modes_are_refused(run):
+    with pytest.raises(UserError, match="--input"):
+        fcn_tf.evaluate_run(run, input="photos")
+    with pytest.raises(UserError, match="there is no trained model"):
+        fcn_tf.evaluate_run("nowhere")
 
 
 def test_load_run(run, tmp_path):
