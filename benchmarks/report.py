@@ -1,9 +1,9 @@
 """Fills the tables of the documents from the results: `python benchmarks/report.py`.
 
 Every JSON file in benchmarks/results/ gives its "rows" and its plot to benchmarks/README.md, under the machine and date
-they belong to; those of accuracy.py are one row each of a table in README.md or docs/original.md, those of exports.py
-make a short table in README.md and the whole one in docs/export.md, and those of distributed.py the tables in
-docs/distributed.md. What stands outside the marks is left alone.
+they belong to; those of accuracy.py are one row each of a table in README.md, docs/results.md or docs/original.md,
+those of exports.py make the table in docs/export.md, and those of distributed.py the tables in docs/distributed.md. In
+README.md are those of networks and exports in short. What stands outside the marks is left alone.
 """
 
 import argparse
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", default=str(common.RESULTS), help="a folder of JSON files")
     parser.add_argument("--document", default=str(common.ROOT / "benchmarks" / "README.md"))
     parser.add_argument("--front_page", default=str(common.ROOT / "README.md"), help="with the table of accuracies")
+    parser.add_argument("--networks", default=str(common.ROOT / "docs" / "results.md"), help="with that of networks")
     parser.add_argument("--formats", default=str(common.ROOT / "docs" / "export.md"), help="with that of exports")
     parser.add_argument(
         "--quirks", default=str(common.ROOT / "docs" / "original.md"), help="with those of the original"
@@ -45,13 +46,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     accuracies = [result for result in found if result["benchmark"] == "accuracy"]
     exports = [result for result in found if result["benchmark"] == "exports"]
     soaks = [result for result in found if result["benchmark"] == "soak"]
+    tables = {table: [each for each in accuracies if each["table"] == table] for table in ACCURACY}
+    pages = {"recipes": args.front_page, "networks": args.networks, "quirks": args.quirks}
     for path, mark, blocks in (
         (args.document, BEGIN, [section(result) for result in found if result not in accuracies]),
         *(
-            (args.quirks if table == "quirks" else args.front_page, mark, [text] if text else [])
+            (pages[table], mark, [accuracy_table(tables[table])] if tables[table] else [])
             for table, mark in ACCURACY.items()
-            for text in [accuracy_table([each for each in accuracies if each["table"] == table])]
         ),
+        (args.front_page, ACCURACY["networks"], [networks_in_short(tables["networks"])] if tables["networks"] else []),
         (args.front_page, FORMATS, [formats_in_short(result) for result in exports]),
         (
             args.distributed,
@@ -107,6 +110,17 @@ def accuracy_table(results: Sequence[dict[str, Any]]) -> str:
         cells[5:5] = [f"{60 * _mean(result, 'hours'):.0f}"] * timed
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) if results else ""
+
+
+def networks_in_short(results: Sequence[dict[str, Any]]) -> str:
+    """The same results in two lines: what each network reached, and its parameters; the best first."""
+    columns = [
+        (f"`{each['name']}`", f"{_mean(each, 'mean_iou'):.3f}", f"{each['parameters'] / 1e6:.0f} M")
+        for each in sorted(results, key=lambda each: -_mean(each, "mean_iou"))
+    ]
+    lines = zip(("", "mean IoU", "parameters"), *columns, strict=True)
+    header, *rows = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([header, "|---" * (len(columns) + 1) + "|", *rows])
 
 
 def _spread(seeds: Sequence[dict[str, Any]]) -> str:

@@ -200,12 +200,30 @@ def test_the_report_replaces_what_is_between_the_marks():
 def test_the_documents_show_every_accuracy_once():
     results = [json.loads(path.read_text()) for path in (ROOT / "benchmarks/results").glob("accuracy-*.json")]
     assert {each["table"] for each in results} <= set(report.ACCURACY)
+    pages = {"recipes": "README.md", "networks": "docs/results.md", "quirks": "docs/original.md"}
+    assert set(pages) == set(report.ACCURACY)
     for table, mark in report.ACCURACY.items():
         here = [each for each in results if each["table"] == table]
         shown = report.accuracy_table(here)
-        text = (ROOT / ("docs/original.md" if table == "quirks" else "README.md")).read_text()
+        text = (ROOT / pages[table]).read_text()
         assert text == report.filled(text, [shown] if here else [], begin=mark), "run python benchmarks/report.py"
         assert len(shown.splitlines()) == (2 + len(here) if here else 0)
+    networks = [each for each in results if each["table"] == "networks"]
+    text, mark = (ROOT / "README.md").read_text(), report.ACCURACY["networks"]
+    assert text == report.filled(text, [report.networks_in_short(networks)], begin=mark), "run benchmarks/report.py"
+
+
+def test_networks_in_short():
+    found = [
+        {"name": name, "parameters": parameters, "seeds": [{"mean_iou": value} for value in values]}
+        for name, parameters, values in (("b", 134.4e6, [0.25]), ("a", 22e6, [0.5, 0.6]))
+    ]
+    assert report.networks_in_short(found).splitlines() == [
+        "|  | `a` | `b` |",
+        "|---|---|---|",
+        "| mean IoU | 0.550 | 0.250 |",
+        "| parameters | 22 M | 134 M |",
+    ]
 
 
 def export_rows(folder):
