@@ -91,7 +91,7 @@ def run(config: Config) -> int:
 def _several(source: str, output_dir: str) -> list[Input]:
     """The pictures of a folder, of a pattern or of standard input; empty where --input names one file."""
     if source != inputs.STDIN and not files.is_dir(source) and (files.exists(source) or not set("*?[") & set(source)):
-        if files.matches(os.path.basename(source), videos.VIDEO_PATTERNS):
+        if videos.is_video(source):
             raise UserError(f"--input={source} is a video; videos are not explained: give pictures, such as frames.")
         return []
     found = inputs.find(source, output_dir=output_dir)

@@ -92,7 +92,7 @@ def find(source: str, *, output_dir: str) -> Inputs:
     elif files.is_dir(source):
         for path in _walk(source, output_dir):
             if not _is_result(path, output_dir):
-                known = files.matches(os.path.basename(path), images.IMAGE_PATTERNS + videos.VIDEO_PATTERNS)
+                known = files.matches(os.path.basename(path), images.IMAGE_PATTERNS) or videos.is_video(path)
                 (paths if known else passed_over).append(path)
         shown = {path: path[len(source) :].lstrip("/\\") for path in paths}
     else:
@@ -102,7 +102,7 @@ def find(source: str, *, output_dir: str) -> Inputs:
         found = f", only {', '.join(sorted(extensions)[:5])}" if any(extensions) else ""
         raise UserError(f"--input={source} names no picture{found}; expected {EXPECTED}.")
     names = output_names(list(shown.values()))
-    is_video = {path: files.matches(os.path.basename(path), videos.VIDEO_PATTERNS) for path in shown}
+    is_video = {path: videos.is_video(path) for path in shown}
     return Inputs(
         tuple(Input(path, below, names[below], is_video[path]) for path, below in shown.items()), tuple(passed_over)
     )

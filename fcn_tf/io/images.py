@@ -5,7 +5,7 @@ import io
 import re
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -89,9 +89,7 @@ def _upright_rgb(picture: Image.Image, name: str, say: Callable[[str], Any] | No
         picture = picture.transpose(Image.Transpose[turn])
     eight = _eight_bits(picture, name)
     pixels = np.asarray(eight if eight.mode == "RGB" else eight.convert("RGB"))
-    if say is not None and pixels.size and (eight is not picture or picture.info.get(_SIXTEEN)):
-        # Of colours, Pillow has kept the upper 8 bits.
-        highest = int(np.asarray(picture).max()) if eight is not picture else 256 * int(pixels.max()) + 255
+    if say is not None and (highest := _highest(picture, eight)):
         if pixels.max() == 0 and eight is picture:
             say(f"{name}: 16 bits with no value above 255 of 65535: black, or of 8 bits, which times 256 would be seen")
         elif dark := darkness(highest):
@@ -99,20 +97,45 @@ def _upright_rgb(picture: Image.Image, name: str, say: Callable[[str], Any] | No
     return pixels
 
 
-def probe_image(data: bytes, *, name: str) -> tuple[tuple[int, int], int, np.ndarray]:
-    """Looks at a photo as cheaply as finding out whether it is whole allows.
+def _highest(picture: Image.Image, eight: Image.Image) -> int:
+    """The highest value of 16 bits, given what `_eight_bits` makes of them; 0 for a picture that has fewer."""
+    if 0 in picture.size:
+        return 0
+    if eight is not picture:
+        return int(np.asarray(picture).max())
+    if not picture.info.get(_SIXTEEN):
+        return 0
+    return 256 * int(np.asarray(picture.convert("RGB")).max()) + 255  # of colours, Pillow has kept the upper 8 bits
 
-    Returns:
-      (width, height) as stored, before any EXIF turn; the EXIF orientation, 1 to 8; and a greyscale
-      uint8 (16, 17) thumbnail of it as stored.
+
+class Probe(NamedTuple):
+    """What `probe_image` finds out.
+
+    Attributes:
+      size: (width, height) as stored, before any EXIF turn.
+      orientation: EXIF's, 1 to 8.
+      thumbnail: greyscale uint8 (16, 17) of it as stored.
+      highest: the highest value of a photo of 16 bits, for `darkness`: of colours, the most that it may be, for their
+        lower 8 bits are not known; 0 where there are fewer bits.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    thumbnail: np.ndarray
+    highest: int
+
+
+def probe_image(data: bytes, *, name: str) -> Probe:
+    """Looks at a photo as cheaply as finding out whether it is whole allows.
 
     Raises:
       UserError: if it cannot be decoded.
     """
     with _reading(data, name, draft=True) as picture:
         size = picture.info["size"]
-        thumbnail = _eight_bits(picture, name).convert("L").resize((17, 16), Image.Resampling.BOX)
-        return size, _orientation(picture), np.asarray(thumbnail)
+        eight = _eight_bits(picture, name)
+        thumbnail = eight.convert("L").resize((17, 16), Image.Resampling.BOX)
+        return Probe(size, _orientation(picture), np.asarray(thumbnail), _highest(picture, eight))
 
 
 def read_size(data: bytes, *, name: str) -> tuple[int, int]:

@@ -15,13 +15,33 @@ from fcn_tf.errors import UserError  # noqa: E402
 from fcn_tf.io import files  # noqa: E402
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-VIDEO_PATTERNS = (
+_PATTERNS = (
     "*.mp4", "*.m4v", "*.mov", "*.avi", "*.mkv", "*.webm", "*.mpg", "*.mpeg", "*.wmv", "*.ts", "*.mts", "*.m2ts",
     "*.flv", "*.3gp",
 )  # fmt: skip
+_SOURCES = ("*.ts", "*.mts")  # which are TypeScript's, too
+# Where the first two packets of an MPEG transport stream begin: of 188 bytes, of 204 with a checksum after each, of 192
+# with a time before each.
+_PACKETS = ((0, 188), (0, 204), (4, 196))
+_SYNC = 0x47  # a packet's first byte
 OVERLAY = "_overlay.mp4"
 _SMALLEST = 2  # pixels of a side
 _FRAMES_A_SECOND = 25.0  # of a video that does not say
+
+
+def is_video(path: str) -> bool:
+    """Whether a file is taken for a video: by its name, and where that may be a TypeScript source, by its first bytes.
+
+    What cannot be read goes by its name: `reading` says what is wrong.
+    """
+    name = os.path.basename(path)
+    if not files.matches(name, _PATTERNS) or not files.matches(name, _SOURCES):
+        return files.matches(name, _PATTERNS)
+    try:
+        start = files.read_range(path, 0, 1 + max(second for _, second in _PACKETS))
+    except OSError:
+        return True
+    return any(start[first : first + 1] == start[second : second + 1] == bytes([_SYNC]) for first, second in _PACKETS)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fcn_tf.models.matconvnet import STANDARD_DEVIATION
 from fcn_tf.models.weights_table import TrainedHead
 
 Weights = Mapping[str, Sequence[np.ndarray]]  # layer name -> arrays, as `Layer.set_weights` takes them
@@ -25,6 +26,8 @@ class Trunk:
       weights: pretrained ones of its layers; empty where it starts untrained.
       classifier: pretrained ones of conv6 and conv7, for heads that have them in this shape.
       head: what the weights file has for the head, or None.
+      feature_scale: how many times larger its features are than those of a network that is trained on pixels divided by
+        their standard deviation; 1 where batch normalisation makes them as large as those.
     """
 
     features: Mapping[str, keras.KerasTensor]
@@ -32,6 +35,7 @@ class Trunk:
     weights: Weights = field(default_factory=dict)
     classifier: Weights = field(default_factory=dict)
     head: TrainedHead | None = None
+    feature_scale: float = STANDARD_DEVIATION
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,11 @@ class Head:
 
     Attributes:
       build: (features, images, *, num_classes, dropout_rate, dtype) -> float (B, H, W, num_classes) logits; and the
-        flags that its line in `registry.HEADS` says it has, by keyword.
+        flags that its line in `registry.HEADS` says it has, and what `takes_scale` adds, by keyword.
       trunk: its name in `registry.TRUNKS`, unless --trunk names another.
       trunk_options: keyword arguments of that trunk.
       finest: the smallest stride that it takes features of.
+      takes_scale: whether `build` is given the trunk's `feature_scale`, by keyword.
       classifier: whether conv6 and conv7 start from the trunk's classifier where the shapes agree.
       trunk_rate, head_rate: factors on the learning rate of pretrained and of new layers.
       variant: (**flags) -> the head with these flags, where they change more than `build`.
@@ -53,6 +58,7 @@ class Head:
     trunk: str = "vgg"
     trunk_options: Mapping[str, Any] = field(default_factory=dict)
     finest: int = 8
+    takes_scale: bool = False
     classifier: bool = True
     trunk_rate: float = 1.0
     head_rate: float = 1.0

@@ -105,7 +105,8 @@ def build_network(
             f"--arch={arch} takes features of stride {head.finest}; --trunk={trunk} has {', '.join(strides)}: "
             "choose another of the two."
         )
-    scores = head.build(built.features, shown, num_classes=num_classes, dropout_rate=dropout_rate, dtype=policy)
+    more = {"feature_scale": built.feature_scale} if head.takes_scale else {}
+    scores = head.build(built.features, shown, num_classes=num_classes, dropout_rate=dropout_rate, dtype=policy, **more)
     if longest_side:
         scores = resizing.ResizeLike(name="resize", dtype="float32")(scores, like=images)
     logits = keras.layers.Activation("linear", name="logits", dtype="float32")(scores)

@@ -9,6 +9,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.models import pretrained
 from fcn_tf.models.base import Trunk
 from fcn_tf.models.batch_norm import batch_norm
+from fcn_tf.models.matconvnet import STANDARD_DEVIATION
 
 _CLASSIFIER = {"conv6": "fc6", "conv7": "fc7"}  # layers of a head: those of the file that they may start from
 
@@ -51,8 +52,9 @@ def vgg(
         features, stages = build_layers(images, widths, mean_rgb=net.mean_rgb, dtype=dtype, **options)
     except ValueError as error:
         raise UserError(f"{weights}: {error} Choose another --arch.") from error
+    scale = 1.0 if options.get("batch_normalized") else STANDARD_DEVIATION
     if weights in (None, "none"):
-        return Trunk(features, stages)
+        return Trunk(features, stages, feature_scale=scale)
     arrays = {
         name: [conv.kernel.transpose(1, 0, 2, 3) if transposed else conv.kernel, conv.bias]
         for name, conv in net.convs.items()
@@ -63,6 +65,7 @@ def vgg(
         weights={name: arrays[name] for stage in stages for name in stage if name in widths},
         head=head,
         classifier={name: arrays[source] for name, source in _CLASSIFIER.items() if source in arrays},
+        feature_scale=scale,
     )
 
 

@@ -28,6 +28,16 @@ def found_in(data, monkeypatch):
     return {item.path: item.name for item in inputs.find(inputs.STDIN, output_dir="out").found}
 
 
+def test_typescript_in_a_folder_of_photos_is_passed_over_and_a_transport_stream_is_not(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "index.ts").write_text("import { Graph } from './graph'\n" * 20)
+    (tmp_path / "film.ts").write_bytes(2 * (b"\x47" + bytes(187)))
+    found = inputs.find(str(tmp_path), output_dir="out")
+    assert [(item.shown, item.video) for item in found.found] == [("a.jpg", False), ("film.ts", True)]
+    said = "passed over 1 files that are no pictures to it (1 .ts): "
+    assert found.describe_passed_over() == f"{said}{tmp_path}/index.ts"
+
+
 @pytest.mark.parametrize("before", ["", "./", ".//", "photos/../", "../here/", "{}/here/", "{}/here/./"])
 def test_patterns_name_results_below_the_folder_that_all_share(photos, before):
     found = inputs.find(f"{before.format(photos)}photos/*.jpg", output_dir="out").found

@@ -88,6 +88,21 @@ def test_sixteen_bits_of_colours_that_become_black_are_told(form, alpha):
         assert len(said) == 1 and said[0].startswith(told)
 
 
+def test_a_probe_finds_the_highest_of_sixteen_bits():
+    grey = Image.fromarray(np.array([[0, 1000]], np.uint16))
+    color = cv2.imencode(".png", np.full((2, 3, 3), 1000, np.uint16))[1].tobytes()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for data, highest in (
+        (_bytes(grey), 1000),
+        (_bytes(grey, "TIFF", exif=turned), 1000),
+        (color, 1023),  # the lower 8 bits are not known
+        (_bytes(grey.convert("L")), 0),
+        (images.encode_jpeg(np.full((80, 80, 3), 9, np.uint8)), 0),
+    ):
+        assert images.probe_image(data, name="x").highest == highest
+
+
 def test_eight_bits_may_be_black():
     for mode in ("RGB", "L", "P", "1", "RGBA", "LA"):
         images.decode_image(_bytes(Image.new(mode, (2, 2))), name="x", say=pytest.fail)
@@ -316,9 +331,9 @@ def test_one_wrong_byte_anywhere_gives_a_picture_or_the_clear_error(form, monkey
             assert mask is None or mask[0].ndim in (2, 3)
             probed = _outcome(images.probe_image, damaged)
             if probed is not None and pixels is not None:
-                (width, height), orientation, thumbnail = probed
-                assert pixels.shape[:2] == ((width, height) if orientation >= 5 else (height, width))
-                assert thumbnail.shape == (16, 17)
+                width, height = probed.size
+                assert pixels.shape[:2] == ((width, height) if probed.orientation >= 5 else (height, width))
+                assert probed.thumbnail.shape == (16, 17)
 
 
 def test_the_size_is_read_from_the_header_alone():

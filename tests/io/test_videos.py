@@ -1,10 +1,12 @@
 """videos: whole on the disk, or not at all and told."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 
-from fcn_tf.io import files, videos
+from fcn_tf.io import videos
 from tests import disks
 
 
@@ -60,7 +62,6 @@ def test_one_pixel_is_too_narrow(tmp_path, height, width):
     [("a.avi", "mp4v"), ("A.TS", "mp4v"), ("a.mts", "mpg2"), ("a.m2ts", "mpg2"), ("a.flv", "FLV1"), ("a.3gp", "mp4v")],
 )
 def test_what_is_taken_for_a_video_is_read(tmp_path, name, codec):
-    assert files.matches(name, videos.VIDEO_PATTERNS)
     code = cv2.VideoWriter.fourcc(*codec)
     writer = cv2.VideoWriter(str(tmp_path / name.lower()), cv2.CAP_FFMPEG, code, 25.0, (176, 144))
     if not writer.isOpened():
@@ -68,4 +69,25 @@ def test_what_is_taken_for_a_video_is_read(tmp_path, name, codec):
     for frame in noise(3, 144, 176):
         writer.write(frame)
     writer.release()
-    assert read(tmp_path / name.lower())[1] == [(144, 176, 3)] * 3
+    os.rename(tmp_path / name.lower(), tmp_path / name)
+    assert videos.is_video(str(tmp_path / name))
+    assert read(tmp_path / name)[1] == [(144, 176, 3)] * 3
+
+
+@pytest.mark.parametrize("name", ["index.ts", "INDEX.TS", "module.mts"])
+def test_typescript_is_no_video(tmp_path, name):
+    path = tmp_path / name
+    for content in (b"", b"G", b"import { Graph } from './graph'\n" * 20, b"G" + bytes(300)):
+        path.write_bytes(content)
+        assert not videos.is_video(str(path))
+    for first, second in ((0, 188), (0, 204), (4, 196)):
+        packets = bytearray(400)
+        packets[first] = packets[second] = 0x47
+        path.write_bytes(packets)
+        assert videos.is_video(str(path))
+
+
+def test_the_name_alone_decides_of_other_videos_and_of_what_cannot_be_read(tmp_path):
+    (tmp_path / "a.m2ts").write_bytes(b"no packets")
+    assert videos.is_video(str(tmp_path / "a.m2ts")) and videos.is_video(str(tmp_path / "gone.ts"))
+    assert not videos.is_video(str(tmp_path / "a.tsx"))

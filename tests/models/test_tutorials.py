@@ -93,6 +93,19 @@ def test_pytorch(size, weights):
     assert filters == [5, 8, 4, 2, 1], "as wide as pool4 and pool3, then a half, a quarter and an eighth of it"
 
 
+@pytest.mark.parametrize("trunk, source", [("vgg", None), ("vgg_bn", None), ("vgg_bn", "narrow")])
+def test_pytorch_takes_features_of_one_size_from_every_trunk(trunk, source, weights):
+    """Divided by 58 where pixels were not; what batch normalisation has made that small is not divided again."""
+    keras.utils.set_random_seed(0)
+    source = source and weights
+    model = build_network("fcn8s_pytorch", num_classes=3, weights=source, trunk=trunk, dropout_rate=0.0).model
+    names = ("scale_pool3", "scale_pool4", "scale_pool5", "relu_t2")
+    found = keras.Model(model.input, [model.get_layer(name).output for name in names])(photos(2, 64, 64), training=True)
+    *skips, below = (float(np.std(each)) for each in found)
+    assert all(0.2 < size < 5 for size in skips), skips
+    assert skips[0] > below / 3, "pool3 would not be seen beside what it is added to"
+
+
 @pytest.mark.parametrize("arch, stride", [("fcn32s_mindspore", 32), ("fcn16s_mindspore", 16), ("fcn8s_mindspore", 8)])
 def test_mindspore(arch, stride, weights):
     model, images = build(arch, weights), photos(2, 70, 45)

@@ -1,8 +1,12 @@
-"""The page in a browser: a picture is dropped, read by point and keys, classes are switched off, files are saved."""
+"""The page in a browser: a picture is dropped or pasted, read by point and keys, classes switched off, files saved.
+
+What is written on it can be read in light and dark, and on a phone.
+"""
 
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import json
 import queue
 import shutil
@@ -21,7 +25,7 @@ from fcn_tf.io import images
 from fcn_tf.serving import server
 from fcn_tf.serving.app import Server
 from fcn_tf.serving.limits import Limits
-from tests import tiny_run
+from tests import browser, tiny_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS = 240
@@ -85,6 +89,73 @@ const base64 = data => btoa(String.fromCharCode(...data));
 })().catch(error => note("failed", String(error))).finally(() =>
   fetch("/notes", { method: "POST", body: JSON.stringify(notes) }));
 """
+
+
+LONG = "blue_or_whatever_else_somebody_may_have_called_a_class_without_a_space"
+# What the tests below do to the page; `give` waits until a picture is labelled, or refused.
+TOOLS = """
+const give = async (event, data, name) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([Uint8Array.from(atob(data), letter => letter.charCodeAt(0))], name));
+  dispatchEvent(event(transfer));
+  while (document.body.classList.contains("busy")) await new Promise(done => setTimeout(done, 20));
+};
+const drop = transfer => new DragEvent("drop", { dataTransfer: transfer, cancelable: true });
+const paste = transfer => new ClipboardEvent("paste", { clipboardData: transfer });
+const text = id => document.getElementById(id).textContent;
+// What a colour becomes over those below it: [red, green, blue].
+const painted = layers => {
+  const context = new OffscreenCanvas(1, 1).getContext("2d");
+  for (context.fillStyle of layers) context.fillRect(0, 0, 1, 1);
+  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+};
+// The text and the ground of each element that shows text.
+const inks = () => {
+  const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const element = walk.currentNode.parentElement, { color } = getComputedStyle(element), grounds = [];
+    if (!walk.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+    for (let each = element; each; each = each.parentElement) grounds.unshift(getComputedStyle(each).backgroundColor);
+    found.push([walk.currentNode.textContent.trim(), painted([...grounds, color]), painted(grounds)]);
+  }
+  return found;
+};
+"""
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """The page of a run that labels by colour, one of whose classes has a long name."""
+    spec = dataclasses.replace(tiny_run.SPEC, class_names=("red", "green", LONG))
+    tiny_run.write_run(tmp_path, spec)
+    limits = Limits(upload_bytes=100_000, pixels=20_000, seconds=SECONDS, requests=8)
+    made = Server(
+        fcn_tf.Segmenter.from_run(tmp_path),
+        class_names=spec.class_names,
+        colors=spec.colors,
+        title=f"runs/{'a' * 60}",
+        limits=limits,
+    )
+    with running(made.app) as address, browser.page(address, tmp_path / "profile") as page:
+        page.run(TOOLS)
+        yield page
+    made.stop()
+
+
+def give(page, how, data, name):
+    page.run(f"give({how}, {json.dumps(base64.b64encode(data).decode())}, {json.dumps(name)})")
+
+
+def luminance(color):
+    """WCAG 2's relative luminance of 8-bit sRGB."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.divide(color, 255)]
+    return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+
+def contrast(one, other):
+    """WCAG 2's contrast ratio, 1 to 21."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 @contextlib.contextmanager
@@ -183,3 +254,57 @@ def test_the_page_in_a_browser(tmp_path, width):
     console = [line for line in said.splitlines() if ":CONSOLE" in line]
     # Of the last picture, as it should be, and of what the script above does.
     assert all("415" in line or "getImageData" in line for line in console), console
+
+
+def test_contrast_by_hand():
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast((118, 118, 118), (255, 255, 255)) == pytest.approx(4.54, abs=0.01)  # WebAIM's grey #767676
+
+
+@pytest.mark.browser
+def test_a_picture_is_pasted(opened):
+    opened.run("dispatchEvent(new ClipboardEvent('paste', { clipboardData: new DataTransfer() }))")  # text, for one
+    assert opened.run("document.getElementById('result').hidden") and not opened.run("text('status') + text('error')")
+    give(opened, "paste", PICTURE, "image.png")
+    assert opened.run("text('status')") == "image.png: 120 x 90 pixels, mean confidence 58 %"
+    assert opened.run("document.querySelectorAll('#classes li').length") == 3
+    assert opened.run("[...colors.getContext('2d').getImageData(50, 45, 1, 1).data]") == [0, 255, 0, 255]
+    give(opened, "paste", b"hello", "b.png")
+    assert "not a readable image" in opened.run("text('error')")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(opened, scheme):
+    opened.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    give(opened, "drop", PICTURE, "a.png")
+    give(opened, "drop", b"hello", "b.png")
+    opened.run("document.getElementById('stage').focus(), read(50, 45)")  # its class is marked in the legend
+    found = opened.run("inks()")
+    shown = " ".join(text for text, *_ in found)
+    for part in ("Choose a picture", "not a readable image", "column 50", "Label PNG", "confidence 58 %", "HTTP API"):
+        assert part in shown
+    _, ink, ground = found[0]
+    assert (luminance(ink) > luminance(ground)) == (scheme == "dark")
+    faint = {text: contrast(ink, ground) for text, ink, ground in found if contrast(ink, ground) < 4.5}
+    assert not faint
+
+
+@pytest.mark.browser
+def test_nothing_scrolls_sideways_on_a_phone(opened):
+    opened.send("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+    widths = "[innerWidth, document.documentElement.scrollWidth]"
+    assert opened.run(widths) == [360, 360]
+    give(opened, "drop", PICTURE, "a_picture_whose_name_is_long_and_without_a_space_in_it_as_cameras_make_them.png")
+    opened.run("read(70, 45)")
+    assert opened.run("document.querySelectorAll('#classes li').length") == 3 and LONG in opened.run("text('readout')")
+    assert opened.run("document.querySelector('#readout .soft').offsetHeight") < 30, "the place takes one line"
+    assert opened.run(widths) == [360, 360]
+    # Every part lies within the width, also one that its parent would cut off.
+    beyond = opened.run(
+        "[...document.body.querySelectorAll('*')].filter(each => each.checkVisibility() "
+        "&& each.getBoundingClientRect().right > innerWidth).map(each => each.outerHTML)"
+    )
+    assert beyond == []
+    give(opened, "drop", b"hello", "b.png")
+    assert opened.run(widths) == [360, 360]

@@ -1,7 +1,6 @@
 """Data sets by name: a new one is a file here with an `ENTRY`, and a line in `registry.DATASETS`."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ from fcn_tf import registry
 from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Options
 from fcn_tf.data.datasets import holdout
-from fcn_tf.data.masks.read import read_pair
+from fcn_tf.data.masks.read import reader
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
@@ -151,4 +150,4 @@ def _ignoring(dataset: Dataset, ignore_label: str) -> Dataset:
             "or prepare them again with it."
         )
     spec = dataclasses.replace(dataset.spec, ignore_label=wanted)
-    return dataclasses.replace(dataset, spec=spec, read=functools.partial(read_pair, spec, None), rules=None)
+    return dataclasses.replace(dataset, spec=spec, read=reader(spec, None), rules=None)

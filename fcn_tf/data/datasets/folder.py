@@ -2,14 +2,13 @@
 
 import csv
 import dataclasses
-import functools
 import io
 
 from fcn_tf.data import palette
 from fcn_tf.data.base import ClassInference, Dataset, DatasetEntry, DatasetSpec, Listing, Options
 from fcn_tf.data.datasets import annotated, layouts
 from fcn_tf.data.masks import infer, notation
-from fcn_tf.data.masks.read import read_pair
+from fcn_tf.data.masks.read import reader
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality.findings import some
 from fcn_tf.data.quality.scan import FileScanCache
@@ -53,7 +52,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     if not examples:
         lacks = f"no examples in {data_dir}"
         raise MissingSplit(f"folder: {lacks} for --split={split}; found {_found(layout)}.", lacks=lacks)
-    return Dataset(spec, split, examples, functools.partial(read_pair, spec, rules), rules)
+    return Dataset(spec, split, examples, reader(spec, rules), rules)
 
 
 def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = None) -> Options:

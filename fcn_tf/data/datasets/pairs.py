@@ -1,10 +1,9 @@
 """Data sets of photos and label maps in files, paired by name."""
 
-import functools
 import os
 
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
-from fcn_tf.data.masks.read import read_pair
+from fcn_tf.data.masks.read import reader
 from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files, images
@@ -15,7 +14,7 @@ _SHOWN = 3  # names in an error message; the rest is counted
 def load_pairs(spec: DatasetSpec, split: str, folders: tuple[tuple[str, str], ...]) -> Dataset:
     """A data set of the pairs in these (images, labels) folders, in their order."""
     examples = tuple(example for images_dir, labels_dir in folders for example in pair(images_dir, labels_dir))
-    return Dataset(spec, split, examples, functools.partial(read_pair, spec, None))
+    return Dataset(spec, split, examples, reader(spec, None))
 
 
 def choose_split(

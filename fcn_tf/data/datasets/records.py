@@ -9,7 +9,6 @@ with their CRC-32, and the pixels of each class. So any example is read on its o
 that reads it from files: all that differs is that `Example.image` and `Example.label` are addresses (see io/shards.py).
 """
 
-import functools
 import gzip
 import json
 import zlib
@@ -19,7 +18,7 @@ from typing import Any
 
 from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
 from fcn_tf.data.masks.notation import Color
-from fcn_tf.data.masks.read import read_pair
+from fcn_tf.data.masks.read import reader
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import archives, files, shards, texts
@@ -153,7 +152,7 @@ def load(data_dir: str, split: str) -> Dataset:
     examples = tuple(example for name in wanted for example, _ in rows[name])
     # Splits one after the other do not lie in turn.
     count = len(present[wanted[0]]["shards"]) if len(wanted) == 1 else 1
-    read = functools.partial(read_pair, spec, rules)
+    read = reader(spec, rules)
     checked = {example.label or "": pixels for name in wanted for example, pixels in rows[name]}
     return Dataset(spec, split, examples, read, rules, count, checked)
 

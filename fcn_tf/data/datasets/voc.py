@@ -4,11 +4,10 @@ Hariharan et al. 2011 (SBD) drew masks for VOC's other training photos. As commo
 SegmentationClassAug/ and are listed in ImageSets/Segmentation/train_aug.txt (or trainaug.txt); then they train too.
 """
 
-import functools
 import os
 
 from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
-from fcn_tf.data.masks.read import read_pair
+from fcn_tf.data.masks.read import reader
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files, texts
@@ -65,7 +64,7 @@ def load(data_dir: str, split: str) -> Dataset:
             raise MissingSplit(f"voc: {lacks}; give another --split, or put the list there.", lacks=lacks)
     else:
         examples = tuple(example for part in ("train", "validation") for example in _examples(root, part))
-    return Dataset(SPEC, split, examples, functools.partial(read_pair, SPEC, RULES), RULES)
+    return Dataset(SPEC, split, examples, reader(SPEC, RULES), RULES)
 
 
 def _root(data_dir: str) -> str:

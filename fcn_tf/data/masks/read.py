@@ -1,6 +1,13 @@
 """Reads an example: the photo, and the mask as class ids, each checked. Files and pieces of shards alike."""
 
+import functools
+import itertools
+import sys
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import tqdm
 
 from fcn_tf.data.base import DatasetSpec, Example
 from fcn_tf.data.masks import annotations, histogram
@@ -30,13 +37,32 @@ def read_file(path: str, *, fix: str = "restore it or remove its pair") -> bytes
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {fix}.") from None
 
 
-def read_pair(spec: DatasetSpec, rules: MaskRules | None, example: Example) -> tuple[np.ndarray, np.ndarray]:
+def reader(spec: DatasetSpec, rules: MaskRules | None) -> Callable[[Example], tuple[np.ndarray, np.ndarray]]:
+    """`read_pair` for a split of a data set; a warning names the first photo that its 16 bits leave black."""
+    return functools.partial(read_pair, spec, rules, say=_WarnOnce())
+
+
+class _WarnOnce:
+    """Prints the first line that it is given, without damaging a progress bar. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._calls = itertools.count()
+
+    def __call__(self, line: str) -> None:
+        if next(self._calls) == 0:
+            tqdm.tqdm.write(f"warning: {line}; --mode=check names all such photos", sys.stderr)
+
+
+def read_pair(
+    spec: DatasetSpec, rules: MaskRules | None, example: Example, *, say: Callable[[str], Any] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads a photo and its mask.
 
     Args:
       spec: of the data set.
       rules: what the mask's values mean; None where they are class ids.
       example: with a mask.
+      say: as of `images.decode_image`.
 
     Returns:
       image: uint8 (H, W, 3), RGB.
@@ -48,7 +74,7 @@ def read_pair(spec: DatasetSpec, rules: MaskRules | None, example: Example) -> t
     if example.label is None:
         raise UserError(f"{example.image}: there is no mask for it; training and evaluation need one.")
     try:
-        image, label, stored = _decode(example.image, example.label, as_ids=rules is None)
+        image, label, stored = _decode(example.image, example.label, as_ids=rules is None, say=say)
     except UserError as error:
         raise UserError(f"{error} Or leave such files out: --on_bad_example=skip.") from None
     if rules is not None and stored is not None:
@@ -57,9 +83,11 @@ def read_pair(spec: DatasetSpec, rules: MaskRules | None, example: Example) -> t
     return image, label
 
 
-def _decode(photo: str, mask: str, *, as_ids: bool) -> tuple[np.ndarray, np.ndarray, Histogram | None]:
+def _decode(
+    photo: str, mask: str, *, as_ids: bool, say: Callable[[str], Any] | None
+) -> tuple[np.ndarray, np.ndarray, Histogram | None]:
     """The photo, what the mask stores, and the counts of that unless it stores class ids."""
-    image = images.decode_image(read_file(photo), name=photo)
+    image = images.decode_image(read_file(photo), name=photo, say=say)
     data = read_file(mask)
     label, stored = (images.decode_label(data, name=mask), None) if as_ids else histogram.decode(data, name=mask)
     if image.shape[:2] != label.shape:

@@ -15,6 +15,7 @@ from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.findings import Commands, Finding, alternatives
 from fcn_tf.data.quality.scan import FileScanCache, MaskInfo, PhotoInfo
 from fcn_tf.errors import UserError
+from fcn_tf.io import images
 
 _ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
 _PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
@@ -58,7 +59,7 @@ def find(
     Returns:
       The findings, errors first; and the pixels of each class in each mask, in order.
     """
-    found = _files(splits, commands)
+    found = _files(splits, commands) + _dark(splits)
     pixel_counts: PixelCounts = {name: {} for name in splits}
     if rules is not None and spec is not None:
         found += _values(splits, rules, pixel_counts, settable) + _contents(splits, pixel_counts, spec, commands)
@@ -113,6 +114,25 @@ def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
         fix = "Make them again at the photo's size without blending, or leave them out with --on_bad_example=skip"
         found.append(Finding("size_mismatch", "error", explanation, fix, tuple(unequal)))
     return found
+
+
+def _dark(splits: dict[str, Split]) -> list[Finding]:
+    """Photos of 16 bits that have so small values that they become black, or nearly so."""
+    known = {path: photo.highest for split in splits.values() for path, photo in split.photos.items()}
+    dark = {path: highest for path, highest in known.items() if images.darkness(highest)}
+    if not dark:
+        return []
+    # The brightest says how many bits they have: a factor of its own for each would make dark photos bright.
+    brightest = max(dark, key=lambda path: dark[path])
+    explanation = (
+        "Of 16 bits the upper 8 count, and these photos leave them (nearly) empty: little can be learned from them. "
+        f"The brightest, {brightest}, has {images.darkness(dark[brightest])}."
+    )
+    fix = (
+        "Nothing where they were taken in the dark; else multiply all of them, and photos that are labelled later, by "
+        "that one number, and save them in 16 bits"
+    )
+    return [Finding("dark_photos", "warning", explanation, fix, tuple(dark))]
 
 
 def _turning(

@@ -22,7 +22,7 @@ from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.io import archives, files, images, shards, texts
 
-_VERSION = 2  # of the cache's content
+_VERSION = 3  # of the cache's content
 _KEPT = 300  # values a mask that are kept, the most frequent: more than any data set has classes
 _CHUNK = 256  # files in flight
 
@@ -37,6 +37,7 @@ class PhotoInfo:
       orientation: EXIF's, 1 to 8; from 5 on width and height were exchanged.
       fingerprint: perceptual hash, 256 bits as hexadecimal: whether each pixel of a thumbnail of 17x16 is darker
         than the next (dHash).
+      highest: the highest value of 16 bits, see `images.Probe`; 0 where there are fewer.
     """
 
     error: str = ""
@@ -44,6 +45,7 @@ class PhotoInfo:
     height: int = 0
     orientation: int = 1
     fingerprint: str = ""
+    highest: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,14 +156,18 @@ def _scan_file(kind: str, path: str) -> dict[str, Any]:
 
 def _scan_photo(data: bytes, name: str) -> dict[str, Any]:
     try:
-        (width, height), orientation, thumbnail = images.probe_image(data, name=name)
+        found = images.probe_image(data, name=name)
     except UserError as error:
         return {"error": str(error)}
-    if orientation >= 5:
-        width, height = height, width
-    bits = thumbnail[:, 1:] > thumbnail[:, :-1]
-    fingerprint = np.packbits(bits).tobytes().hex()
-    return {"width": width, "height": height, "orientation": orientation, "fingerprint": fingerprint}
+    width, height = found.size if found.orientation < 5 else found.size[::-1]
+    bits = found.thumbnail[:, 1:] > found.thumbnail[:, :-1]
+    return {
+        "width": width,
+        "height": height,
+        "orientation": found.orientation,
+        "fingerprint": np.packbits(bits).tobytes().hex(),
+        "highest": found.highest,
+    }
 
 
 def _scan_mask(data: bytes, name: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """folder and voc: layouts, splits, classes, and what is said about files that are not as they should be."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,6 +115,17 @@ def test_name_and_name_msk(tmp_path):
     image, label = dataset.read(dataset.examples[0])
     assert image.shape == (2, 2, 3)
     np.testing.assert_array_equal(label, [[0, 1], [1, 0]])
+
+
+def test_photos_that_sixteen_bits_leave_black_are_told_once_a_split(tmp_path, capsys):
+    fill(tmp_path, "images", "masks")
+    for photo in (tmp_path / "images").iterdir():
+        photo.unlink()
+        Image.fromarray(np.full((2, 2), 4095, np.uint16)).save(photo.with_suffix(".png"))
+    dataset = datasets.load("folder", str(tmp_path), "all", num_classes=2)
+    for example in 2 * dataset.examples:
+        assert dataset.read(example)[0].max() == 15
+    assert re.fullmatch(r"warning: \S+ 16 bits with no value above 4095 .* by 16; .*\n", capsys.readouterr().err)
 
 
 def test_masks_with_a_suffix(tmp_path):

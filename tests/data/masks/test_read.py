@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcn_tf.data.base import DatasetSpec, Example
-from fcn_tf.data.masks.read import check_range, read_pair
+from fcn_tf.data.masks.read import check_range, read_pair, reader
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
 from tests.prepared import write
@@ -44,6 +45,22 @@ def test_what_cannot_be_read_may_be_skipped(example, tmp_path, rules):
     assert "mask.png: not a readable image" in message(example, rules) and message(example, rules).endswith(skip)
     (tmp_path / "photo.png").unlink()
     assert "photo.png: cannot be read" in message(example, rules) and message(example, rules).endswith(skip)
+
+
+def test_the_first_photo_that_sixteen_bits_leave_black_is_told(example, tmp_path, capsys):
+    read = reader(SPEC, None)
+    read(example)
+    assert capsys.readouterr() == ("", "")
+    Image.fromarray(np.full((4, 6), 4095, np.uint16)).save(tmp_path / "photo.png")
+    for _ in range(3):
+        np.testing.assert_array_equal(read(example)[0], np.full((4, 6, 3), 15))
+    said = capsys.readouterr().err
+    assert said == (
+        f"warning: {tmp_path}/photo.png: 16 bits with no value above 4095 of 65535, so it becomes nearly black "
+        "(15 of 255); multiply values of 12 bits by 16; --mode=check names all such photos\n"
+    )
+    reader(SPEC, None)(example)
+    assert capsys.readouterr().err == said  # another split tells its own
 
 
 def test_values_out_of_range_are_no_damage(example, tmp_path):

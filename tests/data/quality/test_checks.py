@@ -93,6 +93,27 @@ def test_square_photos_turned_by_exif_are_unsure_and_unturned_ones_are_not(data)
     assert found["exif_unsure"]["commands"][0].endswith("exif_unsure_8.txt")  # more than a few: a list
 
 
+def test_photos_of_sixteen_bits_that_become_black(data, capsys):
+    for number, highest in enumerate((1000, 65535, 4000, 300)):
+        photo = np.random.default_rng(number).integers(0, highest + 1, (32, 40)).astype(np.uint16)
+        photo[0, 0] = highest
+        (data / f"images/p{number}.png").unlink()
+        Image.fromarray(photo).save(data / f"images/p{number}.{'tif' if number else 'png'}")
+    status, found, _ = run(data)
+    finding = found["dark_photos"]
+    assert status == 0 and finding["severity"] == "warning"
+    assert sorted(path[-6:] for path in finding["files"]) == ["p0.png", "p2.tif", "p3.tif"]
+    # One number for all of them: that of the brightest, which has 12 bits.
+    told = "p2.tif, has no value above 4000 of 65535, so it becomes nearly black (15 of 255); multiply "
+    assert f"{told}values of 12 bits by 16." in finding["means"] and "multiply all of them" in finding["mend"]
+    assert "warning [dark_photos] " in capsys.readouterr().out
+    assert run(data)[1]["dark_photos"] == finding  # from the cache
+    for name in ("p0.png", "p2.tif", "p3.tif"):
+        path = data / "images" / name
+        Image.fromarray(np.asarray(Image.open(path)) * np.uint16(16)).save(path)
+    assert "dark_photos" not in run(data)[1]
+
+
 def test_out_of_range(data):
     ids(data, [0, 1, 2])
     write(data / "masks/p4.png", np.resize([0, 1, 9], (32, 40)))
