@@ -66,12 +66,13 @@ def run(config: Config) -> int:
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
     from fcn_tf.formats import verify
-    from fcn_tf.inference import evaluator
+    from fcn_tf.inference import evaluator, memory
     from fcn_tf.models import resizing, segmentation
 
     model = segmentation.segmentation_model(evaluator.load_model(run_dir), settings["class_names"])
     side = resizing.longest_side(model.get_layer("network"))
     metadata = _metadata(settings, str(model.output["labels"].dtype), config.quantize, longest_side=side)
+    metadata["bytes_per_pixel"] = memory.PredictionMemory(model.get_layer("network")).bytes_per_pixel
     metadata["model_stamp"] = list(run_dir.model_stamp())
     # Training pictures in the same sizes: in small ones borders, where convolutions see zeros, weigh more.
     calibration = (

@@ -19,6 +19,7 @@ from benchmarks import (
     all_reduce_precision,
     common,
     distributed,
+    export_memory,
     exports,
     fuzz,
     growth,
@@ -34,13 +35,17 @@ from benchmarks import (
 )
 from fcn_tf.data.datasets import camvid
 from fcn_tf.errors import UserError
+from fcn_tf.formats import savedmodel
+from fcn_tf.formats.base import Source
+from fcn_tf.models import segmentation
 from tests import fuzzing, matfiles, tiny_run, tiny_training
 from tests.conftest import ROOT
 
 SCRIPTS = (
     "train_step", "optimizer_step", "input_pipeline", "inference", "predict_rate", "startup", "growth",
     "freeze_recompute", "summaries", "memory_growth", "check_size", "precision", "peers", "step_profile",
-    "revisions", "accuracy", "time_to_accuracy", "serve_load", "soak", "fuzz", "exports", "report", "distributed",
+    "revisions", "accuracy", "time_to_accuracy", "serve_load", "soak", "fuzz", "exports", "export_memory",
+    "report", "distributed",
     "all_reduce_precision", "ray_predict_rate",
 )  # fmt: skip
 WIDTHS = {f"conv{s}_{i}": f for s, (n, f) in enumerate(network._STAGES, 1) for i in range(1, n + 1)}
@@ -285,6 +290,37 @@ def test_the_tables_of_exports_are_current():
     ):
         text = (ROOT / document).read_text()
         assert text == report.filled(text, blocks, begin=report.FORMATS), "run python benchmarks/report.py"
+
+
+def test_the_memory_of_exports_is_set_against_what_is_asked_for(tmp_path, monkeypatch):
+    class Worker(contextlib.nullcontext):
+        def __init__(self, target, **options):
+            super().__init__(self)
+            assert target == "benchmarks.export_memory:Exported" and options["folder"].startswith(str(tmp_path))
+
+        def call(self, name, **options):
+            return {"grow": [20_000, 10_000], "counted": 100.0}[name]
+
+    monkeypatch.setattr(turns, "Worker", Worker)
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/export.json").write_text(json.dumps({"exports": export_rows(tmp_path)}))
+    export_memory.main([f"--logs_dir={tmp_path}", f"--json={tmp_path}/out.json", "--side=10"])
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [(row["value"], row["most"]) for row in rows] == [(2.0, 1.1)] * 2
+    assert rows[0]["note"] == "200 bytes a pixel, 100 asked for, 100 kept for the next picture"
+    with pytest.raises(UserError, match="make the exports with --mode=export"):
+        export_memory.main([f"--logs_dir={tmp_path}/none", f"--json={tmp_path}/out.json"])
+
+
+def test_an_export_grows_by_what_it_labels(tmp_path):
+    model = segmentation.segmentation_model(tiny_run.color_model(), ("a", "b", "c"))
+    about = {"classes": [{"name": name, "color": [0, 0, 0]} for name in "abc"]}
+    savedmodel.write(Source(model, about), str(tmp_path), "float32")
+    (tmp_path / "classes.json").write_text(json.dumps(about))
+    export = export_memory.Exported(folder=str(tmp_path))
+    peak, kept = export.grow(side=512)
+    assert export.counted() > 500 and peak >= kept
+    assert peak > 512 * 512 * 3 * 4  # its logits
 
 
 def test_what_machines_gain_by_hand():

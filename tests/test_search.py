@@ -116,7 +116,9 @@ def test_a_damaged_study_is_one_line(tmp_path, training, damage):
     noise = np.random.default_rng(0).bytes(len(data) // 2)
     study.write_bytes({"text": b"text" * 100, "half": data[: len(data) // 2], "noise": data[:4096] + noise}[damage])
     left = study.read_bytes()
-    with pytest.raises(UserError, match=rf"^{study} cannot be read as a search \(.+\); if no .* put a copy .*--logs_dir\.$"):
+    with pytest.raises(
+        UserError, match=rf"^{study} cannot be read as a search \(.+\); if .* put a copy .*--logs_dir\.$"
+    ):
         start(tmp_path, trials=2)
     assert study.read_bytes() == left and len(training.configs) == 1
 

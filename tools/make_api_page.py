@@ -20,7 +20,15 @@ from fcn_tf.inference.segmentation import Area  # noqa: E402
 from fcn_tf.models.build import build_network  # noqa: E402
 
 PAGE = "docs/api.md"
-_MODULES = ("collections.abc.", "typing.", "keras.src.models.model.", "fcn_tf.inference.", "fcn_tf.command.call.", "runs.", "segmentation.")
+_MODULES = (
+    "collections.abc.",
+    "typing.",
+    "keras.src.models.model.",
+    "fcn_tf.inference.",
+    "fcn_tf.command.call.",
+    "runs.",
+    "segmentation.",
+)
 _RETURNED = (TrainedRun, Written, Area)  # public through what the functions return
 
 

@@ -22,6 +22,18 @@ class Result(NamedTuple):
 Runner = Callable[[np.ndarray], Result]  # of uint8 (B, H, W, 3) RGB
 
 
+class Memory(NamedTuple):
+    """What a runtime takes for each pixel of a picture; measured by benchmarks/export_memory.py.
+
+    Attributes:
+      network: times what `PredictionMemory` counts for the network in TensorFlow.
+      scores: times the scores of the pixel.
+    """
+
+    network: float
+    scores: float
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """A trained model to export.
@@ -56,6 +68,7 @@ class Format:
       precisions: those of `registry.EXPORT_PRECISIONS` that it comes in.
       packages: {module to import: name to install} of what it needs beside TensorFlow.
       packages_for: the same by precision, of what only that one needs in addition.
+      memory: what its runtime takes for a picture.
       require: of --web_runtime, raises UserError where anything else is missing that it needs.
     """
 
@@ -65,4 +78,5 @@ class Format:
     precisions: tuple[str, ...] = ("float32",)
     packages: Mapping[str, str] = field(default_factory=dict)
     packages_for: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    memory: Memory = Memory(1.0, 1.0)
     require: Callable[[str], None] = lambda runtime: None

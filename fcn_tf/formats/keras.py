@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fcn_tf.formats.base import Format, Result, Runner, Source
+from fcn_tf.formats.base import Format, Memory, Result, Runner, Source
 from fcn_tf.io import files
 
 _FILE = "model.keras"
@@ -33,4 +33,4 @@ def load(folder: str) -> Runner:
     return run
 
 
-ENTRY = Format(write, load, file=_FILE)
+ENTRY = Format(write, load, file=_FILE, memory=Memory(1.25, 3.8))

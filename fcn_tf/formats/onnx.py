@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fcn_tf import registry
-from fcn_tf.formats.base import Format, Result, Runner, Source
+from fcn_tf.formats.base import Format, Memory, Result, Runner, Source
 from fcn_tf.io import files
 
 FILE = "model.onnx"
@@ -16,6 +16,7 @@ _OPSET = 17  # of 2022: runtimes of many ages read it
 # With the ReLU after it a convolution needs no 8-bit values for what is below zero; pooling loses nothing in 8 bits.
 _IN_8_BITS = ("Conv", "Relu", "MaxPool")
 PACKAGES = {"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"}
+MEMORY = Memory(1.1, 5.5)
 
 
 def write(source: Source, folder: str, precision: str) -> None:
@@ -145,4 +146,4 @@ class _Pictures:
 
 
 _PRECISIONS = dict(zip(registry.EXPORT_PRECISIONS, (_float32, _float16, _int8), strict=True))
-ENTRY = Format(write, load, file=FILE, precisions=registry.EXPORT_PRECISIONS, packages=PACKAGES)
+ENTRY = Format(write, load, file=FILE, precisions=registry.EXPORT_PRECISIONS, packages=PACKAGES, memory=MEMORY)

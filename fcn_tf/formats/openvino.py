@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fcn_tf import registry
-from fcn_tf.formats.base import Format, Result, Runner, Source
+from fcn_tf.formats.base import Format, Memory, Result, Runner, Source
 from fcn_tf.io import files
 
 FILE = "model.xml"
@@ -74,4 +74,5 @@ ENTRY = Format(
     precisions=registry.EXPORT_PRECISIONS,
     packages={"openvino": "openvino"},
     packages_for={"int8": {"nncf": "nncf"}},
+    memory=Memory(1.25, 3.9),
 )

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from fcn_tf.formats.base import Format, Result, Runner, Source
+from fcn_tf.formats.base import Format, Memory, Result, Runner, Source
 from fcn_tf.inference.exported import METADATA
 from fcn_tf.io import files
 
@@ -38,4 +38,4 @@ def load(folder: str) -> Runner:
     return run
 
 
-ENTRY = Format(write, load, file=_FILE)
+ENTRY = Format(write, load, file=_FILE, memory=Memory(1.05, 2.4))

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcn_tf import registry
 from fcn_tf.formats import savedmodel
-from fcn_tf.formats.base import Format, Result, Runner, Source
+from fcn_tf.formats.base import Format, Memory, Result, Runner, Source
 from fcn_tf.inference.exported import METADATA
 from fcn_tf.io import files
 
@@ -78,5 +78,10 @@ def load(folder: str) -> Runner:
 
 
 ENTRY = Format(
-    write, load, file=FILE, precisions=registry.EXPORT_PRECISIONS, packages={"ai_edge_litert": "ai-edge-litert"}
+    write,
+    load,
+    file=FILE,
+    precisions=registry.EXPORT_PRECISIONS,
+    packages={"ai_edge_litert": "ai-edge-litert"},
+    memory=Memory(1.9, 7.2),
 )

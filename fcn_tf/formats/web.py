@@ -88,4 +88,12 @@ def _unpack(script: bytes) -> bytes:
     return gzip.decompress(base64.b64decode(found[2]))
 
 
-ENTRY = Format(write, load, file=_FILE, precisions=("float32", "int8"), packages=onnx.PACKAGES, require=require)
+ENTRY = Format(
+    write,
+    load,
+    file=_FILE,
+    precisions=("float32", "int8"),
+    packages=onnx.PACKAGES,
+    require=require,
+    memory=onnx.MEMORY,
+)

@@ -13,13 +13,16 @@ from fcn_tf import registry
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 from fcn_tf.inference import tiles
+from fcn_tf.inference.fitting import LARGEST_TILE, Fitting
 from fcn_tf.inference.tiles import Prediction
-from fcn_tf.io import files, system
+from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
 
 METADATA = "classes.json"  # beside the model in each export
 _FLOATS, _LOGITS = 24, 4 * 4  # bytes a pixel where pictures are resized: itself as floats, and a class's logits
-_LARGEST_TILE = 2048  # pixels: what its network takes is not known, so larger pictures are labelled in tiles
+_MOST_BYTES = 10**6  # a pixel: no network takes so much
+_BESIDE = 50  # bytes a pixel, as a few scores more: measured, see benchmarks/export_memory.py
+_BYTES_PER_PIXEL = 550.0  # where classes.json does not say it: that of `fcn8s` with the full VGG19
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Export:
     def longest_side(self) -> int:
         """In pixels, what its network brings the longer side of pictures to; 0 where it takes them as they are."""
         return self.metadata.get("longest_side", 0)
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """What its network takes in TensorFlow for each pixel that it sees, see `PredictionMemory`."""
+        return self.metadata.get("bytes_per_pixel", _BYTES_PER_PIXEL)
 
     def load(self) -> Callable[[np.ndarray], Any]:
         """A function of uint8 (B, H, W, 3) RGB that gives `labels` and `confidence`, (B, H, W) each.
@@ -135,15 +143,20 @@ def find(path: str) -> Export | None:
     try:
         found = Export(folder, name, json.loads(files.read_bytes(described)))
         known = bool(found.class_names) and all(len(color) == 3 for color in found.colors)
-        sized = type(found.longest_side) is int and 0 <= found.longest_side <= crops.LARGEST
+        side, taken = found.longest_side, found.bytes_per_pixel
     except (ValueError, TypeError, LookupError):
         known = False
-    if known and not sized:
-        raise UserError(
-            f"{described} says longest_side is {str(found.longest_side)[:80]!r}, expected 0 or a number of pixels; "
-            f"write it again with --mode=export --format={name}."
-        )
-    if not known:
+    if known:
+        for key, value, valid, expected in (
+            ("longest_side", side, type(side) is int and 0 <= side <= crops.LARGEST, "0 or a number of pixels"),
+            ("bytes_per_pixel", taken, type(taken) in (int, float) and 0 < taken < _MOST_BYTES, "a positive number"),
+        ):
+            if not valid:
+                raise UserError(
+                    f"{described} says {key} is {str(value)[:80]!r}, expected {expected}; write it again with "
+                    f"--mode=export --format={name}."
+                )
+    else:
         raise UserError(f"{described} does not list the classes; write it again with --mode=export --format={name}.")
     return found
 
@@ -196,48 +209,35 @@ def _cut(found: dict[str, np.ndarray], inside: tiles.Part, _: tuple[int, int]) -
     return {name: array[:, top : top + height, left : left + width] for name, array in found.items()}
 
 
-class ExportMemory:
-    """As `PredictionMemory`, of a network that nothing is known of: large pictures go through it in tiles.
+class ExportMemory(Fitting):
+    """What it takes to label images with an export, beside the export and the image.
 
-    What a network takes is not asked for. ONNX Runtime took 2.4 to 2.7 times what `PredictionMemory` counts for
-    TensorFlow, OpenVINO 1.8 to 2.0 times, LiteRT 4.1 times, and what they hold on to between pictures is not free.
+    For each pixel that the network sees the larger of two: so many times what it takes in TensorFlow, and so many times
+    the scores of all classes; both are of the runtime. What is reserved is not known.
+
+    Measured with `light` at full width and tiny, and `fcn8s`, tiny, 6 to 151 classes, 1 to 4 million pixels: up to 3 %
+    more, up to 40 % less for the smallest networks.
 
     Args:
-      export: where it resizes pictures, what its logits take is known; pictures for which that is too much are made
-        smaller.
+      export: says what its network takes a pixel in TensorFlow.
+
+    Attributes:
+      bytes_per_pixel: that its network sees.
     """
 
-    on_gpu = False
-
     def __init__(self, export: Export):
-        self._resized = _FLOATS + _LOGITS * len(export.class_names) if export.longest_side else 0
+        super().__init__()
+        self.longest_side = export.longest_side
+        self.at_once = 0 if export.longest_side else LARGEST_TILE
+        network, scores = registry.resolve(registry.EXPORTS[export.format]).memory
+        classes = len(export.class_names)
+        self.bytes_per_pixel = max(network * export.bytes_per_pixel, scores * (4 * classes + _BESIDE))
+        self._resized = _FLOATS + _LOGITS * classes
 
-    def available(self) -> system.Available:
-        """Bytes that may be held, and that may be reserved."""
-        return system.memory_left(), system.reservable()
-
-    def need(self, height: int, width: int, *, tile: int, kept: int = 0, count: int = 1) -> tuple[int, int]:
-        """Bytes held and reserved: for the results, and for what an export that resizes takes to do so."""
+    def run(self, height: int, width: int, *, tile: int, kept: int, count: int) -> tuple[float, float]:
+        """See `Fitting.run`."""
+        if not self.longest_side:
+            seen = min(height, tile or height) * min(width, tile or width)
+            return count * seen * self.bytes_per_pixel, 0
         given = height * width * (min(1.0, tile / max(height, width)) ** 2 if tile else 1)
-        return int(count * (height * width * (4 + kept) + given * self._resized)), 0
-
-    def fits(
-        self,
-        height: int,
-        width: int,
-        *,
-        tile: int,
-        available: system.Available,
-        kept: int = 0,
-        count: int = 1,
-        **_: Any,
-    ) -> bool:
-        """Whether images go through at once."""
-        if not self._resized:
-            return max(count * height, width) <= (tile or _LARGEST_TILE)
-        held, there = self.need(height, width, tile=tile, kept=kept, count=count)[0], available[0]
-        return there is None or held <= there
-
-    def tile_for(self, height: int, width: int, *, tile: int, **options: Any) -> int:
-        """The side of the tiles, or for an export that resizes, what the longer side is made smaller to; 0 for none."""
-        return tile or (0 if self.fits(height, width, tile=0, **options) else _LARGEST_TILE)
+        return count * (min(given, self.longest_side**2) * self.bytes_per_pixel + given * self._resized), 0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import keras
 
 from fcn_tf.errors import UserError
-from fcn_tf.inference import memory
+from fcn_tf.inference import fitting, memory
 from fcn_tf.inference.views import InferenceOptions
 from fcn_tf.io import system
 from fcn_tf.models import resizing
@@ -75,12 +75,12 @@ class ScoringMemory:
 
     def _fixes(self, images: int, height: int, width: int, available: system.Available) -> Iterator[str]:
         def fits(count: int, tile: int) -> bool:
-            return memory.fits(self.need(count, height, width, tile=tile), available, memory.SAFE)
+            return fitting.fits(self.need(count, height, width, tile=tile), available, fitting.SAFE)
 
         yield from (f"add --batch_size={count}" for count in range(images - 1, 0, -1) if fits(count, self._tile))
         if self._resizes:
             return
-        sides = range(max(height, width) // memory.STEP * memory.STEP, 0, -memory.STEP)
+        sides = range(max(height, width) // fitting.STEP * fitting.STEP, 0, -fitting.STEP)
         yield from (f"add --sliding_window={side}" for side in sides if fits(images, side))
 
 

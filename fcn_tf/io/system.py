@@ -44,6 +44,15 @@ def memory_left(root: str = "/") -> int | None:
     return max(0, min([free, *_left(root, own), *_unmapped(root, status)]))
 
 
+def memory_held(root: str = "/") -> int:
+    """How many bytes this process holds; 0 where nobody says.
+
+    Args:
+      root: where /proc is.
+    """
+    return _kibibytes(_text(root, "proc/self/status"), "VmRSS") or 0
+
+
 def reservable(root: str = "/") -> int | None:
     """How many bytes this process may reserve at once, whether it comes to touch them or not.
 

@@ -19,8 +19,8 @@ COLORS = ((9, 8, 7), (20, 30, 40), (50, 60, 70))
 NAMES = ("red", "green", "blue")
 
 
-def write(folder, name):
-    """Exports `color_model`; returns the folder."""
+def write(folder, name, **about):
+    """Exports `color_model`; returns the folder. `about` goes into its classes.json."""
     entry = registry.resolve(registry.EXPORTS[name])
     for module, dist in entry.packages.items():
         if importlib.util.find_spec(module) is None:
@@ -29,7 +29,7 @@ def write(folder, name):
     metadata = export._metadata({"class_names": NAMES, "colors": COLORS}, "uint8", "float32")
     folder.mkdir()
     entry.write(Source(model, metadata), str(folder), "float32")
-    (folder / "classes.json").write_text(json.dumps(metadata))
+    (folder / "classes.json").write_text(json.dumps(metadata | about))
     return folder
 
 
@@ -56,7 +56,7 @@ def test_pictures_beyond_a_size_and_sliding_windows_go_in_tiles(tmp_path, monkey
     folder = write(tmp_path / "export", "savedmodel")
     picture = tiny_run.paint(np.arange(40 * 50).reshape(40, 50) % 3)
     whole = fcn_tf.Segmenter.from_run(folder)(picture)
-    monkeypatch.setattr(exported, "_LARGEST_TILE", 32)
+    monkeypatch.setattr(exported, "LARGEST_TILE", 32)
     for options in ({}, {"sliding_window": 32}):
         found = fcn_tf.Segmenter.from_run(folder, **options)(picture)
         assert found.tile == 32 and whole.tile == 0
@@ -96,22 +96,50 @@ def test_a_runtime_that_is_not_installed_is_named(tmp_path, monkeypatch):
         fcn_tf.Segmenter.from_run(os.path.join(tmp_path, "model.onnx"))
 
 
-@pytest.mark.parametrize("value", ["96", True, 0.5, 10**22, -1, None])
-def test_a_side_that_is_none_is_one_line(tmp_path, value):
-    folder = write(tmp_path / "export", "savedmodel")
-    about = json.loads((folder / "classes.json").read_text()) | {"longest_side": value}
-    (folder / "classes.json").write_text(json.dumps(about))
-    with pytest.raises(UserError, match="classes.json says longest_side is .*, expected 0 or a number of pixels"):
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        *(("longest_side", value, "0 or a number of pixels") for value in ("96", True, 0.5, 10**22, -1, None)),
+        *(("bytes_per_pixel", value, "a positive number") for value in ("96", True, 0, 10**22, -1.0, None)),
+    ],
+)
+def test_a_number_that_is_none_is_one_line(tmp_path, key, value, expected):
+    folder = write(tmp_path / "export", "savedmodel", **{key: value})
+    with pytest.raises(UserError, match=f"classes.json says {key} is .*, expected {expected}"):
         exported.find(str(folder))
 
 
 def test_an_export_that_resizes_makes_pictures_smaller_where_memory_is_short(tmp_path):
-    folder = write(tmp_path / "export", "savedmodel")
-    about = json.loads((folder / "classes.json").read_text()) | {"longest_side": 64}
-    (folder / "classes.json").write_text(json.dumps(about))
-    memory = exported.ExportMemory(exported.find(str(folder)))
+    export = exported.find(str(write(tmp_path / "export", "savedmodel", longest_side=64, bytes_per_pixel=100.0)))
+    memory = exported.ExportMemory(export)
     need, _ = memory.need(3000, 4000, tile=0)
-    assert need == 3000 * 4000 * (4 + 24 + 3 * 16)
+    scores = registry.resolve(registry.EXPORTS["savedmodel"]).memory.scores * (4 * 3 + exported._BESIDE)
+    assert memory.bytes_per_pixel == scores > 100 * 1.05
+    assert need == pytest.approx(3000 * 4000 * (4 + 24 + 3 * 16) + 64**2 * scores, abs=1)
     assert memory.tile_for(3000, 4000, tile=0, available=(need, None), name="x") == 0
-    assert memory.tile_for(3000, 4000, tile=0, available=(need - 1, None), name="x") == exported._LARGEST_TILE
+    assert 64 < memory.tile_for(3000, 4000, tile=0, available=(need // 2, None), name="x") < 4000
     assert memory.fits(300, 400, tile=0, available=(None, None), count=8)
+
+
+def test_an_export_is_asked_for_memory_before_it_takes_any(tmp_path):
+    export = exported.find(str(write(tmp_path / "export", "savedmodel", bytes_per_pixel=1000)))
+    memory = exported.ExportMemory(export)
+    network, _ = registry.resolve(registry.EXPORTS["savedmodel"]).memory
+    assert memory.bytes_per_pixel == pytest.approx(1000 * network)
+    need, _ = memory.need(1000, 1000, tile=0)
+    assert need == pytest.approx(10**6 * (1000 * network + 4), rel=1e-6)
+    options = {"kept": 0, "name": "x"}
+    assert memory.tile_for(1000, 1000, tile=0, available=(need, None), **options) == 0
+    tile = memory.tile_for(1000, 1000, tile=0, available=(need - 1, None), **options)
+    assert tile == 768 and memory.need(1000, 1000, tile=tile)[0] < 0.75 * need  # the largest that leaves a quarter free
+    with pytest.raises(
+        UserError, match=r"^x: labelling 1000x1000 pixels in tiles of 900 takes .*--sliding_window=768\.$"
+    ):
+        memory.tile_for(1000, 1000, tile=900, available=(int(0.8 * need), None), **options)
+    # However much there is: what runtimes do with larger pictures was not tried.
+    assert memory.tile_for(3000, 1000, tile=0, available=(None, None), **options) == 2048
+
+
+def test_an_older_export_counts_as_the_largest_network(tmp_path):
+    export = exported.find(str(write(tmp_path / "export", "savedmodel")))
+    assert export.bytes_per_pixel == exported._BYTES_PER_PIXEL

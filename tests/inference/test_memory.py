@@ -4,7 +4,8 @@ import keras
 import pytest
 
 from fcn_tf.errors import UserError
-from fcn_tf.inference import memory, tiles
+from fcn_tf.inference import fitting, memory, tiles
+from fcn_tf.io import system
 from fcn_tf.models import build
 
 
@@ -15,14 +16,14 @@ def test_estimate_by_hand():
     largest_kernel = 3 * 3 * 3 * 8
     # Two outputs of 8 floats and the pixel; of the second convolution the 9 patches and its input and output.
     held, reserved = 2 * 8 * 4 + memory._INPUT, (9 * 8 + 8 + 2) * 4 + memory._INPUT
-    labels = memory._LABELS
+    labels = fitting.LABELS
     estimate = memory.PredictionMemory(network)
     need = 100 * (held + labels) + 4 * largest_kernel, 100 * reserved + 4 * largest_kernel
     assert estimate.need(10, 10, tile=0) == need == estimate.need(10, 10, tile=16)
     in_tiles = 64 * held + 4 * largest_kernel + 100 * labels, 64 * reserved + 4 * largest_kernel
     assert estimate.need(10, 10, tile=8) == in_tiles
     # What is drawn is as large as the picture, however small the tiles.
-    overlay = 10**6 * (memory._DRAWN + labels)
+    overlay = 10**6 * (fitting.DRAWN + labels)
     assert estimate.need(1000, 1000, tile=8) == (overlay, overlay)
     views = memory.PredictionMemory(network, scales=(0.5, 2))
     assert views.need(10, 10, tile=0)[0] == 100 * (4 * held + 3 * 2 * 4 + labels) + 4 * largest_kernel
@@ -55,11 +56,28 @@ def test_what_cannot_be_labelled_at_once_is_labelled_in_tiles_that_fit():
             estimate.tile_for(1000, 2000, tile=tile, available=(1, 1), name="x")
 
 
+def test_what_a_runtime_holds_on_to_is_free_for_the_next_image(monkeypatch):
+    estimate = memory.PredictionMemory(build.build_model("fcn8s", num_classes=3, weights=None))
+    held = 10**9
+    monkeypatch.setattr(system, "memory_left", lambda: 10**9)
+    monkeypatch.setattr(system, "memory_held", lambda: held)
+    assert estimate.available()[0] == 10**9
+    estimate.tile_for(1000, 1000, tile=0, available=(None, None), name="x")
+    taken = int(estimate.run(1000, 1000, tile=0, kept=0, count=1)[0])
+    assert estimate.available()[0] == 10**9  # nothing is held on to so far
+    held += taken // 2
+    assert estimate.available()[0] == 10**9 + taken // 2
+    held += taken  # by others, too
+    assert estimate.available()[0] == 10**9 + taken
+    estimate.tile_for(100, 100, tile=0, available=(None, None), name="x")
+    assert estimate.available()[0] == 10**9 + taken
+
+
 def test_results_that_are_kept_take_memory():
     estimate = memory.PredictionMemory(build.build_model("fcn8s", num_classes=3, weights=None))
     (less, _), (more, _) = (estimate.need(1000, 1000, tile=256, kept=kept) for kept in (0, 100))
     assert more >= less + 100 * 10**6
-    assert 0 < estimate.tile_for(20_000, 20_000, tile=0, available=(12 * 10**9, None), name="x") <= memory._LARGEST_TILE
+    assert 0 < estimate.tile_for(20_000, 20_000, tile=0, available=(12 * 10**9, None), name="x") <= fitting.LARGEST_TILE
 
 
 def test_a_model_that_resizes_takes_the_memory_of_its_own_size():
@@ -76,7 +94,7 @@ def test_a_model_that_resizes_takes_the_memory_of_its_own_size():
     assert fitted.scored_at_once(1200, 1600) == band < 1200 * 1600
     assert fitted.scored_at_once(600, 800) == 600 * 800 and plain.scored_at_once(1200, 1600) == 1200 * 1600
     logits = memory._RESIZED * 4 * 3 * (band - 600 * 800)
-    assert large - small == pytest.approx(3 * 600 * 800 * (memory._FLOATS + memory._LABELS) + weights + logits)
+    assert large - small == pytest.approx(3 * 600 * 800 * (memory._FLOATS + fitting.LABELS) + weights + logits)
     thin, _ = fitted.need(1, 10**6, tile=0)
     assert (
         thin > memory._WEIGHTS * 256 * 16_384 and thin < memory._WEIGHTS * 256 * 10**6
