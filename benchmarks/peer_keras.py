@@ -74,14 +74,15 @@ class Keras(Stepper):
 
 
 class UNetLearner(Learner):
-    """U-Net over VGG16 of segmentation-models, from a file of VGG16's weights, by Adam at 1e-4.
+    """U-Net over VGG16 of segmentation-models, from a file of VGG16's weights, by Adam.
 
     Args:
       folder, num_classes, batch_size: see `Learner`.
       weights: MatConvNet file.
+      learning_rate: of all layers.
     """
 
-    def __init__(self, *, folder: str, num_classes: int, batch_size: int, weights: str):
+    def __init__(self, *, folder: str, num_classes: int, batch_size: int, weights: str, learning_rate: float = 1e-4):
         super().__init__(folder=folder, num_classes=num_classes, batch_size=batch_size)
         os.environ.setdefault("SM_FRAMEWORK", "tf.keras")
         package = importlib.import_module("segmentation_models")
@@ -95,7 +96,7 @@ class UNetLearner(Learner):
                 layer = self._network.get_layer("block{}_conv{}".format(*name.removeprefix("conv").split("_")))
                 layer.set_weights([conv.kernel, conv.bias])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
-        self._network.compile(keras.optimizers.Adam(1e-4), loss)
+        self._network.compile(keras.optimizers.Adam(learning_rate), loss)
 
     def _step(self, images, labels, number):
         known = labels < self._num_classes

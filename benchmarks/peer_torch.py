@@ -102,14 +102,15 @@ class Torch(Stepper):
 
 
 class TorchLearner(Learner):
-    """FCN-8s from a file of VGG weights, by Adam at 1e-4, PyTorch's fused one.
+    """FCN-8s from a file of VGG weights, by PyTorch's fused Adam.
 
     Args:
       folder, num_classes, batch_size: see `Learner`.
       weights: MatConvNet file; a classifier in it is not used, as not all have one.
+      learning_rate: of all layers.
     """
 
-    def __init__(self, *, folder: str, num_classes: int, batch_size: int, weights: str):
+    def __init__(self, *, folder: str, num_classes: int, batch_size: int, weights: str, learning_rate: float = 1e-4):
         super().__init__(folder=folder, num_classes=num_classes, batch_size=batch_size)
         torch.manual_seed(0)
         net, _ = pretrained.read(weights, "")
@@ -125,7 +126,7 @@ class TorchLearner(Learner):
                 layer.bias.copy_(torch.from_numpy(conv.bias.copy()))
             model.mean.copy_(torch.tensor(np.asarray(net.mean_rgb)).reshape(1, 3, 1, 1))
         self._model = model.to(memory_format=torch.channels_last)
-        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=1e-4, fused=True)
+        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=learning_rate, fused=True)
 
     def _step(self, images, labels, number):
         self._optimizer.zero_grad()

@@ -2,8 +2,9 @@
 
 Networks of fcn_tf by their defaults, FCN-8s in PyTorch (peer_torch.py), and U-Net of segmentation-models
 (peer_keras.py), all from the same file of VGG16's weights, learn the same batches in turns of `--every` steps, each
-alone on the cores during its turn. After a turn they are scored, which is not counted, and written to `--logs_dir`: the
-same command goes on where it stopped. Who reached the target rests; its step is interpolated between two scores.
+alone on the cores during its turn. Networks of fcn_tf have rates of their own for each layer; peers have one, so they
+are tried with each of `--peer_rates`. After a turn they are scored, which is not counted, and written to `--logs_dir`:
+the same command goes on where it stopped. Who reached the target rests; its step is interpolated between two scores.
 `--python` names an interpreter that has the peers' packages, as for peers.py. `--max_steps=4 --every=2 --photos=2
 --image_size=32` is quick.
 """
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--python", default=sys.executable, help="an interpreter that has the peers' packages")
     parser.add_argument("--archs", default="light,fcn8s,original", help="networks of fcn_tf, with commas between")
     parser.add_argument("--peers", default=",".join(_PEERS), help="others, with commas between; empty for none")
+    parser.add_argument(
+        "--peer_rates", default="1e-4,1e-3", help="learning rates of Adam, each a contender of each peer"
+    )
     parser.add_argument("--target", type=float, default=0.5, help="mean IoU")
     parser.add_argument("--max_steps", type=int, default=1000, help="after which a contender gives up")
     parser.add_argument("--every", type=int, default=25, help="steps a turn")
@@ -60,7 +64,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     for name in _names(args.peers):
         if name not in _PEERS:
             raise UserError(f"--peers names {name!r}; expected some of {', '.join(_PEERS)}.")
-        targets[name] = (_PEERS[name], {"weights": weights})
+        for rate in _names(args.peer_rates):
+            targets[f"{name}, {rate}"] = (_PEERS[name], {"weights": weights, "learning_rate": float(rate)})
 
     contenders = []
     try:
@@ -68,7 +73,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             contender = _Contender(name, folder, args)
             contenders.append(contender)
             if not contender.finished():
-                python = args.python if name in _PEERS else sys.executable
+                python = args.python if target in _PEERS.values() else sys.executable
                 contender.worker = turns.Worker(target, python=python, **options, **shared)
         while any(contender.worker for contender in contenders):
             for contender in contenders:
@@ -94,7 +99,7 @@ class _Contender:
 
     def __init__(self, name: str, folder: str, args: argparse.Namespace):
         self.name, self._args = name, args
-        stem = os.path.join(folder, name.replace(" ", "_"))
+        stem = os.path.join(folder, name.replace(", ", "_").replace(" ", "_"))
         self._curve_file, self._state_file = f"{stem}.json", f"{stem}.npz"
         self.curve: list[list[float]] = []
         if os.path.exists(self._curve_file) and os.path.exists(self._state_file):

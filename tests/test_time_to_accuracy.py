@@ -100,9 +100,12 @@ def test_it_goes_on_where_it_stopped(folder, monkeypatch, capsys):
     found = json.loads((folder / "out.json").read_text())
     scores = [score for _, _, score in found["curves"]["fcn8s"]]
     assert scores == pytest.approx([7 / 39 / 2, 15 / 39 / 2, 23 / 39 / 2, 31 / 39 / 2])
-    ours, peer = found["rows"]
+    ours, *peers = found["rows"]
     assert ours["value"] is None and ours["note"].startswith("0.397 at most in 4 steps")
-    assert peer["note"] == "ModuleNotFoundError: No module named 'segmentation_models'"
+    assert {peer["note"] for peer in peers} == {"ModuleNotFoundError: No module named 'segmentation_models'"}
+    assert [peer["what"].partition(", training")[0] for peer in peers] == [
+        "U-Net of segmentation-models, 1e-4", "U-Net of segmentation-models, 1e-3"
+    ]  # fmt: skip
     capsys.readouterr()
     time_to_accuracy.main(flags[:-2] + ["--target=0.2", "--peers="])  # nothing is trained for it
     assert json.loads((folder / "out.json").read_text())["rows"][0]["note"] == "2 steps"
