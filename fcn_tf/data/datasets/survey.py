@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fcn_tf.data import datasets
+from fcn_tf.data import datasets, validation_split
 from fcn_tf.data.base import ClassInference, Dataset, Example, Options
 from fcn_tf.data.datasets import holdout
 from fcn_tf.data.quality.findings import Finding, alternatives
@@ -98,6 +98,11 @@ def _of_inferred(
         found.append(Finding("unpaired", "error", explanation, fix, listing.unpaired))
     if split == "all":
         found += [_missing(each, f"no examples in {data_dir}") for each in _PURPOSES if each not in splits]
+    if listing.seeded:
+        examples = [e for name in ("train", "validation") for e in listed.get(name, ())]
+        if few := validation_split.too_few([validation_split.key(e, data_dir) for e in examples], options.seed):
+            what, fix = few
+            found.append(Finding("few_validation", "warning", f"{what[0].upper()}{what[1:]}.", f"Add {fix}"))
     reseed = f"--seed={options.seed + 1}" if listing.seeded else ""
     try:
         resolved = datasets.resolve(name, data_dir, **flags, cache=cache)
