@@ -107,3 +107,11 @@ def test_a_validation_split_of_few_photos_is_told_before_training_too(tmp_path, 
             )
         warning = "held out for validation, so scores say little" in capsys.readouterr().out
         assert warning == (each == seed)
+
+
+def test_photos_that_are_not_read_are_a_finding(data):
+    for name in ("x.heic", "y.avif"):
+        (data / "images" / name).touch()
+    status, found, _ = run(data)
+    assert status == 0 and [path[-6:] for path in found["unread"]["files"]] == ["x.heic", "y.avif"]
+    assert found["unread"]["severity"] == "warning" and "Save them as JPEG" in found["unread"]["mend"]
