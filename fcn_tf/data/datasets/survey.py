@@ -6,6 +6,7 @@ from typing import Any
 from fcn_tf.data import datasets, validation_split
 from fcn_tf.data.base import ClassInference, Dataset, Example, Options
 from fcn_tf.data.datasets import holdout
+from fcn_tf.data.quality import checks
 from fcn_tf.data.quality.findings import Finding, alternatives
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import images
@@ -94,7 +95,7 @@ def _of_inferred(
         datasets.load(name, data_dir, split, **flags, cache=cache)
     found: list[Finding] = []
     if listing.unpaired:
-        explanation = "These files have no partner of the same name: training refuses to guess."
+        explanation = f"These files have no partner of the same name{checks.REFUSED}."
         fix = "Add or remove them, or leave them out with --on_bad_example=skip"
         found.append(Finding("unpaired", "error", explanation, fix, listing.unpaired))
     if listing.unread:

@@ -20,6 +20,8 @@ from fcn_tf.io import images
 
 _ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
 _PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
+SKIPPED = ("unreadable", "size_mismatch", "exif_turned", "unpaired")  # findings about files that can be left out
+REFUSED = ": training refuses them"  # follows what such files are, unless they are left out
 
 PixelCounts = dict[str, dict[str, dict[int, int]]]  # {split: {path of the mask: {class id or ignore label: pixels}}}
 
@@ -95,9 +97,7 @@ def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     found = []
     if unreadable:
         first = photos[unreadable[0]].error if unreadable[0] in photos else labels[unreadable[0]].error
-        explanation = (
-            f"These files are damaged, truncated or no pictures: training stops when it meets one. The first: {first}"
-        )
+        explanation = f"These files are damaged, truncated or no pictures{REFUSED}. The first: {first}"
         fix = "Copy them again, or leave their pairs out with --on_bad_example=skip"
         found.append(Finding("unreadable", "error", explanation, fix, tuple(unreadable)))
     if turned:
@@ -352,9 +352,6 @@ def _copies(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     ]
 
 
-SKIPPED = ("unreadable", "size_mismatch", "exif_turned", "unpaired")  # findings about files that can be left out
-
-
 def without_skipped(found: list[Finding], splits: Mapping[str, Split]) -> list[Finding]:
     """The findings under --on_bad_example=skip: no errors, unless a split would be left without examples."""
     bad = {path for finding in found if finding.kind in SKIPPED for path in finding.files}
@@ -362,7 +359,9 @@ def without_skipped(found: list[Finding], splits: Mapping[str, Split]) -> list[F
         return found
     fix = "Nothing: --on_bad_example=skip leaves them out with their pairs"
     return [
-        dataclasses.replace(finding, severity="warning", fix=fix) if finding.kind in SKIPPED else finding
+        dataclasses.replace(finding, severity="warning", explanation=finding.explanation.replace(REFUSED, ""), fix=fix)
+        if finding.kind in SKIPPED
+        else finding
         for finding in found
     ]
 
