@@ -156,6 +156,11 @@ def _nothing_found(
             "Rename the ones or the others."
         )
     shown = ", ".join(content) or ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
+    if not content and not unread:
+        return UserError(
+            f"folder: no photos with masks in {data_dir} (found {shown}{_no_masks(listed)}); name the folder that "
+            f"holds yours, --data_dir=DIR, in one of these layouts: {LAYOUTS}, files paired by name."
+        )
     fix = _renaming(content) or f"or set --data_dir{_folder_around(data_dir)}"
     return UserError(
         f"folder: no photos with masks in {data_dir} (found {shown}{unread or _no_masks(listed)}); expected {LAYOUTS}, "

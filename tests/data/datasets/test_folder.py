@@ -166,7 +166,15 @@ def test_bad_examples_are_skipped_and_named(tmp_path, capsys):
     assert "skipped 2 of 3" in said and "b.jpg" in said and "c.png" in said
 
 
-@pytest.mark.parametrize("content", [(), ("photos",), ("a", "b")])
+def test_a_folder_without_pictures_is_told_to_be_named_first(tmp_path):
+    (tmp_path / "README.md").touch()
+    with pytest.raises(
+        UserError, match=r"\(found README\.md\); name the folder that holds yours, --data_dir=DIR, in .*annot"
+    ):
+        datasets.load("folder", str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("content", [("photos",), ("a", "b")])
 def test_no_layout_says_which_are_known(tmp_path, content):
     for name in content:
         write(tmp_path / name / "x.png", [[0]])
