@@ -55,6 +55,7 @@ def _load(config: Config) -> dict[str, Dataset]:
 
 def _command(config: Config) -> str:
     """The command that trains on the records as the same flags would on the files."""
-    decided = ("ignore_label", "num_classes", "mask_values", "mask_colors", "on_bad_example")  # when they were prepared
+    # The shards hold what these have decided.
+    decided = ("ignore_label", "num_classes", "mask_values", "mask_colors", "holdout", "on_bad_example")
     logs_dir = free_logs_dir(config.logs_dir, "records")
     return train_command(config, logs_dir=logs_dir, without=decided, dataset="records", data_dir=config.output_dir)
