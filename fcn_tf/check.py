@@ -85,9 +85,7 @@ def run(config: Config) -> int:
     print(f"written to {target.check}; open {page}")
     print(summary["verdict"] + (f" Train with:\n{summary['command']}" if ready else ""))
     for each in summary["advice"]:
-        print(f"({each['text']}{':' if 'command' in each else ''})")
-        if "command" in each:
-            print(each["command"])
+        print(f"{each['text']}:\n{each['command']}" if "command" in each else f"({each['text']})")
     return 1 if failed else 0
 
 
@@ -121,7 +119,8 @@ def proposed_steps(config: Config, photos: int) -> int:
     most the data set's default.
     """
     known = datasets.entry(config.dataset)
-    if not photos or known.classes is None or config.max_steps != known.max_steps:
+    chosen = config.max_steps != known.max_steps or config.warmup_steps  # of so many steps
+    if not photos or known.classes is None or chosen:
         return config.max_steps
     steps = -(-_PASSES * photos // config.batch_size)
     return min(known.max_steps, max(_LEAST_STEPS, -(-steps // 100) * 100))
@@ -141,9 +140,9 @@ def _advice(config: Config, splits: Mapping[str, checks.Split], command: dict[st
         passes = command["max_steps"] * config.batch_size / count
         photos = check_tables.counted(count, "photo")
         found.append({
-            "text": f"--max_steps={command['max_steps']} of {config.batch_size} photos are {passes:.0f} passes over "
-            f"the {photos} to train on: proposed are {_PASSES}, and no fewer than {_LEAST_STEPS} steps, in which "
-            "configs/bag.cfg learned; a run can be given more later",
+            "text": f"--max_steps={command['max_steps']} of {config.batch_size} photos each, {passes:.0f} passes over "
+            f"the {photos} to train on, is in proportion to these: {_PASSES} passes, but at least {_LEAST_STEPS} "
+            "steps, in which configs/bag.cfg learned; a run can be given more later",
         })  # fmt: skip
     if side := _advised_side(config, splits):
         found.append({

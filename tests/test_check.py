@@ -87,11 +87,15 @@ def test_the_command_keeps_every_flag_of_the_training(data):
 def test_steps_are_proposed_in_proportion_to_the_photos(data, capsys):
     _, _, report = run(data)
     assert " --max_steps=400 " in report["command"]
-    assert "(--max_steps=400 of 4 photos are 320 passes over the 5 photos to train on: " in capsys.readouterr().out
+    assert (
+        "(--max_steps=400 of 4 photos each, 320 passes over the 5 photos to train on, is in proportion"
+        in capsys.readouterr().out
+    )
     assert " --max_steps=900 " in run(data, max_steps=900)[2]["command"]  # chosen
     usual = Config(dataset="folder")
     for photos, steps in ((160, 400), (161, 500), (404, 1100), (5_000, 2000)):  # 10 passes of batches of 4
         assert check.proposed_steps(usual, photos) == steps
+    assert check.proposed_steps(Config(dataset="folder", warmup_steps=500), 100) == 2000
     assert check.proposed_steps(Config(dataset="ade20k"), 100) == 100_000  # the data set's own
 
 
