@@ -173,9 +173,9 @@ def _meant(histograms: list[Histogram], declared: DeclaredClasses, name: str) ->
         if _share_near(peaks, histograms) < _LEAST_NEAR:
             raise _photos(name, "they are JPEGs of all greys, in which no values stand out")
         return peaks
-    spread = _are_spread(seen - peaks, max(seen))
+    spread = _are_spread(seen - peaks, max(seen, default=0))
     blended = spread and len(seen) > 16 and _gap(peaks) >= APART and _expected(peaks, declared)
-    if spread and not blended and max(seen) < 256:
+    if spread and not blended and max(seen, default=0) < 256:
         # The steps of an edge may stand out as classes do; where they are thin lines in every mask, they are none.
         greys = _of_blended_greys(histograms)
         if greys and _expected(greys, declared):
