@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from fcn_tf.config import Config
+from fcn_tf.config import TRAINED_WEIGHTS, Config, train_command
 from fcn_tf.data import class_weights, crops, datasets
 from fcn_tf.data.datasets.survey import survey
 from fcn_tf.data.quality import checks, screening
@@ -16,10 +15,8 @@ from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run, free_logs_dir
 from fcn_tf.reports import check_page, check_tables
 
-# Of the command that trains on what was checked.
-_DATA_FLAGS = ("num_classes", "mask_values", "mask_colors", "ignore_label", "holdout", "palette", "on_bad_example")
 _LARGE = 3  # times as long as a crop are photos that it shows little of
-_WEIGHTS = "vgg16"  # what the command for training names where no weights were given
+_PASSES, _LEAST_STEPS = 10, 400  # of a training that is proposed: over the photos, and at least
 
 
 def run(config: Config) -> int:
@@ -50,7 +47,8 @@ def run(config: Config) -> int:
     if config.on_bad_example == "skip":
         found = checks.without_skipped(found, splits)
     failed = any(finding.severity == "error" for finding in found)
-    whole = config.split == "all"
+    ready = config.split == "all" and not failed
+    command = {"max_steps": proposed_steps(config, len(splits["train"].examples) if "train" in splits else 0)}
     summary: dict[str, Any] = {
         "dataset": config.dataset,
         "data_dir": config.data_dir,
@@ -60,7 +58,8 @@ def run(config: Config) -> int:
         "findings": [finding.to_json() for finding in found],
         "ok": not failed,
         "verdict": _verdict(config.split, failed),
-        "command": _command(config) if whole else None,
+        "command": _command(config, **command) if config.split == "all" else None,
+        "advice": _advice(config, splits, command) if ready else [],
     }
     written = dict(commands.lists)
     if spec:
@@ -84,19 +83,9 @@ def run(config: Config) -> int:
         dataset=dataset,
     )
     print(f"written to {target.check}; open {page}")
-    ready = whole and not failed
     print(summary["verdict"] + (f" Train with:\n{summary['command']}" if ready else ""))
-    if ready and (side := _advised_side(config, splits)):
-        print(
-            f"(half of the photos are so large that a crop of {config.image_size} pixels shows little of them: add "
-            f"--longest_side={side}, which a run cannot change later, to train on them and label them at that size; "
-            "the smallest thing to be found should still be some pixels wide there)"
-        )
-    if ready and config.weights == "tiny":
-        print(
-            f"(--weights={_WEIGHTS} is downloaded to {config.model_dir} where it is missing; without a network, "
-            "--weights=FILE.mat takes a file that you have, and --weights=tiny the embedded one, for trying out)"
-        )
+    for each in summary["advice"]:
+        print(f"{each['text']}:\n{each['command']}" if "command" in each else f"({each['text']})")
     return 1 if failed else 0
 
 
@@ -117,12 +106,55 @@ def _verdict(split: str, failed: bool) -> str:
     return f"{alone}: fix its errors and check again." if failed else f"{alone}: no errors. Leave out --split for all."
 
 
-def _command(config: Config) -> str:
-    """The command that trains on this data set."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
-    words = ["python", "main.py", "--mode=train", f"--dataset={config.dataset}", f"--data_dir={config.data_dir}"]
-    for name in (*_DATA_FLAGS, "longest_side", "weights", "seed"):
-        value = _WEIGHTS if (name, config.weights) == ("weights", "tiny") else getattr(config, name)
-        if value != defaults[name]:
-            words.append(f"--{name}={value}")
-    return shlex.join([*words, f"--logs_dir={free_logs_dir(config.logs_dir, config.dataset)}"])
+def _command(config: Config, **changed: Any) -> str:
+    """The command that trains on this data set, as config.py's `train_command` with its flags."""
+    logs_dir = free_logs_dir(config.logs_dir, config.dataset)
+    return train_command(config, logs_dir=logs_dir, **changed)
+
+
+def proposed_steps(config: Config, photos: int) -> int:
+    """How many steps are in proportion to so many photos to train on; those of `config` where these were chosen.
+
+    So many passes over the photos as `_PASSES`, but at least `_LEAST_STEPS`, in which configs/bag.cfg learned, and at
+    most the data set's default.
+    """
+    known = datasets.entry(config.dataset)
+    chosen = config.max_steps != known.max_steps or config.warmup_steps  # of so many steps
+    if not photos or known.classes is None or chosen:
+        return config.max_steps
+    steps = -(-_PASSES * photos // config.batch_size)
+    return min(known.max_steps, max(_LEAST_STEPS, -(-steps // 100) * 100))
+
+
+def _advice(config: Config, splits: Mapping[str, checks.Split], command: dict[str, int]) -> list[dict[str, str]]:
+    """What is to be known about the command that trains: texts, and with some another command.
+
+    Args:
+      config: of the check.
+      splits: of the data set.
+      command: what `_command` was told to change.
+    """
+    found = []
+    if command["max_steps"] != config.max_steps:
+        count = len(splits["train"].examples)
+        passes = command["max_steps"] * config.batch_size / count
+        photos = check_tables.counted(count, "photo")
+        found.append({
+            "text": f"--max_steps={command['max_steps']} of {config.batch_size} photos each, {passes:.0f} passes over "
+            f"the {photos} to train on, is in proportion to these: {_PASSES} passes, but at least {_LEAST_STEPS} "
+            "steps, in which configs/bag.cfg learned; a run can be given more later",
+        })  # fmt: skip
+    if side := _advised_side(config, splits):
+        found.append({
+            "text": f"half of the photos are so large that a crop of {config.image_size} pixels shows little of them; "
+            f"to train on them and label them with {side} pixels on their longer side, which a run cannot change later "
+            "and at which the smallest thing to be found should still be some pixels wide, train with this instead",
+            "command": _command(config, **command, longest_side=side),
+        })  # fmt: skip
+    if config.weights == "tiny" and f"--weights={TRAINED_WEIGHTS}" in _command(config):
+        found.append({
+            "text": f"--weights={TRAINED_WEIGHTS} is downloaded to {config.model_dir} where it is missing; without "
+            "a network, --weights=FILE.mat takes a file that you have, and --weights=tiny the embedded one, for trying "
+            "out",
+        })  # fmt: skip
+    return found

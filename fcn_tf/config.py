@@ -7,6 +7,7 @@ import functools
 import math
 import re
 import secrets
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 ON_BAD_EXAMPLE = ("fail", "skip")
 ON_NAN = ("stop", "rollback")
 RESUME_FROM = ("latest", "best")
+TRAINED_WEIGHTS = "vgg16"  # what a printed command trains from where no weights were given
 _LABELLING = ("visualize", "evaluate", "predict", "serve")  # the modes that label pictures with the run's model
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
@@ -263,7 +265,7 @@ class Config:
     )
     on_bad_example: str = _flag(
         "fail",
-        "{choices}; skip leaves out files that cannot be read, and names them",
+        "{choices}; skip leaves out files that cannot be read, have no partner or another size than it, and names them",
         scope=Scope.DATA,
         check=_one_of(ON_BAD_EXAMPLE),
     )
@@ -920,3 +922,27 @@ def _effective(config: Config, given: Mapping[str, Any]) -> Config:
     if wrong:
         raise UserError(" ".join(wrong))
     return config
+
+
+def train_command(config: Config, *, logs_dir: str, without: Collection[str] = (), **changed: Any) -> str:
+    """The command that trains with these settings, to be pasted into a POSIX shell.
+
+    It names what is not a default of the data set's, and never the tiny weights, which are for trying out.
+
+    Args:
+      config: of a command about the data.
+      logs_dir: of the new run.
+      without: flags to leave out.
+      **changed: settings to replace.
+    """
+    if config.weights == "tiny" and config.trunk != "alexnet" and config.arch != "fcn32s_alexnet":
+        changed.setdefault("weights", TRAINED_WEIGHTS)
+    values = {**dataclasses.asdict(config), **changed}
+    usual = Config(dataset=values["dataset"])
+    words = ["python", "main.py", "--mode=train", f"--dataset={values['dataset']}", f"--data_dir={values['data_dir']}"]
+    for field in dataclasses.fields(Config):
+        name, value = field.name, values[field.name]
+        command = flag_of(field).scope is Scope.COMMAND or name in ("dataset", "data_dir", *without)
+        if not command and value != getattr(usual, name):
+            words.append(f"--{flag_name(field)}={str(value).lower() if isinstance(value, bool) else value}")
+    return shlex.join([*words, f"--logs_dir={logs_dir}"])

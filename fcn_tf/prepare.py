@@ -1,9 +1,8 @@
 """`--mode=prepare`: writes a data set of many small files as few large ones, for --dataset=records."""
 
 import dataclasses
-import shlex
 
-from fcn_tf.config import Config
+from fcn_tf.config import Config, train_command
 from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import records, writer
@@ -56,9 +55,7 @@ def _load(config: Config) -> dict[str, Dataset]:
 
 def _command(config: Config) -> str:
     """The command that trains on the records as the same flags would on the files."""
-    words = ["python", "main.py", "--mode=train", "--dataset=records", f"--data_dir={config.output_dir}"]
-    usual = Config(dataset="records")
-    for name in ("image_size", "batch_size", "max_steps", "eval_every", "save_every", "weights", "seed"):
-        if getattr(config, name) != getattr(usual, name):
-            words.append(f"--{name}={getattr(config, name)}")
-    return shlex.join([*words, f"--logs_dir={free_logs_dir(config.logs_dir, 'records')}"])
+    # The shards hold what these have decided.
+    decided = ("ignore_label", "num_classes", "mask_values", "mask_colors", "holdout", "on_bad_example")
+    logs_dir = free_logs_dir(config.logs_dir, "records")
+    return train_command(config, logs_dir=logs_dir, without=decided, dataset="records", data_dir=config.output_dir)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fcn_tf import __version__, registry
 from fcn_tf.config import ARCH_FLAGS, RESUMABLE, Config
-from fcn_tf.data import augment, class_weights, crops, datasets
+from fcn_tf.data import augment, class_weights, crops, datasets, validation_split
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets.run_examples import RunExamples
 from fcn_tf.data.masks import infer
@@ -74,6 +74,8 @@ def run(config: Config) -> int:
     examples.compare(train, validation)
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
+    if not first.has_checkpoint():
+        _note_few(config, train, validation)
     pixel_counts = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
     for name in _trackers(config):
@@ -436,6 +438,17 @@ def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Ma
     scans = FileScanCache(cache)
     screening.check_masks(validation, scans)
     return list(screening.check_masks(train, scans).values())
+
+
+def _note_few(config: Config, train: Dataset, validation: Dataset) -> None:
+    """Warns where --seed holds out very few of the examples."""
+    if config.holdout or not datasets.entry(config.dataset).classes:
+        return
+    sides = [{validation_split.key(e, config.data_dir) for e in part.examples} for part in (train, validation)]
+    keys = sorted(sides[0] | sides[1])
+    few = validation_split.too_few(keys, config.seed)
+    if few and validation_split.by_name(config.seed)(keys) == sides[1]:  # else the folders name the split
+        print(f"warning: {few[0]}; to hold out more, add {few[1]}")
 
 
 def _class_weights(wanted: str, train: Dataset, pixel_counts: Iterable[Mapping[int, int]]) -> tuple[float, ...] | None:

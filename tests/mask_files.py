@@ -24,3 +24,17 @@ def sixteen_bits():
 def halves(first, second):
     """(32, 32): one value on the left, another one on the right."""
     return np.repeat([[first] * 16 + [second] * 16], 32, axis=0)
+
+
+def soft(colors, form="PNG", seed=0, size=(120, 160)):
+    """A disc of each colour but the first on a ground of that, brought to `size` (H, W) with blending."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:300, :400]
+    pixels = np.broadcast_to(np.array(colors[0], np.uint8), (300, 400, 3)).copy()
+    for place, color in enumerate(colors[1:]):
+        y, x = rng.integers(60, 240), 60 + 280 * (place + rng.random()) / max(len(colors) - 1, 1)
+        pixels[(rows - y) ** 2 + (columns - x) ** 2 < rng.integers(35, 50) ** 2] = color
+    picture = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    picture.save(file, form)
+    return file.getvalue()

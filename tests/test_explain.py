@@ -100,7 +100,7 @@ def test_of_several_a_bad_one_is_named_and_the_others_are_explained(logs, tmp_pa
     assert start(logs, point="2,1", input=f"{tmp_path}/in") == 1
     printed = capsys.readouterr()
     assert re.search("skipped: .*a.png.*\nskipped: --point=2,1 lies outside .*c.png", printed.err)
-    assert "1 of 3 explained" in printed.out and "passed over 1 files" in printed.out
+    assert "1 of 3 explained" in printed.out and "passed over 1 file " in printed.out
     assert (logs / "explain/b/index.html").exists() and not (logs / "explain/c").exists()
 
 

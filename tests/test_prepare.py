@@ -107,6 +107,16 @@ def test_a_finished_set_is_not_overwritten(folder, tmp_path):
     assert manifest(out) == before
 
 
+def test_the_command_has_the_flags_of_the_training_and_not_those_of_the_files(folder, tmp_path, capsys):
+    said = {"jitter": 0.5, "holdout": "p1", "max_steps": 700, "num_classes": 2, "mask_values": "0,255"}
+    prepared.make("folder", folder, tmp_path / "out", **said)
+    command = capsys.readouterr().out.splitlines()[-1]
+    for flag in ("--jitter=0.5", "--max_steps=700", "--weights=vgg16"):
+        assert f" {flag} " in command
+    for decided in ("--num_classes", "--mask_values", "--ignore_label", "--holdout"):
+        assert decided not in command
+
+
 def test_a_second_one_into_the_same_folder_is_refused(folder, tmp_path, capsys, monkeypatch):
     """While the first writes; and where the first is done before the second comes to write."""
     out, logs = str(tmp_path / "out"), f"--logs_dir={tmp_path}/logs"

@@ -125,11 +125,13 @@ class Listing:
     Attributes:
       splits: {"train" | "validation" | "test": examples} of those that are there.
       unpaired: photos and masks that have no partner.
+      unread: photos in formats that are not read.
       seeded: whether `Options.seed` decides which examples are held out for validation.
     """
 
     splits: dict[str, tuple[Example, ...]]
     unpaired: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     seeded: bool = False
 
 

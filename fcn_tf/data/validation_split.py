@@ -12,6 +12,8 @@ from fcn_tf.data.base import Example
 from fcn_tf.io import shards
 
 SHARE = 0.2  # of the examples that are held out, on average
+_LEAST, _LEAST_SHARE = 3, 0.05  # held out examples, and share of all, that scores should be from where it can be had
+_TRIED = 1000  # seeds
 
 Rule = Callable[[Sequence[str]], frozenset[str]]  # keys of all examples, in order -> keys of those held out
 
@@ -63,3 +65,28 @@ def _by_count(keys: Sequence[str], *, seed: int) -> frozenset[str]:
         return frozenset()
     count = max(1, round(SHARE * len(keys)))
     return frozenset(keys[i] for i in np.random.default_rng([seed, len(keys)]).permutation(len(keys))[:count])
+
+
+def too_few(keys: Sequence[str], seed: int) -> tuple[str, str] | None:
+    """Where `by_name` holds out so few that scores say little, though a fifth would be more.
+
+    Args:
+      keys: of all examples.
+      seed: of the rule.
+
+    Returns:
+      What is wrong, and the flags that mend it, as parts of a sentence; None where there are enough.
+    """
+    held, wanted = len(_by_name(keys, seed=seed, known={})), round(SHARE * len(keys))
+    if held >= max(_LEAST, _LEAST_SHARE * len(keys)) or held >= wanted:
+        return None
+    _, better, count = min(
+        (abs(count - wanted), other, count)
+        for other in range(seed + 1, seed + 1 + _TRIED)
+        for count in [sum(_place(other, each) < SHARE for each in keys)]
+    )
+    return (
+        f"only {held} of {len(keys)} photos {'is' if held == 1 else 'are'} held out for validation, so scores say "
+        "little: each photo's side follows from its own name and --seed, a fifth on average",
+        f"--seed={better}, which holds out {count}; or --holdout=PREFIX, which holds out those whose names start so",
+    )

@@ -16,6 +16,12 @@ from fcn_tf.io import system
 # Pillow knows dozens of formats; these are the ones photos and label maps come in.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 IMAGE_PATTERNS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.tif", "*.tiff", "*.gif", "*.ppm", "*.pgm")
+UNREAD_PATTERNS = ("*.heic", "*.heif", "*.hif", "*.avif")  # what phones and cameras also save
+SAVE_AS = "save them as JPEG"  # what to do about those
+_BRANDS = {  # of their first bytes, behind "ftyp"
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
 # Pillow's limit is a number of pixels, whatever the memory: `_room` asks for that instead.
 Image.MAX_IMAGE_PIXELS = None
 _PHOTO_BYTES = 14  # a pixel, measured: Pillow's copies and ours of a turned photo in colour, the most there is
@@ -261,13 +267,17 @@ def _explained(name: str, data: bytes = b"") -> Iterator[None]:
     except Exception as error:  # malformed bytes make Pillow's readers raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         if "cannot identify" in reason:
+            if data[4:8] == b"ftyp" and (form := _BRANDS.get(data[8:12])):
+                raise UserError(
+                    f"{name}: it is {form}, which is not read; expected {_EXPECTED}. Save it as JPEG."
+                ) from None
             reason = f"it begins with {data[:8]!r}"
         raise UserError(
-            f"{name}: not a readable image ({reason}); expected a whole JPEG, PNG, WebP, BMP, TIFF, GIF or PPM. "
-            "Copy it again, or remove it."
+            f"{name}: not a readable image ({reason}); expected {_EXPECTED}. Copy it again, or remove it."
         ) from None
 
 
+_EXPECTED = "a whole JPEG, PNG, WebP, BMP, TIFF, GIF or PPM"
 _MORE_MEMORY = "make it smaller, or let the program have more memory"
 
 

@@ -15,6 +15,7 @@ from fcn_tf.data.quality.findings import Finding, some
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
 from fcn_tf.reports import html
+from fcn_tf.reports.check_tables import counted
 from fcn_tf.reports.mask_painter import Entry, MaskPainter
 
 _SIDE = 320  # pixels, of the pictures on the page
@@ -64,7 +65,7 @@ def write(
         summary=summary,
         classes=classes,
         legend=[],
-        subtitle=", ".join(f"{count} pairs in {name}" for name, count in summary["pairs"].items()),
+        subtitle=", ".join(f"{counted(count, 'pair')} in {name}" for name, count in summary["pairs"].items()),
         findings=_finding_cards(findings, splits, painter, folder),
         cards=_class_cards(splits, pixel_counts, dataset, painter, folder),
     )
@@ -92,7 +93,9 @@ def _class_cards(
         shown = _pair(examples[path], painter)
         if len(shown) < 2:
             return None  # a finding says so
-        return _card(f"class {number}: {spec.class_names[number]}", f"most in {path}", shown, folder, f"class_{number}")
+        name = spec.class_names[number]
+        title = f"class {number}" + ("" if name == str(number) else f": {name}")
+        return _card(title, f"most in {path}", shown, folder, f"class_{number}")
 
     with ThreadPoolExecutor() as pool:  # decoding and encoding leave the interpreter alone
         made = list(pool.map(card, [number for number in range(spec.num_classes) if number in most]))

@@ -12,13 +12,18 @@ def show(summary: dict[str, Any], found: list[Finding], *, hint: str) -> None:
     for name, count in summary["pairs"].items():
         sizes = summary["sizes"][name]
         between = "{}x{} to {}x{}".format(*sizes["smallest"], *sizes["largest"]) if sizes else "no sizes"
-        print(f"{name}: {count} pairs, {between}")
+        print(f"{name}: {counted(count, 'pair')}, {between}")
     for line in _class_lines(summary.get("classes", []), list(summary["pairs"])):
         print(line)
     if hint:
         print(hint)
     for finding in found:
         _show_finding(finding)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, as in 1 pair and 2 pairs."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _show_finding(finding: Finding) -> None:
@@ -34,8 +39,10 @@ def _show_finding(finding: Finding) -> None:
 def _class_lines(rows: list[dict[str, Any]], splits: list[str]) -> list[str]:
     """A line a class; of many the most frequent and the rarest, by their share in the first split."""
     lines = {
-        row["id"]: f"class {row['id']} {row['name']}: "
-        + "; ".join(f"{split} {row[split]['share']:.2%} of pixels, {row[split]['images']} images" for split in splits)
+        row["id"]: f"class {row['id']}{'' if row['name'] == str(row['id']) else ' ' + row['name']}: "
+        + "; ".join(
+            f"{split} {row[split]['share']:.2%} of pixels, {counted(row[split]['images'], 'image')}" for split in splits
+        )
         + (f"; weight {row['weight']:g}" if "weight" in row else "")
         for row in rows
     }

@@ -66,3 +66,25 @@ def test_the_key_is_the_path_in_the_data_set():
     assert validation_split.key(Example("a", piece), "out") == "images/a"
     assert validation_split.key(Example("a", "d/Ba\u0308r.jpg"), "d") == "B\u00e4r"  # decomposed
     assert validation_split.key(Example("scene7"), "") == ""
+
+
+def held_out(keys, seed):
+    return len(validation_split.by_name(seed)(keys))
+
+
+def test_a_draw_of_too_few_names_a_seed_that_holds_out_a_fifth():
+    keys = KEYS[:20]
+    seed = next(seed for seed in range(1000) if held_out(keys, seed) == 1)
+    what, fix = validation_split.too_few(keys, seed)
+    assert what.startswith("only 1 of 20 photos is held out for validation")
+    better = int(fix.partition("=")[2].partition(",")[0])
+    assert held_out(keys, better) == 4 and ", which holds out 4; or --holdout=PREFIX" in fix
+    assert validation_split.too_few(keys, better) is None
+
+
+def test_a_draw_is_enough_where_a_fifth_is_no_more():
+    for seed in range(100):
+        assert validation_split.too_few(KEYS[:7], seed) is None  # 1 of 7
+        held = held_out(KEYS[:25], seed)
+        assert (validation_split.too_few(KEYS[:25], seed) is None) == (held >= 3)
+    assert any(held_out(KEYS[:25], seed) < 3 for seed in range(100))

@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs
 
 
@@ -34,7 +35,7 @@ def test_typescript_in_a_folder_of_photos_is_passed_over_and_a_transport_stream_
     (tmp_path / "film.ts").write_bytes(2 * (b"\x47" + bytes(187)))
     found = inputs.find(str(tmp_path), output_dir="out")
     assert [(item.shown, item.video) for item in found.found] == [("a.jpg", False), ("film.ts", True)]
-    said = "passed over 1 files that are no pictures to it (1 .ts): "
+    said = "passed over 1 file that is no picture to it (1 .ts): "
     assert found.describe_passed_over() == f"{said}{tmp_path}/index.ts"
 
 
@@ -99,3 +100,9 @@ def test_beyond_a_link_two_dots_lead_where_the_disk_says(photos, monkeypatch):
 )
 def test_lists_hold_lines_or_names_with_nul_after_each_in_any_bytes(monkeypatch, data, names):
     assert list(found_in(data, monkeypatch).values()) == names
+
+
+def test_photos_that_are_not_read_are_told_what_to_do(tmp_path):
+    (tmp_path / "a.HEIC").touch()
+    with pytest.raises(UserError, match=r"names no picture, only \.heic; \.heic are photos, but not read: save"):
+        inputs.find(str(tmp_path), output_dir="out")

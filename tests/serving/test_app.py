@@ -163,6 +163,7 @@ def test_accept_chooses_the_form(accept, form):
     ("path", "how", "status", "message"),
     [
         ("/v1/segment", {"content": b"hello"}, 415, "begins with b'hello'"),
+        ("/v1/segment", {"content": b"\0\0\0\x18ftypheic"}, 415, "it is HEIC, which is not read"),
         ("/v1/segment", {"content": b""}, 422, "the body is empty"),
         ("/v1/segment", {"content": NOISE[: len(NOISE) // 2]}, 422, "not a readable image"),
         ("/v1/segment", {"content": PICTURE, "headers": {"Content-Encoding": "gzip"}}, 415, "'gzip' is not read"),

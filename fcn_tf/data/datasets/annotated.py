@@ -59,9 +59,10 @@ def _annotated(data_dir: str, content: _Folders) -> Layout | None:
                 coco[path] = read
             elif isinstance(read, LabelMe):
                 labelme[path] = read
-    if coco:
-        return _of_coco(data_dir, content, coco)
-    return _of_labelme(data_dir, content, labelme) if any(labelme.values()) else None
+    if not coco and not any(labelme.values()):
+        return None
+    found = _of_coco(data_dir, content, coco) if coco else _of_labelme(data_dir, content, labelme)
+    return dataclasses.replace(found, unread=layouts.find_unread(data_dir, content))
 
 
 def _of_labelme(data_dir: str, content: _Folders, found: Mapping[str, LabelMe | None]) -> Layout:

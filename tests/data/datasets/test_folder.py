@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fcn_tf.data import datasets
+from fcn_tf.data.base import Options
 from fcn_tf.data.datasets import folder, voc
 from fcn_tf.data.quality import screening
 from fcn_tf.errors import UserError
@@ -165,7 +166,15 @@ def test_bad_examples_are_skipped_and_named(tmp_path, capsys):
     assert "skipped 2 of 3" in said and "b.jpg" in said and "c.png" in said
 
 
-@pytest.mark.parametrize("content", [(), ("photos",), ("a", "b")])
+def test_a_folder_without_pictures_is_told_to_be_named_first(tmp_path):
+    (tmp_path / "README.md").touch()
+    with pytest.raises(
+        UserError, match=r"\(found README\.md\); name the folder that holds yours, --data_dir=DIR, in .*annot"
+    ):
+        datasets.load("folder", str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("content", [("photos",), ("a", "b")])
 def test_no_layout_says_which_are_known(tmp_path, content):
     for name in content:
         write(tmp_path / name / "x.png", [[0]])
@@ -190,6 +199,43 @@ def test_masks_that_are_no_pictures_are_told_by_their_kind(tmp_path):
         (tmp_path / f"masks/{name}.png").rename(tmp_path / f"masks/{name}.txt")
     with pytest.raises(UserError, match=r"found images; masks holds \.txt, no pictures\).*or set --data_dir\.$"):
         datasets.load("folder", str(tmp_path), "train")
+
+
+def test_names_that_do_not_match_are_shown(tmp_path):
+    for number in range(3):
+        write(tmp_path / f"images/IMG_000{number}.jpg", np.zeros((2, 2, 3)))
+        write(tmp_path / f"masks/{number}.png", [[0, 255]])
+    expected = r"such as images/IMG_0000\.jpg and masks/0\.png; expected a mask .* photo, IMG_0000\.png here, or"
+    with pytest.raises(UserError, match=f"no file pairs in images and masks, {expected}.* Rename the ones"):
+        datasets.load("folder", str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("called", ["ground_truth", "Ground Truth", "train/ground-truth"])
+def test_ground_truth_is_a_folder_of_masks(tmp_path, called):
+    fill(tmp_path, "train/photos" if "/" in called else "photos", called)
+    assert len(datasets.load("folder", str(tmp_path), "all")) == 2
+
+
+def test_a_folder_that_no_word_tells_is_to_be_renamed(tmp_path):
+    fill(tmp_path, "photos", "drawn")
+    with pytest.raises(UserError, match=r"\(found drawn, photos\).*; if drawn holds the masks, rename it to masks\.$"):
+        datasets.load("folder", str(tmp_path), "train")
+    (tmp_path / "drawn").rename(tmp_path / "masks")
+    assert len(datasets.load("folder", str(tmp_path), "all")) == 2
+
+
+def test_photos_in_formats_that_are_not_read_are_named(tmp_path):
+    fill(tmp_path, "images", "masks", names=["a", "b"])
+    write(tmp_path / "masks/c.png", [[0, 255]])
+    (tmp_path / "images/c.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(UserError, match=r"masks/c\.png; 1 photo is \.heic, which is not read: save them as JPEG; add"):
+        datasets.load("folder", str(tmp_path), "all")
+    listing = folder.list_files(str(tmp_path), Options())
+    assert listing.unread == (str(tmp_path / "images/c.HEIC"),)
+    for name in "ab":
+        (tmp_path / f"images/{name}.jpg").rename(tmp_path / f"images/{name}.heic")
+    with pytest.raises(UserError, match=r"\(found masks; 3 photos are \.heic, which is not read: save them as JPEG\)"):
+        datasets.load("folder", str(tmp_path), "all")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcn_tf import check
+from fcn_tf import check, train
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
 from tests.checked import NAMES, ids, photos_and_masks, run
@@ -80,3 +80,38 @@ def test_too_few_and_nothing_to_check(tmp_path, data):
     assert status == 1 and "validation" in found["split"]["means"]
     with pytest.raises(UserError, match="shapes"):
         check.run(Config(mode="check", logs_dir=str(tmp_path)))
+
+
+def test_a_validation_split_of_few_photos_is_told_before_training_too(tmp_path, capsys):
+    for number in range(20):
+        write(tmp_path / f"data/images/{number}.png", np.random.default_rng(number).integers(0, 256, (8, 8, 3)))
+        write(tmp_path / f"data/masks/{number}.png", np.resize([0, 255], (8, 8)))
+    counts = {seed: run(tmp_path / "data", seed=seed)[2]["pairs"]["validation"] for seed in range(8)}
+    seed = next(seed for seed, count in counts.items() if count < 3)
+    _, found, _ = run(tmp_path / "data", seed=seed)
+    assert found["few_validation"]["severity"] == "warning"
+    better = int(found["few_validation"]["mend"].partition("--seed=")[2].partition(",")[0])
+    _, found, report = run(tmp_path / "data", seed=better)
+    assert "few_validation" not in found and report["pairs"] == {"train": 16, "validation": 4}
+    for each in (seed, better):
+        capsys.readouterr()
+        with pytest.raises(UserError, match="none.mat"):  # which is asked for after the files
+            train.run(
+                Config(
+                    dataset="folder",
+                    data_dir=str(tmp_path / "data"),
+                    logs_dir=str(tmp_path / "logs"),
+                    weights=str(tmp_path / "none.mat"),
+                    seed=each,
+                )
+            )
+        warning = "held out for validation, so scores say little" in capsys.readouterr().out
+        assert warning == (each == seed)
+
+
+def test_photos_that_are_not_read_are_a_finding(data):
+    for name in ("x.heic", "y.avif"):
+        (data / "images" / name).touch()
+    status, found, _ = run(data)
+    assert status == 0 and [path[-6:] for path in found["unread"]["files"]] == ["x.heic", "y.avif"]
+    assert found["unread"]["severity"] == "warning" and "Save them as JPEG" in found["unread"]["mend"]

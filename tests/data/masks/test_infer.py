@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from fcn_tf.data.datasets import ade20k
 from fcn_tf.data.masks import histogram, infer
 from fcn_tf.errors import UserError
-from tests.mask_files import encoded, halves
+from tests.mask_files import encoded, halves, soft
 
 
 def discovered(*datas, **declared):
@@ -62,3 +63,89 @@ def test_masks_that_may_be_photos_are_taken_for_masks_if_that_is_said():
     (flag,) = caught.value.flags
     assert len(discovered(grey, num_classes=int(flag.partition("=")[2])).values) > 200
     assert discovered(photo("PNG"), colors=((0, 0, 0), (255, 0, 0))).colors == ((0, 0, 0), (255, 0, 0))
+
+
+BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+@pytest.mark.parametrize("colors", [(BLACK, RED), (BLACK, BLUE, GREEN, RED)])
+@pytest.mark.parametrize("size", [(120, 160), (150, 200), (450, 600)])  # 2.5 times smaller, half as large, larger
+def test_edges_that_a_resize_has_blended_are_no_classes(colors, size):
+    masks = [soft(colors, seed=seed, size=size) for seed in range(8)]
+    rules = discovered(*masks)
+    assert rules.colors == tuple(sorted(colors))
+    for mask in masks:  # and every colour of theirs goes to a class
+        rules.apply(*histogram.decode(mask, name="mask"), name="mask")
+    # Who names the number of colours means each of them.
+    count = len({v for mask in masks for v in histogram.count(mask, name="mask").counts})
+    if count <= 256:
+        assert discovered(*masks, num_classes=count).num_classes == count
+
+
+@pytest.mark.parametrize("size", [(120, 160), (150, 200), (450, 600)])
+def test_blended_edges_of_greys_are_no_classes_however_few_their_steps(size):
+    masks = [soft((BLACK, (255, 255, 255)), seed=seed, size=size) for seed in range(8)]
+    assert discovered(*masks).values == (0, 255)
+
+
+def test_what_may_be_blended_edges_or_classes_is_asked_for():
+    """A third colour that lies between the two others, and is no thin line."""
+    square = np.zeros((100, 100, 3), np.uint8)
+    square[40:60, 40:60, 0] = 120
+    masks = [*(soft((BLACK, RED), seed=seed, size=(150, 200)) for seed in range(8)), encoded(square)]
+    with pytest.raises(UserError, match=r"^folder: masks are coded in \d+ colours\. Most are rare, as") as caught:
+        discovered(*masks)
+    assert caught.value.flags[0] == "--num_classes=2 --mask_colors=000000,ff0000"
+    assert ",780000," in caught.value.flags[1]
+    assert [flag for flag in caught.value.flags if flag.startswith("--num_classes=") and "," not in flag]
+
+
+def test_many_clean_colors_with_rare_classes_are_all_classes():
+    """As of ADE20K: 150 colours, many close to others or between them, of shares down to less than 0.05 %."""
+    shares = 1 / np.arange(1, 151) ** 1.5
+    colors = np.array(ade20k.palette_colors(151)[1:])
+    rng = np.random.default_rng(0)
+    masks = []
+    for place in range(12):
+        here = np.unique([*rng.choice(150, 20), *range(place * 13, min(place * 13 + 13, 150))])
+        ids = rng.choice(here, (30, 40), p=shares[here] / shares[here].sum())
+        ids[0, : len(here)] = here
+        masks.append(encoded(colors[ids.repeat(8, axis=0).repeat(8, axis=1)]))
+    assert set(discovered(*masks).colors) == {tuple(color) for color in colors.tolist()}
+
+
+def test_ids_beside_a_frequent_0_and_255_are_no_blended_edges():
+    """As of VOC: 20 classes with rims of 255 on a ground of 0."""
+    masks = []
+    for seed in range(6):
+        ids = np.zeros((200, 300), np.uint8)
+        for place, each in enumerate(np.random.default_rng(seed).permutation(np.arange(1, 21))[:12]):
+            y, x = 10 + place // 4 * 60, 10 + place % 4 * 70
+            ids[y - 1 : y + 21, x - 1 : x + 26] = 255
+            ids[y : y + 20, x : x + 25] = each
+        masks.append(encoded(ids))
+    rules = discovered(*masks)
+    assert rules.num_classes == 21 and rules.ignore == 255
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+@pytest.mark.parametrize("size", [(90, 120), (150, 200), (600, 800)])
+def test_compression_makes_no_classes_of_small_jpegs_in_colors(quality, size):
+    colors = (BLACK, BLUE, GREEN, RED)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    masks = []
+    for place in range(10):
+        picked = np.zeros(size, int)
+        for number in (1, 2, 3):
+            y, x = size[0] * (0.3 + 0.04 * place), size[1] * (0.25 * number + 0.01 * place)
+            picked[(rows - y) ** 2 + (columns - x) ** 2 < (size[0] / 8) ** 2] = number
+        masks.append(encoded(np.array(colors)[picked], "JPEG", quality=quality))
+    found = discovered(*masks).colors
+    assert len(found) == 4 and np.abs(np.subtract(found, colors)).max() < 8
+
+
+def test_colors_are_proposed_in_one_order():
+    masks = [encoded(np.array([RED, RED, BLACK, GREEN])[np.resize([0, 1, 2, 2, 0, 3], (20, 20))])]
+    with pytest.raises(UserError) as caught:
+        discovered(*masks, num_classes=2)  # red is more frequent than black
+    assert caught.value.flags == ("--mask_colors=000000,ff0000",)

@@ -1,10 +1,13 @@
 """The checks: each bad input is made here, found, named, and fixed by what is printed."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.checked import NAMES, ids, photos_and_masks, run, shell
+from tests.mask_files import soft
 from tests.prepared import write
 
 
@@ -187,3 +190,19 @@ def test_the_same_picture_in_train_and_validation(data):
     (command,) = found["duplicates"]["commands"]
     (held,) = {path for path in found["duplicates"]["files"][1::2]}
     assert status == 0 and command == f"rm -- {held} {held.replace('images', 'masks')}"
+
+
+@pytest.mark.parametrize(("colors", "named"), [("RGB", "--mask_colors=000000,ff0000"), ("L", "--mask_values=0,255")])
+def test_blended_edges_are_told_with_the_flag_that_keeps_their_reading(data, colors, named):
+    for place, name in enumerate(NAMES):
+        mask = Image.open(io.BytesIO(soft(((0, 0, 0), (255, 0, 0)), seed=place, size=(32, 40))))
+        (mask if colors == "RGB" else mask.getchannel(0)).save(data / "masks" / f"{name}.png")
+    status, found, report = run(data)
+    finding = found["blended_edges"]
+    assert status == 0 and finding["severity"] == "warning" and len(finding["files"]) == 6
+    assert finding["mend"].endswith(f"; to keep this reading, add --num_classes=2 {named}")
+    assert f"--num_classes=2 {named} " in report["command"] and len(report["classes"]) == 2
+    assert run(data, num_classes=2, **{named[2:].partition("=")[0]: named.partition("=")[2]})[0] == 0  # as it says
+    if colors == "L":
+        assert found["zero_255"]["means"].endswith("and so on; values between go to the nearest.")
+    assert "blended_edges" not in run(photos_and_masks(data))[1]
