@@ -228,7 +228,11 @@ class Config:
     )
 
     dataset: str = _flag("shapes", "{choices}", check=_one_of(registry.DATASETS), section="Data")
-    data_dir: str = _flag("data/", "where the data set is, or is downloaded to")
+    data_dir: str = _flag(
+        "data/",
+        "where the data set is, or is downloaded to; of a run that is continued, where it is now",
+        scope=Scope.RESUMABLE,
+    )
     split: str = _flag(
         "",
         "{choices}; default: validation; check and prepare: all",

@@ -15,6 +15,7 @@ from fcn_tf import __version__, registry
 from fcn_tf.config import ARCH_FLAGS, RESUMABLE, Config
 from fcn_tf.data import augment, class_weights, crops, datasets
 from fcn_tf.data.base import Dataset
+from fcn_tf.data.datasets import run_examples
 from fcn_tf.data.datasets.run_examples import RunExamples
 from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
@@ -54,7 +55,8 @@ def run(config: Config) -> int:
     """
     target = Run(config.logs_dir)
     checkpoint = _best_checkpoint(_remaining(_stages(config))[0].run) if config.resume_from == "best" else None
-    resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
+    with run_examples.locating(target, config.data_dir):
+        resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
     if resolved:
         config = dataclasses.replace(config, **resolved)
     stages = _stages(config)
@@ -67,10 +69,12 @@ def run(config: Config) -> int:
     for rows in (first.read_history, first.read_training):
         rows()  # what is damaged should show before work begins
     settings = first.read_config() if first.has_checkpoint() and first.exists() else None
-    train, validation = (
-        datasets.as_in_run(datasets.load(config.dataset, config.data_dir, split, **flags), settings, config.palette)
-        for split in ("train", "validation")
-    )
+    with run_examples.locating(target, config.data_dir):
+        train, validation = (
+            datasets.as_in_run(datasets.load(config.dataset, config.data_dir, split, **flags), settings, config.palette)
+            for split in ("train", "validation")
+        )
+    examples.find_moved(train, validation)
     examples.compare(train, validation)
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
@@ -104,6 +108,8 @@ def run(config: Config) -> int:
     claim = target.claimed() if chief else contextlib.nullcontext()
     together = distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step())
     with claim, together as interrupts:
+        if chief:
+            _store_data_dir(stages, config.data_dir)
         if config.staged and chief and not target.has_checkpoint():
             kept = RunExamples(target, config.dataset, config.data_dir, started=False).write(train, validation)
             target.write_config(_describe(config, train.spec) | ({"examples": kept} if kept else {}))
@@ -173,6 +179,15 @@ def _require_same_settings(stages: Sequence[_Stage]) -> None:
                     f"{stage.run.logs_dir} holds a run with --{name}={saved[name]}, but --staged would train there "
                     f"with --{name}={value}; give another --logs_dir."
                 )
+
+
+def _store_data_dir(stages: Sequence[_Stage], data_dir: str) -> None:
+    """Lets whoever uses a run later find its data where they are now: those of finished networks of --staged, too."""
+    for run in (stage.run for stage in stages if stage.run.exists()):
+        saved = run.read_config()
+        flags = saved.get("flags") or {}
+        if flags.get("data_dir", data_dir) != data_dir:
+            run.write_config({**saved, "flags": {**flags, "data_dir": data_dir}})
 
 
 def _origin(stage: _Stage) -> trained.TrainedModel | None:
