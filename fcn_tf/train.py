@@ -15,7 +15,7 @@ from fcn_tf import __version__, registry
 from fcn_tf.config import ARCH_FLAGS, RESUMABLE, Config
 from fcn_tf.data import augment, class_weights, crops, datasets
 from fcn_tf.data.base import Dataset
-from fcn_tf.data.datasets import run_examples
+from fcn_tf.data.datasets import run_classes, run_examples
 from fcn_tf.data.datasets.run_examples import RunExamples
 from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
@@ -71,13 +71,14 @@ def run(config: Config) -> int:
     settings = first.read_config() if first.has_checkpoint() and first.exists() else None
     with run_examples.locating(target, config.data_dir):
         train, validation = (
-            datasets.as_in_run(datasets.load(config.dataset, config.data_dir, split, **flags), settings, config.palette)
-            for split in ("train", "validation")
+            datasets.load(config.dataset, config.data_dir, split, **flags) for split in ("train", "validation")
         )
     examples.find_moved(train, validation)
     examples.compare(train, validation)
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
+    train = run_classes.in_run(train, settings, config.palette, own=True)
+    validation = dataclasses.replace(validation, spec=train.spec)
     pixel_counts = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
     for name in _trackers(config):
@@ -109,7 +110,9 @@ def run(config: Config) -> int:
     together = distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step())
     with claim, together as interrupts:
         if chief:
-            _store_data_dir(stages, config.data_dir)
+            for stage in stages:
+                _store_data_dir(stage.run, config.data_dir)
+                run_classes.store(stage.run, train.spec.class_names)
         if config.staged and chief and not target.has_checkpoint():
             kept = RunExamples(target, config.dataset, config.data_dir, started=False).write(train, validation)
             target.write_config(_describe(config, train.spec) | ({"examples": kept} if kept else {}))
@@ -181,13 +184,12 @@ def _require_same_settings(stages: Sequence[_Stage]) -> None:
                 )
 
 
-def _store_data_dir(stages: Sequence[_Stage], data_dir: str) -> None:
-    """Lets whoever uses a run later find its data where they are now: those of finished networks of --staged, too."""
-    for run in (stage.run for stage in stages if stage.run.exists()):
-        saved = run.read_config()
-        flags = saved.get("flags") or {}
-        if flags.get("data_dir", data_dir) != data_dir:
-            run.write_config({**saved, "flags": {**flags, "data_dir": data_dir}})
+def _store_data_dir(run: Run, data_dir: str) -> None:
+    """Lets whoever uses a run later find its data where they are now: a finished network of --staged, too."""
+    saved = run.read_config() if run.exists() else {}
+    flags = saved.get("flags") or {}
+    if flags.get("data_dir", data_dir) != data_dir:
+        run.write_config({**saved, "flags": {**flags, "data_dir": data_dir}})
 
 
 def _origin(stage: _Stage) -> trained.TrainedModel | None:

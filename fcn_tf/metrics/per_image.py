@@ -13,6 +13,7 @@ import numpy as np
 
 from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetSpec
+from fcn_tf.data.datasets import run_classes
 from fcn_tf.errors import UserError
 from fcn_tf.io import archives, files, images
 from fcn_tf.io.run_dir import Run
@@ -168,7 +169,8 @@ def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
     except Exception as error:  # on damaged bytes NumPy raises nearly anything
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); evaluate that run again.") from None
     spec = dataset.spec
-    if classes != spec.class_names or ignore != (-1 if spec.ignore_label is None else spec.ignore_label):
+    same_classes = run_classes.may_be_same(classes, spec.class_names)
+    if not same_classes or ignore != (-1 if spec.ignore_label is None else spec.ignore_label):
         raise UserError(
             f"--compare={run.logs_dir} was evaluated with other classes or another ignored label than "
             f"{spec.name} here; evaluate both runs on the same data set with the same --ignore_label."

@@ -55,7 +55,7 @@ class RunExamples:
         self._seed: int = flags.get("seed", 0)
         self._same_set = flags.get("dataset") == name
         self._kept_in: str = flags.get("data_dir", "")
-        self._same_folder = self._same_set and _absolute(self._kept_in) == _absolute(data_dir)
+        self._same_folder = is_own(config, name, data_dir)
         self._by_count = self._same_set and "examples" not in config
         self._kept = _read(run) if "examples" in config else _Kept()
 
@@ -198,6 +198,18 @@ class RunExamples:
 
     def _sizes(self, examples: tuple[Example, ...]) -> dict[str, int | None]:
         return {validation_split.key(example, self._data_dir): _size(example) for example in examples}
+
+
+def is_own(settings: Mapping[str, Any], name: str, data_dir: str) -> bool:
+    """Whether a data set is that of a run.
+
+    Args:
+      settings: the run's config.json.
+      name: of the data set, as given to --dataset.
+      data_dir: where it is.
+    """
+    flags = settings.get("flags") or {}
+    return flags.get("dataset") == name and _absolute(flags.get("data_dir", "")) == _absolute(data_dir)
 
 
 @contextlib.contextmanager
