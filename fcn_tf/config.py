@@ -496,7 +496,10 @@ class Config:
         0, "how many examples; 0: --batch_size of them", scope=Scope.COMMAND, modes=("visualize",), check=_NOT_NEGATIVE
     )
     predictions: str = _flag(
-        "", "score this folder of label PNGs instead of a model", scope=Scope.COMMAND, modes=("evaluate",)
+        "",
+        "score this folder of label PNGs instead of a model, of a run into LOGS_DIR/evaluation_predictions",
+        scope=Scope.COMMAND,
+        modes=("evaluate",),
     )
     tta: bool = _flag(
         False,
@@ -513,7 +516,10 @@ class Config:
     )
     boundary: bool = _flag(False, "also boundary F1 (BF) and trimap IoU", scope=Scope.COMMAND, modes=("evaluate",))
     compare: str = _flag(
-        "", "another evaluated --logs_dir; tests whether the two differ", scope=Scope.COMMAND, modes=("evaluate",)
+        "",
+        "another evaluated --logs_dir, or the folder of an evaluation; tests whether the two differ",
+        scope=Scope.COMMAND,
+        modes=("evaluate",),
     )
 
     format: str = _flag(

@@ -1,6 +1,7 @@
 """`--mode=evaluate`: one pass over a split, one confusion matrix, every published score, and a report.
 
-Scores the run's model, or with `--predictions` a folder of label images made by any program.
+Scores the run's model, or with `--predictions` a folder of label images made by any program; the scores of the model
+stay where they are then.
 """
 
 import json
@@ -49,7 +50,8 @@ def run(config: Config) -> int:
         cache=run_dir.facts,
     )
     settings = run_dir.read_config() if run_dir.exists() else None
-    files.require_writable(run_dir.evaluation, flag="--logs_dir")
+    folder = run_dir.scores(config.predictions)
+    files.require_writable(folder, flag="--logs_dir")
     dataset = run_classes.settle(
         run_dir, dataset, name=config.dataset, data_dir=config.data_dir, palette=config.palette
     )
@@ -74,7 +76,11 @@ def run(config: Config) -> int:
     if config.boundary:
         summary["boundary"] = stats.boundary()
     if others is not None:
-        summary["comparison"] = _compare(stats.pixel_counts, others, config.compare, config.seed)
+        summary["comparison"] = {
+            **_compare(stats.pixel_counts, others, config.compare, config.seed),
+            "scored": tables.scored(summary),
+            "other_scored": tables.scored(per_image.read_summary(Run(config.compare))),
+        }
     print(tables.text(summary))  # before anything is written: the disk may be full by now
     if hint := datasets.naming_hint(config.dataset, config.data_dir, spec):
         own = run_examples.is_own(settings or {}, config.dataset, config.data_dir)
@@ -90,10 +96,10 @@ def run(config: Config) -> int:
         ),
     }
     for name, data in contents.items():
-        files.write_bytes(files.join(run_dir.evaluation, name), data)
-    path = files.join(run_dir.evaluation, "report.html")
+        files.write_bytes(files.join(folder, name), data)
+    path = files.join(folder, "report.html")
     images = "1 image" if len(dataset) == 1 else f"{len(dataset)} images"
-    print(f"{images} of {spec.name} {dataset.split}; written to {run_dir.evaluation}; open {path}")
+    print(f"{images} of {spec.name} {dataset.split}; written to {folder}; open {path}")
     return 0
 
 
