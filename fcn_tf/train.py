@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib.util
 import math
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, run_log, system, trained
+from fcn_tf.io import checksums, files, run_log, system, trained
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models import pretrained
 
@@ -89,8 +90,14 @@ def run(config: Config) -> int:
     if origin is not None:
         _learn_from(config, examples, validation)
 
-    # Here, because it takes seconds and mistakes should show at once.
     run_log.attach(make=True)
+    if (finished := _finished(config, target)) is not None:
+        with target.claimed():
+            _store(stages, config.data_dir, train)
+        print(finished)
+        return 0
+
+    # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
     from fcn_tf.training import distribution, losses
 
@@ -110,9 +117,7 @@ def run(config: Config) -> int:
     together = distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step())
     with claim, together as interrupts:
         if chief:
-            for stage in stages:
-                _store_data_dir(stage.run, config.data_dir)
-                run_classes.store(stage.run, train.spec.class_names)
+            _store(stages, config.data_dir, train)
         if config.staged and chief and not target.has_checkpoint():
             kept = RunExamples(target, config.dataset, config.data_dir, started=False).write(train, validation)
             target.write_config(_describe(config, train.spec) | ({"examples": kept} if kept else {}))
@@ -184,12 +189,42 @@ def _require_same_settings(stages: Sequence[_Stage]) -> None:
                 )
 
 
-def _store_data_dir(run: Run, data_dir: str) -> None:
-    """Lets whoever uses a run later find its data where they are now: a finished network of --staged, too."""
-    saved = run.read_config() if run.exists() else {}
-    flags = saved.get("flags") or {}
-    if flags.get("data_dir", data_dir) != data_dir:
-        run.write_config({**saved, "flags": {**flags, "data_dir": data_dir}})
+def _store(stages: Sequence[_Stage], data_dir: str, train: Dataset) -> None:
+    """Lets whoever uses a run, or a finished network of --staged, find its data, and call its classes the same."""
+    for run in (stage.run for stage in stages if stage.run.exists()):
+        saved = run.read_config()
+        flags = saved.get("flags") or {}
+        if flags.get("data_dir", data_dir) != data_dir:
+            run.write_config({**saved, "flags": {**flags, "data_dir": data_dir}})
+        run_classes.store(run, train.spec.class_names)
+
+
+def _finished(config: Config, run: Run) -> str | None:
+    """What to say where the files alone show that nothing is left to do; None where they do not.
+
+    They do not where the newest checkpoint has no checksums or other ones, so that an earlier one may have to be used,
+    where its validation is missing, and where several networks or processes have to be asked.
+    """
+    start, alone = run.resume_step(), not (config.staged or config.accumulate > 1 or os.environ.get("TF_CONFIG"))
+    if not (start and alone and config.resume_from == "latest" and run.validated(start)):
+        return None
+    reason = _nothing_to_do(config, run, start, validated=True)
+    record = f"{run.newest_checkpoint()}.json"
+    if reason is None or not files.exists(record) or checksums.problem(record) is not None:
+        return None
+    return f"resumed at step {start}\n{reason}"
+
+
+def _nothing_to_do(config: Config, run: Run, start: int, *, validated: bool) -> str | None:
+    """Why a training that has taken `start` steps does not go on; None if it does, as where a validation is missing."""
+    if start >= config.max_steps and validated:
+        return f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps"
+    if 0 < config.early_stopping <= run.validations_since_best(start):
+        return (
+            f"nothing to do: the run stopped early at step {start}, with {config.early_stopping} validations since the "
+            "best; give a higher --early_stopping, or 0"
+        )
+    return None
 
 
 def _origin(stage: _Stage) -> trained.TrainedModel | None:
@@ -361,14 +396,9 @@ def _attempt(
     if start:
         print(f"resumed at step {start}")
     intervals = TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
-    if start >= config.max_steps and not resume.lacks_validation(target, intervals, start):
-        print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
-        return 0
-    if 0 < config.early_stopping <= target.validations_since_best(start):
-        print(
-            f"nothing to do: the run stopped early at step {start}, with {config.early_stopping} validations since the "
-            "best; give a higher --early_stopping, or 0"
-        )
+    validated = not resume.lacks_validation(target, intervals, start)
+    if (reason := _nothing_to_do(config, target, start, validated=validated)) is not None:
+        print(reason)
         return 0
     if start and (was := schedules.change_rate(optimizer, rate(start - 1))) is not None:
         print(f"learning rate now {rate(start - 1):g} (was {was:g})")
