@@ -650,6 +650,31 @@ def _names(scope: Scope) -> tuple[str, ...]:
 
 
 RESUMABLE = _names(Scope.RESUMABLE)
+_OF_DATA = ("dataset", "data_dir", *_names(Scope.DATA))
+_READ = {  # of the flags of the data, model and run, those that modes other than trainings read from the command line
+    "visualize": (*_OF_DATA, "batch_size", "seed"),
+    "evaluate": (*_OF_DATA, "batch_size", "seed"),
+    "check": (*_OF_DATA, "seed", "image_size", "crop", "longest_side", "weights", "model_dir"),
+    "prepare": (*_OF_DATA, "seed"),
+    "export": _OF_DATA,
+    "predict": ("palette",),
+    "explain": ("palette",),
+    "serve": ("palette",),
+}
+
+
+def flags_of(mode: str) -> list[dataclasses.Field]:
+    """The fields of the flags that a mode reads; of a mode that is none of ours, all but those of other modes alone."""
+
+    def reads(field: dataclasses.Field) -> bool:
+        modes, scope = flag_of(field).modes, flag_of(field).scope
+        if modes or scope is Scope.COMMAND:
+            return not modes or mode in modes
+        return field.name in _READ.get(mode, (field.name,))
+
+    return [field for field in dataclasses.fields(Config) if reads(field)]
+
+
 ARCH_FLAGS = sorted({name for entry in registry.HEADS.values() for name in getattr(entry, "flags", ())})
 _OR_SEVERAL = "a folder, a quoted pattern such as 'photos/*.jpg', or - for paths on standard input"
 
