@@ -230,7 +230,11 @@ class Config:
     )
 
     dataset: str = _flag("shapes", "{choices}", check=_one_of(registry.DATASETS), section="Data")
-    data_dir: str = _flag("data/", "where the data set is, or is downloaded to")
+    data_dir: str = _flag(
+        "data/",
+        "where the data set is, or is downloaded to; of a run that is continued, where it is now",
+        scope=Scope.RESUMABLE,
+    )
     split: str = _flag(
         "",
         "{choices}; default: validation; check and prepare: all",
@@ -494,7 +498,10 @@ class Config:
         0, "how many examples; 0: --batch_size of them", scope=Scope.COMMAND, modes=("visualize",), check=_NOT_NEGATIVE
     )
     predictions: str = _flag(
-        "", "score this folder of label PNGs instead of a model", scope=Scope.COMMAND, modes=("evaluate",)
+        "",
+        "score this folder of label PNGs instead of a model, of a run into LOGS_DIR/evaluation_predictions",
+        scope=Scope.COMMAND,
+        modes=("evaluate",),
     )
     tta: bool = _flag(
         False,
@@ -511,7 +518,10 @@ class Config:
     )
     boundary: bool = _flag(False, "also boundary F1 (BF) and trimap IoU", scope=Scope.COMMAND, modes=("evaluate",))
     compare: str = _flag(
-        "", "another evaluated --logs_dir; tests whether the two differ", scope=Scope.COMMAND, modes=("evaluate",)
+        "",
+        "another evaluated --logs_dir, or the folder of an evaluation; tests whether the two differ",
+        scope=Scope.COMMAND,
+        modes=("evaluate",),
     )
 
     format: str = _flag(
@@ -642,6 +652,31 @@ def _names(scope: Scope) -> tuple[str, ...]:
 
 
 RESUMABLE = _names(Scope.RESUMABLE)
+_OF_DATA = ("dataset", "data_dir", *_names(Scope.DATA))
+_READ = {  # of the flags of the data, model and run, those that modes other than trainings read from the command line
+    "visualize": (*_OF_DATA, "batch_size", "seed"),
+    "evaluate": (*_OF_DATA, "batch_size", "seed"),
+    "check": (*_OF_DATA, "seed", "image_size", "crop", "longest_side", "weights", "model_dir"),
+    "prepare": (*_OF_DATA, "seed"),
+    "export": _OF_DATA,
+    "predict": ("palette",),
+    "explain": ("palette",),
+    "serve": ("palette",),
+}
+
+
+def flags_of(mode: str) -> list[dataclasses.Field]:
+    """The fields of the flags that a mode reads; of a mode that is none of ours, all but those of other modes alone."""
+
+    def reads(field: dataclasses.Field) -> bool:
+        modes, scope = flag_of(field).modes, flag_of(field).scope
+        if modes or scope is Scope.COMMAND:
+            return not modes or mode in modes
+        return field.name in _READ.get(mode, (field.name,))
+
+    return [field for field in dataclasses.fields(Config) if reads(field)]
+
+
 ARCH_FLAGS = sorted({name for entry in registry.HEADS.values() for name in getattr(entry, "flags", ())})
 _OR_SEVERAL = "a folder, a quoted pattern such as 'photos/*.jpg', or - for paths on standard input"
 

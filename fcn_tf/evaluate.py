@@ -1,6 +1,7 @@
 """`--mode=evaluate`: one pass over a split, one confusion matrix, every published score, and a report.
 
-Scores the run's model, or with `--predictions` a folder of label images made by any program.
+Scores the run's model, or with `--predictions` a folder of label images made by any program; the scores of the model
+stay where they are then.
 """
 
 import json
@@ -13,7 +14,7 @@ import tqdm
 from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
-from fcn_tf.data.datasets import run_examples
+from fcn_tf.data.datasets import run_classes, run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
@@ -49,11 +50,14 @@ def run(config: Config) -> int:
         cache=run_dir.facts,
     )
     settings = run_dir.read_config() if run_dir.exists() else None
-    dataset = datasets.as_in_run(dataset, settings, config.palette)
+    folder = run_dir.scores(config.predictions)
+    files.require_writable(folder, flag="--logs_dir")
+    dataset = run_classes.settle(
+        run_dir, dataset, name=config.dataset, data_dir=config.data_dir, palette=config.palette
+    )
     spec = dataset.spec
     # Read before the pass: it takes long, and mistakes should show at once.
     others = per_image.read_pixel_counts(Run(config.compare), dataset) if config.compare else None
-    files.require_writable(run_dir.evaluation, flag="--logs_dir")
     stats = PerImageStats(dataset, boundary=config.boundary)
     with tqdm.tqdm(total=len(dataset), unit="image", desc="evaluate", disable=None) as bar:
         if config.predictions:
@@ -72,10 +76,15 @@ def run(config: Config) -> int:
     if config.boundary:
         summary["boundary"] = stats.boundary()
     if others is not None:
-        summary["comparison"] = _compare(stats.pixel_counts, others, config.compare, config.seed)
+        summary["comparison"] = {
+            **_compare(stats.pixel_counts, others, config.compare, config.seed),
+            "scored": tables.scored(summary),
+            "other_scored": tables.scored(per_image.read_summary(Run(config.compare))),
+        }
     print(tables.text(summary))  # before anything is written: the disk may be full by now
     if hint := datasets.naming_hint(config.dataset, config.data_dir, spec):
-        print(hint)
+        own = run_examples.is_own(settings or {}, config.dataset, config.data_dir)
+        print(hint + ("; the next evaluation gives these names to the run, for every mode" if own else ""))
     flags = settings.get("flags") if settings else None
     contents = {
         "confusion.npz": tables.confusion_npz(stats.counts, spec.class_names, spec.ignore_label),
@@ -87,10 +96,10 @@ def run(config: Config) -> int:
         ),
     }
     for name, data in contents.items():
-        files.write_bytes(files.join(run_dir.evaluation, name), data)
-    path = files.join(run_dir.evaluation, "report.html")
+        files.write_bytes(files.join(folder, name), data)
+    path = files.join(folder, "report.html")
     images = "1 image" if len(dataset) == 1 else f"{len(dataset)} images"
-    print(f"{images} of {spec.name} {dataset.split}; written to {run_dir.evaluation}; open {path}")
+    print(f"{images} of {spec.name} {dataset.split}; written to {folder}; open {path}")
     return 0
 
 

@@ -14,7 +14,7 @@ from fcn_tf import __version__, formats
 from fcn_tf.config import Config
 from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
-from fcn_tf.data.datasets import run_examples
+from fcn_tf.data.datasets import run_classes, run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.formats.base import Runner, Source
 from fcn_tf.inference import exported
@@ -62,6 +62,10 @@ def run(config: Config) -> int:
     known = {**config.data_flags(), "cache": run_dir.facts, "split_rule": rule}
     training = datasets.load(config.dataset, config.data_dir, "train", **known) if config.quantize == "int8" else None
     examples, has_truth = _examples(config, known)
+    if has_truth:
+        about = {"name": config.dataset, "data_dir": config.data_dir, "palette": config.palette}
+        run_classes.settle(run_dir, examples, **about)
+        settings = {**settings, "class_names": run_dir.read_config()["class_names"]}
 
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()

@@ -71,6 +71,8 @@ def run(config: Config, *, label: Label = label_here) -> int:
     _export(config)  # what is wrong should show at once
     output_dir = config.output_dir or Run(config.logs_dir).predict
     found = inputs.find(config.input, output_dir=output_dir)
+    if _beside_pictures(found.found, output_dir):
+        print(f"note: results go to {output_dir}, among the pictures; another --output_dir keeps them apart")
     part = parts.parse(config.part) if config.part else None
     if part:
         whole, found = len(found.found), found.of_part(part)
@@ -136,6 +138,16 @@ def load_segmenter(config: Config) -> Segmenter:
     if (export := _export(config)) is not None:
         return Segmenter(export, class_names=trained.class_names, colors=trained.colors, **options)
     return Segmenter.from_run(trained, precision=config.inference_precision, say=bulk.write_line, **options)
+
+
+def _beside_pictures(items: Sequence[Input], output_dir: str) -> bool:
+    """Whether results come to lie in the folder that a picture of them is in."""
+    folders = {(os.path.dirname(item.path), os.path.dirname(files.join(output_dir, item.name))) for item in items}
+    return any(_real(source) == _real(target) for source, target in folders)
+
+
+def _real(folder: str) -> str:
+    return folder.rstrip("/") if files.is_remote(folder) else os.path.realpath(folder)
 
 
 def _after_parts(part: Part, of_all: str) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib.util
 import math
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -15,12 +16,13 @@ from fcn_tf import __version__, registry
 from fcn_tf.config import ARCH_FLAGS, RESUMABLE, Config
 from fcn_tf.data import augment, class_weights, crops, datasets, validation_split
 from fcn_tf.data.base import Dataset
+from fcn_tf.data.datasets import run_classes, run_examples
 from fcn_tf.data.datasets.run_examples import RunExamples
 from fcn_tf.data.masks import infer
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, run_log, system, trained
+from fcn_tf.io import checksums, files, run_log, system, trained
 from fcn_tf.io.run_dir import Run, checkpoint_steps
 from fcn_tf.models import pretrained
 
@@ -54,7 +56,8 @@ def run(config: Config) -> int:
     """
     target = Run(config.logs_dir)
     checkpoint = _best_checkpoint(_remaining(_stages(config))[0].run) if config.resume_from == "best" else None
-    resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
+    with run_examples.locating(target, config.data_dir):
+        resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=target.facts)
     if resolved:
         config = dataclasses.replace(config, **resolved)
     stages = _stages(config)
@@ -67,15 +70,18 @@ def run(config: Config) -> int:
     for rows in (first.read_history, first.read_training):
         rows()  # what is damaged should show before work begins
     settings = first.read_config() if first.has_checkpoint() and first.exists() else None
-    train, validation = (
-        datasets.as_in_run(datasets.load(config.dataset, config.data_dir, split, **flags), settings, config.palette)
-        for split in ("train", "validation")
-    )
+    with run_examples.locating(target, config.data_dir):
+        train, validation = (
+            datasets.load(config.dataset, config.data_dir, split, **flags) for split in ("train", "validation")
+        )
+    examples.find_moved(train, validation)
     examples.compare(train, validation)
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
     if not first.has_checkpoint():
         _note_few(config, train, validation)
+    train = run_classes.in_run(train, settings, config.palette, own=True)
+    validation = dataclasses.replace(validation, spec=train.spec)
     pixel_counts = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
     for name in _trackers(config):
@@ -86,8 +92,14 @@ def run(config: Config) -> int:
     if origin is not None:
         _learn_from(config, examples, validation)
 
-    # Here, because it takes seconds and mistakes should show at once.
     run_log.attach(make=True)
+    if (finished := _finished(config, target)) is not None:
+        with target.claimed():
+            _store(stages, config.data_dir, train)
+        print(finished)
+        return 0
+
+    # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
     from fcn_tf.training import distribution, losses
 
@@ -106,6 +118,8 @@ def run(config: Config) -> int:
     claim = target.claimed() if chief else contextlib.nullcontext()
     together = distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step())
     with claim, together as interrupts:
+        if chief:
+            _store(stages, config.data_dir, train)
         if config.staged and chief and not target.has_checkpoint():
             kept = RunExamples(target, config.dataset, config.data_dir, started=False).write(train, validation)
             target.write_config(_describe(config, train.spec) | ({"examples": kept} if kept else {}))
@@ -175,6 +189,44 @@ def _require_same_settings(stages: Sequence[_Stage]) -> None:
                     f"{stage.run.logs_dir} holds a run with --{name}={saved[name]}, but --staged would train there "
                     f"with --{name}={value}; give another --logs_dir."
                 )
+
+
+def _store(stages: Sequence[_Stage], data_dir: str, train: Dataset) -> None:
+    """Lets whoever uses a run, or a finished network of --staged, find its data, and call its classes the same."""
+    for run in (stage.run for stage in stages if stage.run.exists()):
+        saved = run.read_config()
+        flags = saved.get("flags") or {}
+        if flags.get("data_dir", data_dir) != data_dir:
+            run.write_config({**saved, "flags": {**flags, "data_dir": data_dir}})
+        run_classes.store(run, train.spec.class_names)
+
+
+def _finished(config: Config, run: Run) -> str | None:
+    """What to say where the files alone show that nothing is left to do; None where they do not.
+
+    They do not where the newest checkpoint has no checksums or other ones, so that an earlier one may have to be used,
+    where its validation is missing, and where several networks or processes have to be asked.
+    """
+    start, alone = run.resume_step(), not (config.staged or config.accumulate > 1 or os.environ.get("TF_CONFIG"))
+    if not (start and alone and config.resume_from == "latest" and run.validated(start)):
+        return None
+    reason = _nothing_to_do(config, run, start, validated=True)
+    record = f"{run.newest_checkpoint()}.json"
+    if reason is None or not files.exists(record) or checksums.problem(record) is not None:
+        return None
+    return f"resumed at step {start}\n{reason}"
+
+
+def _nothing_to_do(config: Config, run: Run, start: int, *, validated: bool) -> str | None:
+    """Why a training that has taken `start` steps does not go on; None if it does, as where a validation is missing."""
+    if start >= config.max_steps and validated:
+        return f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps"
+    if 0 < config.early_stopping <= run.validations_since_best(start):
+        return (
+            f"nothing to do: the run stopped early at step {start}, with {config.early_stopping} validations since the "
+            "best; give a higher --early_stopping, or 0"
+        )
+    return None
 
 
 def _origin(stage: _Stage) -> trained.TrainedModel | None:
@@ -346,14 +398,9 @@ def _attempt(
     if start:
         print(f"resumed at step {start}")
     intervals = TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
-    if start >= config.max_steps and not resume.lacks_validation(target, intervals, start):
-        print(f"nothing to do: the run has taken {start} of {config.max_steps} steps; give a higher --max_steps")
-        return 0
-    if 0 < config.early_stopping <= target.validations_since_best(start):
-        print(
-            f"nothing to do: the run stopped early at step {start}, with {config.early_stopping} validations since the "
-            "best; give a higher --early_stopping, or 0"
-        )
+    validated = not resume.lacks_validation(target, intervals, start)
+    if (reason := _nothing_to_do(config, target, start, validated=validated)) is not None:
+        print(reason)
         return 0
     if start and (was := schedules.change_rate(optimizer, rate(start - 1))) is not None:
         print(f"learning rate now {rate(start - 1):g} (was {was:g})")

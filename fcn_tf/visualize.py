@@ -3,8 +3,7 @@
 import numpy as np
 
 from fcn_tf.config import Config
-from fcn_tf.data import datasets
-from fcn_tf.data.datasets import run_examples
+from fcn_tf.data.datasets import run_classes, run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, system
 from fcn_tf.io.run_dir import Run
@@ -30,10 +29,12 @@ def run(config: Config) -> int:
     # The split is that of the run, whatever the seed that draws examples from it.
     options = {**config.data_flags(), "seed": (settings.get("flags") or {}).get("seed", config.seed)}
     dataset = run_examples.load(run_dir, config.dataset, config.data_dir, config.split, **options, cache=run_dir.facts)
-    dataset = datasets.as_in_run(dataset, settings, config.palette)
     if not len(dataset):
         raise UserError(f"{dataset.spec.name} {dataset.split} has no examples; give another --split.")
     files.require_writable(run_dir.visualize, flag="--logs_dir")
+    dataset = run_classes.settle(
+        run_dir, dataset, name=config.dataset, data_dir=config.data_dir, palette=config.palette
+    )
     count = min(config.count or config.batch_size, len(dataset))
     chosen = np.random.default_rng(config.seed).choice(len(dataset), count, replace=False).tolist()
 

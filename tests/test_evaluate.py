@@ -184,6 +184,27 @@ def test_compare_says_whether_two_runs_differ(tmp_path, two_runs, capsys):
     assert "No difference beyond chance." in (tmp_path / "c/evaluation/report.html").read_text()
 
 
+def test_label_images_of_others_leave_the_evaluation_of_the_run_alone(tmp_path, two_runs, capsys):
+    good, bad = two_runs
+    run = tiny_run.write_run(tmp_path / "run")
+    evaluate.run(tiny_run.config("evaluate", tmp_path / "run"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run/evaluation").iterdir()}
+    evaluate.run(tiny_run.config("evaluate", tmp_path / "run", predictions=bad, compare=run.logs_dir))
+    said = capsys.readouterr().out
+    assert f"mean IoU of label images in {bad} minus that of {run.model} (--compare={run.logs_dir}): -" in said
+    assert f"written to {run.logs_dir}/evaluation_predictions; open {run.logs_dir}/evaluation_predictions/rep" in said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run/evaluation").iterdir()} == before
+    page = (tmp_path / "run/evaluation_predictions/report.html").read_text()
+    assert f"of {run.model}\n  (--compare={run.logs_dir}):" in page
+    # The other way round, by the folder of an evaluation; and with a metrics.json that is lost.
+    folder = f"{run.logs_dir}/evaluation_predictions"
+    evaluate.run(tiny_run.config("evaluate", tmp_path / "run", compare=folder))
+    assert f"of {run.model} minus that of label images in {bad} (--compare={folder}): +" in capsys.readouterr().out
+    os.remove(f"{folder}/metrics.json")
+    evaluate.run(tiny_run.config("evaluate", tmp_path / "c", predictions=good, compare=folder))
+    assert f"{good} minus that of the evaluation there (--compare={folder}): +" in capsys.readouterr().out
+
+
 def test_compare_with_what_is_not_comparable(tmp_path, two_runs, monkeypatch):
     good, _ = two_runs
 

@@ -183,6 +183,37 @@ def test_help_has_sections(capsys):
     assert sections == ["Command", "Data", "Model", "Training", "Evaluation and prediction", "Export", "Serving"]
 
 
+def test_help_says_that_one_mode_may_be_asked_for(capsys):
+    parse("--help")
+    assert "main.py --mode=MODE --help lists those that one mode reads.\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mode", [*registry.MODES, "test"])
+def test_help_of_a_mode_lists_what_it_reads(mode, capsys):
+    assert parse("--help", f"--mode={mode}") is None
+    text = capsys.readouterr().out
+    shown = set(re.findall(r"^  --(\w+) ", text, re.M))
+    assert {"mode", "logs_dir", "verbosity"} <= shown
+    ours = "evaluate" if mode == "test" else mode
+    assert f"These are the flags that {ours} reads; " in text and max(map(len, text.splitlines())) <= 100
+    for field in dataclasses.fields(Config):
+        modes = flag_of(field).modes
+        if modes:
+            assert (flag_name(field) in shown) == (ours in modes), field.name
+    assert ("learning_rate" in shown) == (ours in ("train", "search"))
+    assert ("palette" in shown) and ("holdout" in shown) == (ours not in ("predict", "explain", "serve"))
+    read = set(re.findall(r"config\.(\w+)", (ROOT / f"fcn_tf/{ours}.py").read_text()))
+    assert shown >= {flag_name(field) for field in dataclasses.fields(Config) if field.name in read}
+    sections = re.findall(r"^(\w.*):$", text, re.M)
+    assert sections[0] == "Command" and len(set(sections)) == len(sections)
+    assert all(re.search(rf"^{each}:\n  --", text, re.M) for each in sections)
+
+
+def test_help_of_a_mode_that_is_none_lists_everything(capsys):
+    parse("--mode=predct", "--help")
+    assert "\nServing:\n" in capsys.readouterr().out
+
+
 ORIGINAL = "--batch_size=2 --logs_dir=run/ --data_dir=Data_zoo/MIT_SceneParsing/ --learning_rate=1e-4"
 ORIGINAL += " --model_dir=Model_zoo/"
 

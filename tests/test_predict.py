@@ -72,6 +72,17 @@ def test_rates_below_one_a_second_are_told_the_other_way_round():
     assert (bulk.rate(2, 3.0), bulk.rate(1, 1.0)) == ("in 1.5 s each", "in 1 s each")
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "among"), [("in", "in/", True), ("in/*.png", "in/sub/..", True), ("in", "in/out", False)]
+)
+def test_results_among_the_pictures_are_told(source, target, among, tmp_path, logs, capsys):
+    save(tmp_path / "in/a.png", [[0, 1]])
+    (tmp_path / "in/sub").mkdir()
+    status, _ = label_folder(tmp_path, logs, source=source, output_dir=f"{tmp_path}/{target}")
+    note = f"note: results go to {tmp_path}/{target}, among the pictures; another --output_dir keeps them apart\n"
+    assert status == 0 and capsys.readouterr().out.count(note) == among
+
+
 def test_folder_of_any_sizes(tmp_path, logs, capsys):
     wanted = {"a": [[0, 1, 2]], "b": [[2, 2], [1, 0]], "c": [[1]]}
     for name, classes in wanted.items():

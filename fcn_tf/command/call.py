@@ -78,7 +78,7 @@ def evaluate_run(run: str | os.PathLike, *, verbose: bool = False, **settings: A
       UserError: when a setting, the run or the data must be fixed first.
     """
     config, _, _ = _call("evaluate", {**settings, "logs_dir": run}, verbose=verbose)
-    return json.loads(files.read_bytes(files.join(Run(config.logs_dir).evaluation, "metrics.json")))
+    return json.loads(files.read_bytes(files.join(Run(config.logs_dir).scores(config.predictions), "metrics.json")))
 
 
 def predict_run(run: str | os.PathLike, *, verbose: bool = False, **settings: Any) -> Written:

@@ -210,7 +210,8 @@ def config_from_flags(argv: list[str]) -> Config | None:
         message = str(error).strip().replace("\n", " ").replace(" ?", "?")
         raise UserError(f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help.") from None
     if FLAGS.help:
-        print(_help(argv[0]))
+        mode = configs.ALIASES.get(FLAGS.mode, FLAGS.mode) if FLAGS["mode"].present else ""
+        print(_help(argv[0], mode if mode in registry.MODES else ""))
         return None
     if len(rest) > 1:
         raise UserError(_stray(rest[1], argv))
@@ -263,14 +264,24 @@ def _stray(word: str, argv: list[str]) -> str:
     return f"{word!r}{where} is no flag; flags look like --mode=train. See --help."
 
 
-def _help(program: str) -> str:
+def _help(program: str, mode: str = "") -> str:
+    """Every flag, or those that one mode reads."""
     name = os.path.basename(program)
     command = f"python {name}" if name.endswith(".py") else name
-    lines = [f"usage: {command} --mode=MODE [--flag=value ...] [--flagfile=configs/NAME.cfg]"]
+    lines = [f"usage: {command} --mode={mode or 'MODE'} [--flag=value ...] [--flagfile=configs/NAME.cfg]"]
+    if mode:
+        lines.append(f"These are the flags that {mode} reads; {command} --help lists those of all modes.")
+    else:
+        lines.append(f"{command} --mode=MODE --help lists those that one mode reads.")
+    shown, section = configs.flags_of(mode) if mode else list(_FIELDS.values()), ""
     for name, field in _FIELDS.items():
         flag = configs.flag_of(field)
-        if flag.section:
-            lines.extend(("", f"{flag.section}:"))
+        section = flag.section or section
+        if field not in shown:
+            continue
+        if section:
+            lines.extend(("", f"{section}:"))
+            section = ""
         text = f"{flag.help} (default: {field.default!r})" if field.default != "" else flag.help
         lines.extend(textwrap.wrap(text, 100, initial_indent=f"  --{name:<14} ", subsequent_indent=" " * 19))
     return "\n".join(lines)

@@ -70,11 +70,11 @@ class CheckedPredictor:
         tile = _COMPARED if self.longest_side else None
         found, wanted = (each.predict(part, tile=tile).labels for each in (fast, exact))
         agreement = float((found == wanted).mean())
-        agree = f"{100 * agreement:.2f} % of the labels of the first picture are those of float32"
+        agree = f"{100 * agreement:.2f} % of the first picture's pixels get the same label as in float32"
         if agreement < LEAST_AGREEMENT:
-            self._say(f"computing in float32: in bfloat16 {agree}, expected {100 * LEAST_AGREEMENT:g} %")
+            self._say(f"computing in float32: in bfloat16 only {agree}, expected {100 * LEAST_AGREEMENT:g} %")
             return exact
-        self._say(f"computing in bfloat16, which this processor multiplies: {agree}")
+        self._say(f"computing in bfloat16, which is faster on this processor: {agree}")
         return fast
 
 

@@ -11,10 +11,12 @@ import numpy as np
 
 from fcn_tf import registry
 from fcn_tf.data import palette
+from fcn_tf.data.quality.findings import some
 from fcn_tf.io import files, images
 
 Color = tuple[int, int, int]
 PixelsOfFrame = tuple[str, int | None, Mapping[int, int]]
+_SHOWN = 3  # names of classes when it is printed; the rest is counted
 _BAND = 1 << 20  # pixels that are drawn or counted at once: bounds the memory that this takes beside its result
 
 
@@ -53,6 +55,11 @@ class Segmentation:
     class_names: tuple[str, ...]
     colors: tuple[Color, ...]
     tile: int = 0
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        classes = f"{len(self.class_names)} classes, {some(self.class_names, _SHOWN)}"
+        return f"<Segmentation of {width}x{height} pixels: {classes}>"
 
     def overlay(self, *, opacity: float = palette.OPACITY) -> np.ndarray:
         """The picture under the colours of its classes.

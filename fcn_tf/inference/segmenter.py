@@ -11,6 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from fcn_tf.data import palette
+from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import OutOfMemory, UserError
 from fcn_tf.inference import exported, pictures
 from fcn_tf.inference.pictures import Picture
@@ -25,6 +26,7 @@ _BATCH = 8  # pictures of one size that go through the model at once, where the 
 _BATCH_PIXELS = 1 << 21
 _SMALL = 250_000_000  # bytes; pictures that take more are labelled one at a time, however many threads there are
 _SMALLEST_TILE = 128  # pixels
+_SHOWN = 3  # names of classes when it is printed; the rest is counted
 
 
 class Segmenter:
@@ -32,14 +34,17 @@ class Segmenter:
 
     Args:
       model: a Keras model that maps float32 (B, H, W, 3) RGB in [0, 255] to logits (B, H, W, C), or an `Export`.
-      class_names: by class id.
-      colors: (r, g, b) in [0, 255] by class id.
+      class_names: by class id; as many as the model tells apart.
+      colors: (r, g, b) in [0, 255] by class id, as many.
       tta: average the probabilities over scales and flips (test-time augmentation).
       sliding_window: side in pixels of the tiles that pictures are labelled in; 0: at once, and in tiles only where
         the memory would not suffice.
       precision: what a Keras model computes in: "float32", "bfloat16", "auto" (bfloat16 where the processor multiplies
         it and the labels of the first picture are those of float32), or "": the type that it was trained in.
       say: gets a line where "auto" has compared.
+
+    Raises:
+      UserError: if these do not fit the model, or a path is given: `from_run` takes paths.
 
     Attributes:
       class_names: by class id.
@@ -51,16 +56,19 @@ class Segmenter:
         self,
         model: Any,
         *,
-        class_names: Sequence[str],
-        colors: Sequence[Sequence[int]],
+        class_names: Sequence[str] = (),
+        colors: Sequence[Sequence[int]] = (),
         tta: bool = False,
         sliding_window: int = 0,
         precision: str = "",
         say: Callable[[str], Any] = warnings.warn,
     ):
+        if isinstance(model, str | os.PathLike):
+            raise UserError(f"Segmenter takes a model, got a path; use Segmenter.from_run({os.fspath(model)!r}).")
         self.class_names = tuple(class_names)
         self.colors = tuple((int(red), int(green), int(blue)) for red, green, blue in colors)
         self._tile = sliding_window
+        self._name = model.folder if isinstance(model, exported.Export) else getattr(model, "name", "a model")
         self._predictor: Any
         self._memory: Any
         if isinstance(model, exported.Export):
@@ -73,6 +81,9 @@ class Segmenter:
                 f"the model tells {self._predictor.num_classes} classes apart, got {len(self.class_names)} class names "
                 f"and {len(self.colors)} colours; give as many of each."
             )
+
+    def __repr__(self) -> str:
+        return f"<Segmenter of {self._name}: {len(self.class_names)} classes, {some(self.class_names, _SHOWN)}>"
 
     def _use_model(self, model: Any, *, tta: bool, precision: str, say: Callable[[str], Any]) -> None:
         system.load_tensorflow()

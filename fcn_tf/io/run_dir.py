@@ -119,6 +119,15 @@ class Run:
         """Folder of metrics.json and what belongs to it."""
         return files.join(self.logs_dir, "evaluation")
 
+    def scores(self, predictions: str = "") -> str:
+        """Folder of an evaluation: that of the model, or of label images of others, which may not take its place.
+
+        Args:
+          predictions: the folder of such images; "" for the model.
+        """
+        of_others = predictions and self.exists()
+        return files.join(self.logs_dir, "evaluation_predictions") if of_others else self.evaluation
+
     @property
     def predict(self) -> str:
         """Where predictions go when no `--output_dir` is given."""

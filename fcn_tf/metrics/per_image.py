@@ -4,6 +4,7 @@ Three numbers a class are kept of an image, whatever its size, and its pictures 
 report shows.
 """
 
+import contextlib
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,9 @@ import numpy as np
 
 from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset, DatasetSpec
+from fcn_tf.data.datasets import run_classes
 from fcn_tf.errors import UserError
-from fcn_tf.io import archives, files, images
+from fcn_tf.io import archives, files, images, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion
 from fcn_tf.metrics.boundary import BoundaryScores
@@ -142,7 +144,7 @@ def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
     """The class pixel counts of an evaluated run.
 
     Args:
-      run: the one to compare with.
+      run: the one to compare with; or the folder of an evaluation.
       dataset: what it must have been evaluated on.
 
     Returns:
@@ -151,7 +153,7 @@ def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
     Raises:
       UserError: if the run was not evaluated, or on other images or classes.
     """
-    path = files.join(run.evaluation, FILE)
+    path = files.join(_folder(run), FILE)
     if not files.exists(path):
         raise UserError(
             f"--compare={run.logs_dir}: {path} does not exist; evaluate that run first with "
@@ -168,7 +170,8 @@ def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
     except Exception as error:  # on damaged bytes NumPy raises nearly anything
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); evaluate that run again.") from None
     spec = dataset.spec
-    if classes != spec.class_names or ignore != (-1 if spec.ignore_label is None else spec.ignore_label):
+    same_classes = run_classes.may_be_same(classes, spec.class_names)
+    if not same_classes or ignore != (-1 if spec.ignore_label is None else spec.ignore_label):
         raise UserError(
             f"--compare={run.logs_dir} was evaluated with other classes or another ignored label than "
             f"{spec.name} here; evaluate both runs on the same data set with the same --ignore_label."
@@ -179,6 +182,20 @@ def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
             f"{spec.name} {dataset.split}; evaluate both runs on the same --split."
         )
     return pixel_counts
+
+
+def read_summary(run: Run) -> dict[str, Any]:
+    """The content of metrics.json of what `read_pixel_counts` reads; empty where it is missing or damaged."""
+    path = files.join(_folder(run), "metrics.json")
+    with contextlib.suppress(OSError, ValueError):
+        summary = texts.parse_json(files.read_bytes(path))
+        return summary if isinstance(summary, dict) else {}
+    return {}
+
+
+def _folder(run: Run) -> str:
+    """Where the evaluation lies: in the run, or in the folder itself."""
+    return run.logs_dir if files.exists(files.join(run.logs_dir, FILE)) else run.evaluation
 
 
 def _pictures(

@@ -1,5 +1,6 @@
 """Joins a trunk and a head, and fills them with pretrained weights. Pure Keras."""
 
+import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,7 @@ def build_network(
         another network's.
     """
     if arch not in registry.HEADS:
-        raise UserError(f"arch is {arch!r}; expected one of {', '.join(registry.HEADS)}.")
+        raise UserError(_unknown(arch))
     head: Head = registry.resolve(registry.HEADS[arch]).with_flags(**(flags or {}))
     trunk = trunk or head.trunk
     policy = dtype if dtype == "float32" else f"mixed_{dtype}"
@@ -131,5 +132,18 @@ def build_network(
 
 
 def build_model(arch: str, **options: Any) -> keras.Model:
-    """The model of `build_network`, whose arguments it takes."""
+    """The model of `build_network`, whose arguments it takes.
+
+    Raises:
+      UserError: as `build_network`, and without `num_classes`.
+    """
+    if "num_classes" not in options:
+        wrong = [_unknown(arch)] if arch not in registry.HEADS else []
+        raise UserError(" ".join([*wrong, "Give num_classes, too: how many classes the model is to tell apart."]))
     return build_network(arch, **options).model
+
+
+def _unknown(arch: str) -> str:
+    near = difflib.get_close_matches(str(arch), registry.HEADS, 1)
+    meant = f"; did you mean {near[0]!r}?" if near else "."
+    return f"arch is {arch!r}; expected one of {', '.join(registry.HEADS)}{meant}"

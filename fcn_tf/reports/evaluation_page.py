@@ -10,7 +10,7 @@ from fcn_tf.data.base import DatasetSpec
 from fcn_tf.io import images
 from fcn_tf.metrics import bootstrap, confusion
 from fcn_tf.metrics.per_image import Shown
-from fcn_tf.reports import charts, html
+from fcn_tf.reports import charts, html, tables
 
 _HEADLINE = {
     "mean_iou": "mean IoU",
@@ -59,7 +59,7 @@ def build(
     return html.render(
         "report.html",
         title=f"{spec.name} {summary['split']}: {summary['images']} images",
-        subtitle=summary.get("model") or f"label images in {summary.get('predictions')}",
+        subtitle=tables.scored(summary),
         headline=_headline(summary),
         level=bootstrap.LEVEL,
         comparison=summary.get("comparison"),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,22 @@ def text(summary: dict[str, Any]) -> str:
         low, high = (100 * bound for bound in found["interval"])
         verdict = "the two runs differ" if found["differs"] else "no difference beyond chance"
         difference = f"{100 * found['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
-        lines.append(f"mean IoU here minus in {found['other']}: {difference}: {verdict}")
+        lines.append(
+            f"mean IoU of {found['scored']} minus that of {found['other_scored']} (--compare={found['other']}): "
+            f"{difference}: {verdict}"
+        )
     return "\n".join(lines)
+
+
+def scored(summary: Mapping[str, Any]) -> str:
+    """What an evaluation is of: the path of a model, or label images in a folder.
+
+    Args:
+      summary: the content of its metrics.json, or nothing where that is not known.
+    """
+    if not summary:
+        return "the evaluation there"
+    return str(summary.get("model") or f"label images in {summary.get('predictions')}")
 
 
 def _boundary(boundary: dict[str, Any], footnotes: dict[str, str], width: int) -> list[str]:

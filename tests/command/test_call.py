@@ -76,6 +76,9 @@ def test_evaluate_run_gives_what_the_command_writes(run, capfd):
         assert found == json.load(file)
     assert found["split"] == "validation" and "boundary" in found
     assert fcn_tf.evaluate_run(run.logs_dir, split="train")["split"] == "train"
+    truth = f"{os.path.dirname(run.logs_dir)}/data/valannot"  # which ignores 11, so that it is all right
+    scores = fcn_tf.evaluate_run(run, predictions=truth)
+    assert (scores["predictions"], scores["pixel_accuracy"]) == (truth, 1)
 
 
 def test_predict_run_says_what_it_could_not_label(run, tmp_path, capfd):

@@ -1,9 +1,11 @@
 """Segmenter: pictures of any kind and size in, labels, confidence and files out; runs, files, threads, memory."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,3 +225,23 @@ def test_a_missing_run_costs_no_tensorflow(tmp_path):
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("none is no run") and done.stdout.endswith(" False\n") and not done.stderr
+
+
+def test_what_a_prompt_shows_is_short(logs):
+    label = fcn_tf.Segmenter.from_run(logs)
+    found = label(np.zeros((4, 6, 3), np.uint8))
+    assert repr(found) == "<Segmentation of 6x4 pixels: 3 classes, red, green, blue>"
+    assert repr(label).startswith("<Segmenter of ") and repr(label).endswith(": 3 classes, red, green, blue>")
+    many = dataclasses.replace(found, class_names=tuple("abcde"))
+    assert repr(many) == "<Segmentation of 6x4 pixels: 5 classes, a, b, c and 2 more>"
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_is_not_a_model(kind):
+    with pytest.raises(UserError, match=r"got a path; use Segmenter\.from_run\('logs/bag'\)\.$"):
+        fcn_tf.Segmenter(kind("logs/bag"))
+
+
+def test_a_model_without_names_and_colours_says_how_many_it_needs():
+    with pytest.raises(UserError, match="tells 3 classes apart, got 0 class names and 0 colours; give as many of each"):
+        fcn_tf.Segmenter(tiny_run.color_model())

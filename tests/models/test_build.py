@@ -534,3 +534,12 @@ def test_original_matches_the_reference_numbers(name, shared):
     ):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-3 * np.abs(want).max())
     np.testing.assert_allclose(np.linalg.norm(conv8), golden["grad_W8_norm"], rtol=1e-3)
+
+
+def test_what_build_model_lacks_is_told_at_once():
+    with pytest.raises(UserError, match=r"^arch is 'fcn8'; .* did you mean 'fcn8s'\? Give num_classes, too: how many"):
+        build_model("fcn8")
+    with pytest.raises(UserError, match="^Give num_classes, too"):
+        build_model("fcn8s")
+    with pytest.raises(UserError, match=r"did you mean 'light'\?$"):
+        build_model("lihgt", num_classes=2)

@@ -154,6 +154,7 @@ def test_an_ignored_class_is_no_row():
 def test_a_comparison_is_told():
     comparison = {
         "other": "logs/old",
+        "other_scored": "logs/old/model.keras",
         "mean_iou": 0.5,
         "other_mean_iou": 0.45,
         "difference": 0.05,
@@ -161,6 +162,7 @@ def test_a_comparison_is_told():
         "differs": True,
     }
     text, _ = page(comparison=comparison)
+    assert "45.00 of logs/old/model.keras\n  (--compare=logs/old):" in text
     assert "The two runs differ." in text and "+5.00" in text and "(+2.00 to +8.00)" in text
 
 

@@ -52,6 +52,9 @@ const color = (column, row) => [...colors.getContext("2d").getImageData(column, 
 const content = async blob => new Uint8Array(await blob.arrayBuffer());
 const base64 = data => btoa(String.fromCharCode(...data));
 (async () => {
+  drop("aGVsbG8=", "first.jpg");
+  await idle();
+  note("error at first", [text("status"), text("error"), document.getElementById("result").hidden]);
   drop(PICTURE, "a.b.png");
   await idle();
   note("status", text("status"));
@@ -85,6 +88,7 @@ const base64 = data => btoa(String.fromCharCode(...data));
   drop("aGVsbG8=", "b.jpg");
   await idle();
   note("error", text("error"));
+  note("below", text("status"));
   note("wide", document.documentElement.scrollWidth > innerWidth);
 })().catch(error => note("failed", String(error))).finally(() =>
   fetch("/notes", { method: "POST", body: JSON.stringify(notes) }));
@@ -251,6 +255,9 @@ def test_the_page_in_a_browser(tmp_path, width):
     overlay = images.decode_image(saved["a.b_overlay.png"], name="overlay")
     np.testing.assert_array_equal(overlay, tiny_run.paint(CLASSES))
     assert "not a readable image" in notes["error"] and not notes["wide"]
+    assert notes["below"] == "Below is a.b.png, which was labelled before."
+    status, error, hidden = notes["error at first"]
+    assert (status, hidden) == ("", True) and "not a readable image" in error
     console = [line for line in said.splitlines() if ":CONSOLE" in line]
     # Of the last picture, as it should be, and of what the script above does.
     assert all("415" in line or "getImageData" in line for line in console), console

@@ -54,7 +54,8 @@ class RunExamples:
         self._run, self._name, self._data_dir = run, name, data_dir
         self._seed: int = flags.get("seed", 0)
         self._same_set = flags.get("dataset") == name
-        self._same_folder = self._same_set and _absolute(flags.get("data_dir", "")) == _absolute(data_dir)
+        self._kept_in: str = flags.get("data_dir", "")
+        self._same_folder = is_own(config, name, data_dir)
         self._by_count = self._same_set and "examples" not in config
         self._kept = _read(run) if "examples" in config else _Kept()
 
@@ -67,6 +68,36 @@ class RunExamples:
             return validation_split.by_count(self._seed)
         sides = {"train": {**self._kept.trained_before, **self._kept.train}, "validation": self._kept.validation}
         return validation_split.by_name(self._seed, {key: side for side, keys in sides.items() for key in keys})
+
+    def find_moved(self, *loaded: Dataset) -> None:
+        """Takes another folder than the run's for the run's own, moved, where it holds most of the run's examples.
+
+        Those have the path below the folder, and where that is known the size, that examples.json says.
+
+        Args:
+          *loaded: the splits of a training that is about to be continued.
+
+        Raises:
+          UserError: if it holds others, or the run has no list to compare them with.
+        """
+        if self._same_folder or not self._same_set or not all(map(screening.in_files, loaded)):
+            return
+        known = {**self._kept.train, **self._kept.validation}
+        if not known:
+            raise UserError(
+                f"the run in {self._run.logs_dir} has no list of its examples ({self._run.examples}) to compare those "
+                f"of --data_dir={self._data_dir} with; leave the flag out, and let {self._kept_in} be where they are, "
+                "as a link does."
+            )
+        there = {key: size for dataset in loaded for key, size in self._sizes(dataset.examples).items()}
+        missing = [key for key, size in known.items() if key not in there or _differ(size, there[key])]
+        if 2 * len(missing) >= len(known):
+            raise UserError(
+                f"--data_dir={self._data_dir} lacks {len(missing)} of the {len(known)} examples of the run in "
+                f"{self._run.logs_dir} ({some(missing, _SHOWN)}): a run continues on its own; give the folder that "
+                f"{self._kept_in} was moved to, or another --logs_dir."
+            )
+        self._same_folder = True
 
     def compare(self, *loaded: Dataset) -> None:
         """Says in one line what came and what went since the run was last started.
@@ -169,6 +200,31 @@ class RunExamples:
         return {validation_split.key(example, self._data_dir): _size(example) for example in examples}
 
 
+def is_own(settings: Mapping[str, Any], name: str, data_dir: str) -> bool:
+    """Whether a data set is that of a run.
+
+    Args:
+      settings: the run's config.json.
+      name: of the data set, as given to --dataset.
+      data_dir: where it is.
+    """
+    flags = settings.get("flags") or {}
+    return flags.get("dataset") == name and _absolute(flags.get("data_dir", "")) == _absolute(data_dir)
+
+
+@contextlib.contextmanager
+def locating(run: Run, data_dir: str) -> Iterator[None]:
+    """Adds to an error about the data of a run, where their folder is not there, that it may have been moved."""
+    try:
+        yield
+    except UserError as error:
+        flags = (run.read_config().get("flags") or {}) if run.exists() else {}
+        if flags.get("data_dir") != data_dir or files.exists(data_dir):
+            raise
+        message = f"{error} The run in {run.logs_dir} has its data there; if they were moved, --data_dir says where to."
+        raise UserError(message) from None
+
+
 def load(run: Run, name: str, data_dir: str, split: str, *, trained: bool = True, **flags: Any) -> Dataset:
     """Loads a split of a data set to use the model of a run on it, split as in its training.
 
@@ -184,7 +240,8 @@ def load(run: Run, name: str, data_dir: str, split: str, *, trained: bool = True
       UserError: as `datasets.load` and `RunExamples.compare`.
     """
     examples = RunExamples(run, name, data_dir)
-    dataset = datasets.load(name, data_dir, split, **flags, split_rule=examples.split_rule)
+    with locating(run, data_dir):
+        dataset = datasets.load(name, data_dir, split, **flags, split_rule=examples.split_rule)
     if trained:
         examples.compare(dataset)
     return dataset
@@ -214,6 +271,11 @@ def _size(example: Example) -> int | None:
     with contextlib.suppress(OSError):  # reading it will say so
         return shards.size(example.image)
     return None
+
+
+def _differ(size: int | None, other: int | None) -> bool:
+    """Whether two sizes are known, and not the same."""
+    return None not in (size, other) and size != other
 
 
 def _files_of(sizes: Sizes) -> Iterator[tuple[str, int]]:

@@ -1,0 +1,88 @@
+"""What the classes of a run are called: one rule for every mode, so that all say the same.
+
+config.json has the names, and modes that read no data set know no others. Those that do keep them, too, unless they are
+only numbers: then the names of the run's own data set become the run's. Another data set changes nothing there.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fcn_tf.data import datasets
+from fcn_tf.data.base import Dataset
+from fcn_tf.data.datasets import run_examples
+from fcn_tf.data.quality.findings import some
+from fcn_tf.io.run_dir import Run
+
+_SHOWN = 5  # names in a message; the rest is counted
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether classes are called by their ids, for want of names."""
+    return tuple(names) == tuple(map(str, range(len(names))))
+
+
+def may_be_same(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two lists name the same classes, or as many, one of them by numbers."""
+    return tuple(names) == tuple(others) or (len(names) == len(others) and (are_numbers(names) or are_numbers(others)))
+
+
+def in_run(dataset: Dataset, settings: Mapping[str, Any] | None, palette: str, *, own: bool) -> Dataset:
+    """The same data set with the names and colours that a run gives its classes.
+
+    Args:
+      dataset: any.
+      settings: the run's config.json; None without a run.
+      palette: a key of `registry.PALETTES` or "auto"; where it is not the run's, the colours stay as they are.
+      own: whether it is the data set of the run, see `run_examples.is_own`.
+    """
+    known, found = tuple((settings or {}).get("class_names") or ()), dataset.spec.class_names
+    if settings is None or len(known) != len(found):
+        return dataset
+    if not are_numbers(known) and (own or are_numbers(found)):
+        if known != found and not are_numbers(found):
+            print(
+                f"note: the data set has other names for the classes ({some(found, _SHOWN)}) than the run, which keeps "
+                f"its own ({some(known, _SHOWN)}); class_names in its config.json may be corrected by hand"
+            )
+        dataset = replace(dataset, spec=replace(dataset.spec, class_names=known))
+    elif own:
+        settings = {**settings, "class_names": list(found)}
+    return datasets.as_in_run(dataset, settings, palette)
+
+
+def store(run: Run, names: Sequence[str]) -> None:
+    """Gives these names to the classes of a run that have but numbers, and says so; their colours stay.
+
+    Where config.json cannot be written it stays as it is.
+
+    Args:
+      run: any.
+      names: those of its own data set, as `in_run` gives them.
+    """
+    settings = run.read_config() if run.exists() else {}
+    known = settings.get("class_names") or ()
+    if len(known) != len(names) or not are_numbers(known) or are_numbers(names):
+        return
+    with contextlib.suppress(OSError):
+        run.write_config({**settings, "class_names": list(names)})
+        print(f"the run in {run.logs_dir} calls its classes {some(names, _SHOWN)} from now on, not by numbers")
+
+
+def settle(run: Run, dataset: Dataset, *, name: str, data_dir: str, palette: str) -> Dataset:
+    """`in_run`, and `store` where the data set is the run's own: for whoever uses the model of a run on a data set.
+
+    Args:
+      run: whether it is there or not.
+      dataset: what was loaded.
+      name: of the data set, as given to --dataset.
+      data_dir: where it is.
+      palette: see `in_run`.
+    """
+    settings = run.read_config() if run.exists() else None
+    own = run_examples.is_own(settings or {}, name, data_dir)
+    dataset = in_run(dataset, settings, palette, own=own)
+    if own:
+        store(run, dataset.spec.class_names)
+    return dataset
