@@ -24,7 +24,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 ON_BAD_EXAMPLE = ("fail", "skip")
 ON_NAN = ("stop", "rollback")
 RESUME_FROM = ("latest", "best")
-TRAINED_WEIGHTS = "vgg16"  # what a printed command trains from where no weights were given
+TRAINED_WEIGHTS = "vgg16"  # what a printed command trains from instead of the tiny weights
 _LABELLING = ("visualize", "evaluate", "predict", "serve")  # the modes that label pictures with the run's model
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
@@ -656,9 +656,7 @@ _OF_DATA = ("dataset", "data_dir", *_names(Scope.DATA))
 _READ = {  # of the flags of the data, model and run, those that modes other than trainings read from the command line
     "visualize": (*_OF_DATA, "batch_size", "seed"),
     "evaluate": (*_OF_DATA, "batch_size", "seed"),
-    "check": (*_OF_DATA, "seed", "image_size", "crop", "longest_side", "weights", "model_dir"),
-    "prepare": (*_OF_DATA, "seed"),
-    "export": _OF_DATA,
+    "export": (*_OF_DATA, "seed"),
     "predict": ("palette",),
     "explain": ("palette",),
     "serve": ("palette",),
@@ -672,7 +670,7 @@ def flags_of(mode: str) -> list[dataclasses.Field]:
         modes, scope = flag_of(field).modes, flag_of(field).scope
         if modes or scope is Scope.COMMAND:
             return not modes or mode in modes
-        return field.name in _READ.get(mode, (field.name,))
+        return field.name in _READ.get(mode, (field.name,))  # check and prepare print them all
 
     return [field for field in dataclasses.fields(Config) if reads(field)]
 
@@ -970,8 +968,10 @@ def train_command(config: Config, *, logs_dir: str, without: Collection[str] = (
       without: flags to leave out.
       **changed: settings to replace.
     """
-    if config.weights == "tiny" and config.trunk != "alexnet" and config.arch != "fcn32s_alexnet":
+    if config.weights == "tiny" and not config.init_from and "alexnet" not in (config.trunk, *config.arch.split("_")):
         changed.setdefault("weights", TRAINED_WEIGHTS)
+    if changed.get("weights", config.weights) not in registry.WEIGHTS:  # nothing is downloaded
+        without = (*without, "model_dir")
     values = {**dataclasses.asdict(config), **changed}
     usual = Config(dataset=values["dataset"])
     words = ["python", "main.py", "--mode=train", f"--dataset={values['dataset']}", f"--data_dir={values['data_dir']}"]

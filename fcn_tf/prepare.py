@@ -54,7 +54,7 @@ def _load(config: Config) -> dict[str, Dataset]:
 
 
 def _command(config: Config) -> str:
-    """The command that trains on the records as the same flags would on the files."""
+    """The command that trains on the records as `train_command` of these flags on the files."""
     # The shards hold what these have decided.
     decided = ("ignore_label", "num_classes", "mask_values", "mask_colors", "holdout", "on_bad_example")
     logs_dir = free_logs_dir(config.logs_dir, "records")

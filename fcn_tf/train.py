@@ -74,7 +74,9 @@ def run(config: Config) -> int:
         train, validation = (
             datasets.load(config.dataset, config.data_dir, split, **flags) for split in ("train", "validation")
         )
-    examples.find_moved(train, validation)
+    if settings is not None and not run_examples.is_own(settings, config.dataset, config.data_dir):
+        examples.find_moved(train, validation)
+        run_classes.require_same(first, train)
     examples.compare(train, validation)
     if not len(validation):
         raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")

@@ -317,9 +317,9 @@ def test_an_export_grows_by_what_it_labels(tmp_path):
     about = {"classes": [{"name": name, "color": [0, 0, 0]} for name in "abc"]}
     savedmodel.write(Source(model, about), str(tmp_path), "float32")
     (tmp_path / "classes.json").write_text(json.dumps(about))
-    export = export_memory.Exported(folder=str(tmp_path))
-    peak, kept = export.grow(side=512)
-    assert export.counted() > 500 and peak >= kept
+    with turns.Worker("benchmarks.export_memory:Exported", folder=str(tmp_path)) as export:
+        peak, kept = export.call("grow", side=512)
+        assert export.call("counted") > 500 and peak >= kept
     assert peak > 512 * 512 * 3 * 4  # its logits
 
 

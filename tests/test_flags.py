@@ -200,7 +200,7 @@ def test_help_of_a_mode_lists_what_it_reads(mode, capsys):
         modes = flag_of(field).modes
         if modes:
             assert (flag_name(field) in shown) == (ours in modes), field.name
-    assert ("learning_rate" in shown) == (ours in ("train", "search"))
+    assert ("learning_rate" in shown) == (ours in ("train", "search", "check", "prepare"))
     assert ("palette" in shown) and ("holdout" in shown) == (ours not in ("predict", "explain", "serve"))
     read = set(re.findall(r"config\.(\w+)", (ROOT / f"fcn_tf/{ours}.py").read_text()))
     assert shown >= {flag_name(field) for field in dataclasses.fields(Config) if field.name in read}

@@ -43,7 +43,8 @@ class Written:
 def train_run(*, verbose: bool = False, **settings: Any) -> TrainedRun:
     """Trains a run, or continues it, as `--mode=train` does; every mode can go on with it.
 
-    Meanwhile nothing is printed by the whole process, other threads included, unless `verbose` is set.
+    Meanwhile nothing is printed by the whole process, other threads included, unless `verbose` is set; so one such call
+    at a time.
 
     Args:
       verbose: print what the command would print, with its progress bar.
@@ -69,7 +70,7 @@ def evaluate_run(run: str | os.PathLike, *, verbose: bool = False, **settings: A
     Args:
       run: the run, or its folder.
       verbose: print what the command would print; otherwise nothing is printed, as by `train_run`.
-      **settings: flags of that mode by name, such as `split="train"`, `boundary=True`, `tta="flip"`.
+      **settings: flags of that mode by name, such as `split="train"`, `boundary=True`, `tta=True`.
 
     Returns:
       The content of metrics.json: "mean_iou", "per_class", "intervals" and more.

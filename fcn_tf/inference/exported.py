@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from fcn_tf.inference.fitting import LARGEST_TILE, Fitting
 from fcn_tf.inference.tiles import Prediction
 from fcn_tf.io import files
 from fcn_tf.io.run_dir import Run
+from fcn_tf.models import sizes
 
 METADATA = "classes.json"  # beside the model in each export
 _FLOATS, _LOGITS = 24, 4 * 4  # bytes a pixel where pictures are resized: itself as floats, and a class's logits
+_OF_TENSORFLOW = ("savedmodel", "keras")  # run by it, and so on a GPU where there is one
 _MOST_BYTES = 10**6  # a pixel: no network takes so much
 _BESIDE = 50  # bytes a pixel, as a few scores more: measured, see benchmarks/export_memory.py
 _BYTES_PER_PIXEL = 550.0  # where classes.json does not say it: that of `fcn8s` with the full VGG19
@@ -209,6 +212,11 @@ def _cut(found: dict[str, np.ndarray], inside: tiles.Part, _: tuple[int, int]) -
     return {name: array[:, top : top + height, left : left + width] for name, array in found.items()}
 
 
+def _has_gpu() -> bool:
+    tf = sys.modules.get("tensorflow")  # loaded by the exports that it runs
+    return tf is not None and bool(tf.config.list_physical_devices("GPU"))
+
+
 class ExportMemory(Fitting):
     """What it takes to label images with an export, beside the export and the image.
 
@@ -228,6 +236,7 @@ class ExportMemory(Fitting):
     def __init__(self, export: Export):
         super().__init__()
         self.longest_side = export.longest_side
+        self.on_gpu = export.format in _OF_TENSORFLOW and _has_gpu()
         self.at_once = 0 if export.longest_side else LARGEST_TILE
         network, scores = registry.resolve(registry.EXPORTS[export.format]).memory
         classes = len(export.class_names)
@@ -239,5 +248,7 @@ class ExportMemory(Fitting):
         if not self.longest_side:
             seen = min(height, tile or height) * min(width, tile or width)
             return count * seen * self.bytes_per_pixel, 0
-        given = height * width * (min(1.0, tile / max(height, width)) ** 2 if tile else 1)
-        return count * (min(given, self.longest_side**2) * self.bytes_per_pixel + given * self._resized), 0
+        if 0 < tile < max(height, width):
+            height, width = sizes.fitted_size(height, width, tile)
+        rows, columns = sizes.fitted_size(height, width, self.longest_side)
+        return count * (rows * columns * self.bytes_per_pixel + height * width * self._resized), 0

@@ -32,7 +32,8 @@ class Fitting(abc.ABC):
     at_once = 0
 
     def __init__(self) -> None:
-        self._taken, self._before = 0, 0  # bytes: by the largest image so far; held by the process before it
+        # Bytes: what the largest image so far takes; what the process held before the last; what was kept of all.
+        self._taken, self._before, self._kept = 0, 0, 0
 
     @abc.abstractmethod
     def run(self, height: int, width: int, *, tile: int, kept: int, count: int) -> tuple[float, float]:
@@ -43,8 +44,12 @@ class Fitting(abc.ABC):
         if self.on_gpu:
             return None, None
         left = system.memory_left()
-        held_on = max(0, min(self._taken, system.memory_held() - self._before))
-        return None if left is None else left + held_on, system.reservable()
+        return None if left is None else left + self._kept, system.reservable()
+
+    def ran(self) -> None:
+        """To be called right after an image was labelled: by what the process has grown, the runtime holds on to it."""
+        grown = max(0, system.memory_held() - self._before)
+        self._kept = min(self._taken, self._kept + grown)
 
     def need(self, height: int, width: int, *, tile: int, kept: int = 0, count: int = 1) -> tuple[int, int]:
         """What images of this size take.
@@ -116,8 +121,7 @@ class Fitting(abc.ABC):
 
     def _take(self, height: int, width: int, tile: int, kept: int) -> int:
         """Remembers what the runtime will hold on to, and returns the tile size."""
-        if not self._taken:
-            self._before = system.memory_held()
+        self._before = system.memory_held()
         self._taken = max(self._taken, int(self.run(height, width, tile=tile, kept=kept, count=1)[0]))
         return tile
 

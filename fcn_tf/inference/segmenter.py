@@ -234,6 +234,7 @@ class Segmenter:
         while True:
             try:
                 found = self._predictor.predict(stacked, tile=tile, **wanted)
+                self._memory.ran()
                 break
             except _out_of_memory():
                 smaller = (tile or max(height, width)) // 2

@@ -8,6 +8,8 @@ them needs to know how another resizes.
 import keras
 from keras import ops
 
+from fcn_tf.models import sizes
+
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class FitLongestSide(keras.layers.Layer):
@@ -94,12 +96,8 @@ class _AsItIs(keras.layers.Layer):
 
 
 def fitted_size(height, width, side):
-    """(height, width), numbers or integer tensors, scaled so that the larger of both is `side`; each at least 1."""
-    largest = max if _known(height, width) else ops.maximum
-    longest = largest(height, width)
-    # Half a pixel is rounded up, in whole numbers, so that every backend gets the same size.
-    fitted = (largest((2 * length * side + longest) // (2 * longest), 1) for length in (height, width))
-    return next(fitted), next(fitted)
+    """`sizes.fitted_size` of numbers or integer tensors."""
+    return sizes.fitted_size(height, width, side, largest=max if _known(height, width) else ops.maximum)
 
 
 def resize(x, height, width):

@@ -115,7 +115,8 @@ def test_an_export_that_resizes_makes_pictures_smaller_where_memory_is_short(tmp
     need, _ = memory.need(3000, 4000, tile=0)
     scores = registry.resolve(registry.EXPORTS["savedmodel"]).memory.scores * (4 * 3 + exported._BESIDE)
     assert memory.bytes_per_pixel == scores > 100 * 1.05
-    assert need == pytest.approx(3000 * 4000 * (4 + 24 + 3 * 16) + 64**2 * scores, abs=1)
+    assert need == pytest.approx(3000 * 4000 * (4 + 24 + 3 * 16) + 48 * 64 * scores, abs=1)
+    assert memory.need(16, 32, tile=0)[0] == pytest.approx(16 * 32 * (4 + 24 + 3 * 16) + 32 * 64 * scores, abs=1)
     assert memory.tile_for(3000, 4000, tile=0, available=(need, None), name="x") == 0
     assert 64 < memory.tile_for(3000, 4000, tile=0, available=(need // 2, None), name="x") < 4000
     assert memory.fits(300, 400, tile=0, available=(None, None), count=8)

@@ -64,12 +64,19 @@ def test_what_a_runtime_holds_on_to_is_free_for_the_next_image(monkeypatch):
     assert estimate.available()[0] == 10**9
     estimate.tile_for(1000, 1000, tile=0, available=(None, None), name="x")
     taken = int(estimate.run(1000, 1000, tile=0, kept=0, count=1)[0])
-    assert estimate.available()[0] == 10**9  # nothing is held on to so far
+    estimate.ran()
+    assert estimate.available()[0] == 10**9  # nothing was held on to
+    estimate.tile_for(1000, 1000, tile=0, available=(None, None), name="x")
     held += taken // 2
+    estimate.ran()
+    held += 10 * taken  # by others, later
     assert estimate.available()[0] == 10**9 + taken // 2
-    held += taken  # by others, too
+    estimate.tile_for(1000, 1000, tile=0, available=(None, None), name="x")
+    held += 2 * taken  # more than it can be
+    estimate.ran()
     assert estimate.available()[0] == 10**9 + taken
     estimate.tile_for(100, 100, tile=0, available=(None, None), name="x")
+    estimate.ran()
     assert estimate.available()[0] == 10**9 + taken
 
 

@@ -97,6 +97,27 @@ def test_other_examples_are_refused_even_of_the_same_names(tmp_path, capsys):
     assert (tmp_path / "run/config.json").read_bytes() == before
 
 
+def test_a_folder_beside_the_run_s_own_is_refused(tmp_path, capsys):
+    """It has the same photos, and may have other masks."""
+    data = photos(tmp_path / "data", range(12))
+    assert train(tmp_path, "run", data) == 0
+    before = (tmp_path / "run/config.json").read_bytes()
+    other = shutil.copytree(data, tmp_path / "other")
+    for path in (other / "masks").iterdir():
+        write(path, tiny_training.scene(99)[1])
+    capsys.readouterr()
+    assert resume(tmp_path, "run", f"--data_dir={other}", "--max_steps=3") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"has its data in {data}, which is still there, got --data_dir={other}" in error
+    shutil.rmtree(data)
+    names = [f"class {number}" for number in range(len(json.loads(before)["class_names"]))]
+    (tmp_path / "run/config.json").write_text(json.dumps(json.loads(before) | {"class_names": names}))
+    (other / "classes.txt").write_text("\n".join(reversed(names)))
+    assert resume(tmp_path, "run", f"--data_dir={other}", "--max_steps=3") == 2
+    assert "has the classes class 0" in capsys.readouterr().err
+    assert stored(tmp_path / "run") == str(data)
+
+
 def test_the_same_folder_may_be_written_otherwise(tmp_path, monkeypatch):
     data = photos(tmp_path / "data", range(12))
     assert train(tmp_path, "run", data) == 0

@@ -41,6 +41,9 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     options = resolve(data_dir, options, layout)
     rules = rules_of(options)
     names, colors = read_classes(data_dir)
+    if colors and sorted(colors) == sorted(rules.colors):  # ids follow from the flags
+        names = tuple(names[colors.index(color)] for color in rules.colors)
+        colors = rules.colors
     if layout.annotated:
         names = annotated.named(layout.annotated, names, classes_file(data_dir)).names
     spec = DatasetSpec(

@@ -13,6 +13,7 @@ from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import run_examples
 from fcn_tf.data.quality.findings import some
+from fcn_tf.errors import UserError
 from fcn_tf.io.run_dir import Run
 
 _SHOWN = 5  # names in a message; the rest is counted
@@ -50,6 +51,16 @@ def in_run(dataset: Dataset, settings: Mapping[str, Any] | None, palette: str, *
     elif own:
         settings = {**settings, "class_names": list(found)}
     return datasets.as_in_run(dataset, settings, palette)
+
+
+def require_same(run: Run, dataset: Dataset) -> None:
+    """Raises UserError where data that were moved name other classes than the run that is to go on with them."""
+    known, found = run.read_config().get("class_names") or (), dataset.spec.class_names
+    if not may_be_same(known, found):
+        raise UserError(
+            f"the run in {run.logs_dir} has the classes {some(known, _SHOWN)}, got {some(found, _SHOWN)} in the folder "
+            "that its data are said to have been moved to; give the one that they were moved to, or another --logs_dir."
+        )
 
 
 def store(run: Run, names: Sequence[str]) -> None:

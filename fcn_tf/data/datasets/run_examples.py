@@ -72,7 +72,8 @@ class RunExamples:
     def find_moved(self, *loaded: Dataset) -> None:
         """Takes another folder than the run's for the run's own, moved, where it holds most of the run's examples.
 
-        Those have the path below the folder, and where that is known the size, that examples.json says.
+        Those have the path below the folder, and where that is known the size, that examples.json says. The run's own
+        folder must be gone: beside it, another one with the same photos may have other masks.
 
         Args:
           *loaded: the splits of a training that is about to be continued.
@@ -96,6 +97,12 @@ class RunExamples:
                 f"--data_dir={self._data_dir} lacks {len(missing)} of the {len(known)} examples of the run in "
                 f"{self._run.logs_dir} ({some(missing, _SHOWN)}): a run continues on its own; give the folder that "
                 f"{self._kept_in} was moved to, or another --logs_dir."
+            )
+        if files.exists(self._kept_in):
+            raise UserError(
+                f"the run in {self._run.logs_dir} has its data in {self._kept_in}, which is still there, got "
+                f"--data_dir={self._data_dir}: leave the flag out; or move what is there away, if the other folder has "
+                "the same photos and masks; or give another --logs_dir to train on other masks."
             )
         self._same_folder = True
 

@@ -1,7 +1,7 @@
 """Which colours of coloured masks are classes: those that stand out of compression noise and of blended edges."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ _FAIRLY_SHARP, _SAFE = 0.4, 0.001
 _ON_THE_WAY = 24.0  # distance to the line between two colours below which compressed edges between them pass
 _MOST = 1024  # colours that are looked at, the most frequent
 _OTHERS = 2  # times as many other colours as classes: the edges of the mask are blended
+_ON_LINES = 0.8  # share of their pixels that lie between two classes; where three meet, and by sharpening, some do not
+_MANY_STEPS = 32  # other colours or more are no classes; fewer may be, and are asked for
 _LEAST_CLEAR = 0.75  # share of the pixels that must have the colour of a class
 
 
@@ -76,9 +78,26 @@ def find(total: Counter[int], *, lossy: bool) -> Peaks:
 
 
 def are_blended(histograms: Sequence[Histogram], found: Peaks) -> bool:
-    """Whether the edges of most masks are blended: they hold many more colours than classes, each as thin as a line."""
+    """Whether the edges of most masks are blended.
+
+    They hold many more colours than classes, each as thin as a line, and most of them lie between two of the classes.
+    """
     mixed = [each for each in histograms if each.in_color and each.distinct > 1]
-    return len(found.sure) > 1 and 2 * sum(_is_blended(each, found) for each in mixed) > len(mixed)
+    if len(found.sure) < 2 or 2 * sum(_is_blended(each, found) for each in mixed) <= len(mixed):
+        return False
+    others = _others(mixed, found).most_common(_MOST)
+    on_lines = sum(count for value, count in others if between(notation.unpack(value), found.sure))
+    return on_lines >= _ON_LINES * sum(count for _, count in others)
+
+
+def _others(histograms: Iterable[Histogram], found: Peaks) -> Counter[int]:
+    """{packed colour: pixels} of all masks but of the classes."""
+    total: Counter[int] = Counter()
+    for each in histograms:
+        total.update(each.counts)
+    for color in found.sure:
+        total.pop(notation.pack(color), None)
+    return total
 
 
 def _is_blended(mask: Histogram, found: Peaks) -> bool:
@@ -99,7 +118,9 @@ def _are_lines(mask: Histogram, classes: tuple[Color, ...], *, noise: int) -> bo
 def are_clear(histograms: Sequence[Histogram], found: Peaks) -> bool:
     """Whether the colours of `found.sure` are the classes of blended masks, as far as counts can tell.
 
-    They must have most of the pixels, and every other colour must be a thin line in every mask.
+    They must have most of the pixels, every other colour must be a thin line in every mask, and there must be more
+    others than anyone would draw.
     """
-    masks = (each for each in histograms if each.in_color)
-    return found.share >= _LEAST_CLEAR and all(_are_lines(each, found.sure, noise=0) for each in masks)
+    masks = [each for each in histograms if each.in_color]
+    many = len(_others(masks, found)) >= _MANY_STEPS
+    return many and found.share >= _LEAST_CLEAR and all(_are_lines(each, found.sure, noise=0) for each in masks)

@@ -177,8 +177,10 @@ def _meant(histograms: list[Histogram], declared: DeclaredClasses, name: str) ->
     blended = spread and len(seen) > 16 and _gap(peaks) >= APART and _expected(peaks, declared)
     if spread and not blended and max(seen, default=0) < 256:
         # The steps of an edge may stand out as classes do; where they are thin lines in every mask, they are none.
-        greys = _of_blended_greys(histograms)
+        greys, clear = _of_blended_greys(histograms)
         if greys and _expected(greys, declared):
+            if not (clear or declared.num_classes):
+                raise _few_steps(name, seen, greys)
             peaks, blended = greys, True
     many = sum(histogram.distinct > _MOST_VALUES for histogram in histograms)
     if not (blended or declared.num_classes) and 2 * many > len(histograms):
@@ -200,15 +202,26 @@ def _are_spread(values: set[int], top: int) -> bool:
     return 4 * sum(2 * value > top for value in values) >= len(values)
 
 
-def _of_blended_greys(histograms: list[Histogram]) -> set[int]:
-    """The values of the classes where the others are clearly those of blended edges, as of colours; else none."""
+def _few_steps(name: str, seen: set[int], peaks: set[int]) -> UserError:
+    """What to say of values between 0 and 255 that may be steps of edges, or classes."""
+    values = notation.format_values(tuple(sorted(peaks)))
+    flags = (f"--num_classes={len(peaks)} --mask_values={values}", f"--num_classes={max(seen) + 1}")
+    return UserError(
+        f"{name}: masks hold {len(seen)} values, all but {values} in thin lines, as where such masks were resized with "
+        f"blending; say so: {flags[0]}; or {flags[1]} if each value is a class.",
+        flags=flags,
+    )
+
+
+def _of_blended_greys(histograms: list[Histogram]) -> tuple[set[int], bool]:
+    """The values of the classes where the others may be those of blended edges, as of colours; whether they must be."""
     grey = [
         dataclasses.replace(each, in_color=True, counts={v * 0x010101: count for v, count in each.counts.items()})
         for each in histograms
     ]
     found = color_peaks.find(_together(grey), lossy=False)
-    clear = color_peaks.are_blended(grey, found) and color_peaks.are_clear(grey, found)
-    return {color[0] for color in found.sure} if clear else set()
+    blended = color_peaks.are_blended(grey, found)
+    return {color[0] for color in found.sure} if blended else set(), color_peaks.are_clear(grey, found)
 
 
 def _together(histograms: list[Histogram]) -> Counter[int]:

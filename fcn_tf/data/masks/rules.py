@@ -18,7 +18,7 @@ from fcn_tf.errors import UserError
 APART = 32
 _NOISE = APART // 2  # how far noise moves a value
 _FEW = 8  # this many unknown values or fewer are classes that nobody declared; more are blended edges
-_LINES = 2  # a step of an edge has at most so many pixels a row and a column of the mask
+_LINES, _FEW_LINES = 2, 0.25  # a step of an edge has at most so many pixels a row and a column; one of a few steps
 _SHARE = 0.05  # a single unknown value that fills more of a mask is no blended edge
 
 
@@ -108,17 +108,17 @@ class MaskRules:
         _, distances = _nearest(tuple(unknown), tuple(known), histogram.in_color)
         far = {value: count for value, count in unknown.items() if distances[value] > _NOISE}
         if not histogram.lossy and len(far) <= _FEW:
-            # One grey between two others may be a class that nobody declared; several are steps of edges.
-            steps = histogram.in_color or len(far) > 1
-            return {v: count for v, count in far.items() if not (steps and self._on_an_edge(v, count, histogram))}
+            # One or two between two others may be classes that nobody declared; several are steps of edges.
+            lines = _LINES if len(far) > 2 else _FEW_LINES * histogram.in_color
+            most = lines * (histogram.width + histogram.height)
+            return {v: count for v, count in far.items() if count > most or not self._on_an_edge(v, histogram)}
         least = max(_SHARE * histogram.width * histogram.height, 16)
         return {value: count for value, count in far.items() if count > least and distances[value] > APART}
 
-    def _on_an_edge(self, value: int, count: int, histogram: Histogram) -> bool:
-        """Whether a value is what a resize makes of an edge: between two of the mask's, in no more than a thin line."""
+    def _on_an_edge(self, value: int, histogram: Histogram) -> bool:
+        """Whether a value is what a resize makes of an edge: between two that the mask has."""
         here = tuple(each for each in self.known[histogram.in_color] if each in histogram.counts)
-        thin = count <= _LINES * (histogram.width + histogram.height)
-        return thin and between(_points((value,), histogram.in_color)[0], _points(here, histogram.in_color))
+        return between(_points((value,), histogram.in_color)[0], _points(here, histogram.in_color))
 
     def _wrong_kind(self, histogram: Histogram, name: str) -> UserError:
         shown = ", ".join(notation.show(value, histogram.in_color) for value in list(histogram.counts)[:3])

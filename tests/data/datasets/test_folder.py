@@ -24,6 +24,19 @@ def fill(root, photos, labels, *, names=("a", "b"), mask=((0, 255), (255, 0)), s
         write(root / labels / f"{name}{suffix}.png", mask)
 
 
+def test_names_follow_their_colors(tmp_path):
+    """Ids follow from the flags of a run, not from a classes.csv that was written later, in another order."""
+    mask = np.zeros((8, 8, 3))
+    mask[2:4], mask[5:7] = (0, 255, 0), (255, 0, 0)
+    fill(tmp_path, "images", "masks", names=[f"{n}" for n in range(6)], mask=mask)
+    (tmp_path / "classes.csv").write_text("background,0,0,0\ncar,255,0,0\ntree,0,255,0\n")
+    flags = {"num_classes": 3, "mask_colors": "000000,00ff00,ff0000", "ignore_label": "none"}
+    spec = datasets.load("folder", str(tmp_path), "all", **flags).spec
+    assert spec.class_names == ("background", "tree", "car")
+    assert spec.colors == ((0, 0, 0), (0, 255, 0), (255, 0, 0))
+    assert datasets.load("folder", str(tmp_path), "all").spec.class_names == ("background", "car", "tree")
+
+
 @pytest.mark.parametrize("labels", ["masks", "labels", "annotations"])
 def test_images_and_masks_are_split(tmp_path, labels):
     fill(tmp_path, "images", labels, names=[f"{n}" for n in range(6)])

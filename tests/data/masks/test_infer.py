@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcn_tf.data.datasets import ade20k
-from fcn_tf.data.masks import histogram, infer
+from fcn_tf.data.masks import histogram, infer, notation
 from fcn_tf.errors import UserError
 from tests.mask_files import encoded, halves, soft
 
@@ -72,20 +72,77 @@ BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
 @pytest.mark.parametrize("size", [(120, 160), (150, 200), (450, 600)])  # 2.5 times smaller, half as large, larger
 def test_edges_that_a_resize_has_blended_are_no_classes(colors, size):
     masks = [soft(colors, seed=seed, size=size) for seed in range(8)]
-    rules = discovered(*masks)
+    count = len({v for mask in masks for v in histogram.count(mask, name="mask").counts})
+    told = f"--num_classes={len(colors)} --mask_colors={notation.format_colors(tuple(sorted(colors)))}"
+    if count >= 32 + len(colors):
+        rules = discovered(*masks)
+    else:  # nobody knows
+        with pytest.raises(UserError, match="Most are rare, as where masks were resized with blending") as caught:
+            discovered(*masks)
+        assert caught.value.flags[0] == told and caught.value.flags[-1] == f"--num_classes={count}"
+        rules = discovered(*masks, num_classes=len(colors), colors=tuple(sorted(colors)))
     assert rules.colors == tuple(sorted(colors))
     for mask in masks:  # and every colour of theirs goes to a class
         rules.apply(*histogram.decode(mask, name="mask"), name="mask")
     # Who names the number of colours means each of them.
-    count = len({v for mask in masks for v in histogram.count(mask, name="mask").counts})
     if count <= 256:
         assert discovered(*masks, num_classes=count).num_classes == count
 
 
 @pytest.mark.parametrize("size", [(120, 160), (150, 200), (450, 600)])
-def test_blended_edges_of_greys_are_no_classes_however_few_their_steps(size):
+def test_blended_edges_of_greys_are_no_classes(size):
     masks = [soft((BLACK, (255, 255, 255)), seed=seed, size=size) for seed in range(8)]
-    assert discovered(*masks).values == (0, 255)
+    values = {v for mask in masks for v in histogram.count(mask, name="mask").counts}
+    if len(values) < 34:
+        with pytest.raises(UserError, match=f"masks hold {len(values)} values, all but 0,255 in thin lines") as caught:
+            discovered(*masks)
+        assert caught.value.flags == ("--num_classes=2 --mask_values=0,255", f"--num_classes={max(values) + 1}")
+        assert discovered(*masks, num_classes=2).values == (0, 255)
+    else:
+        assert discovered(*masks).values == (0, 255)
+
+
+def patches(*values, pixels=300, size=(300, 400)):
+    """Masks of a ground of the first value, a half of the second, and a patch of so many pixels of each other."""
+    masks = []
+    for seed in range(5):
+        mask = np.empty((*size, *np.shape(values[0])), np.uint8)
+        mask[:] = values[0]
+        mask[: size[0] // 2] = values[1]
+        places = np.random.default_rng(seed).permutation(size[0] // 2 // 30 * (size[1] // 40))
+        for place, value in zip(places, values[2:], strict=False):
+            y, x = size[0] // 2 + 30 * (place // (size[1] // 40)), 40 * (place % (size[1] // 40))
+            mask[y : y + pixels // 30, x : x + 30] = value
+        masks.append(encoded(mask))
+    return masks
+
+
+def test_rare_classes_are_classes():
+    """However thin: there are few of them, and they do not lie between the others."""
+    rare = ((0, 0, 200), (90, 200, 10), (200, 200, 0), (10, 120, 120), (200, 0, 200), (60, 60, 0), (0, 90, 60))
+    colors = (BLACK, RED, GREEN, *rare)
+    assert set(discovered(*patches(*colors, pixels=30)).colors) == set(colors)
+    assert set(discovered(*patches(*colors, pixels=480, size=(1500, 2000))).colors) == set(colors)
+
+
+def test_levels_of_grey_that_are_rare_are_asked_for():
+    greys = (0, 255, *range(32, 256, 32))
+    with pytest.raises(UserError) as caught:
+        discovered(*patches(*greys))
+    assert any("--mask_values=0,255" in flag for flag in caught.value.flags) and len(caught.value.flags) > 1
+    colors = (BLACK, RED, *((each, each, each) for each in (255, *range(32, 256, 32))))
+    try:
+        assert len(discovered(*patches(*colors, pixels=400)).colors) == len(colors)
+    except UserError as error:
+        assert f"--num_classes={len(colors)}" in error.flags  # all of them, if that is meant
+
+
+@pytest.mark.parametrize("stranger", [(255, 128, 0), (128, 0, 0)])
+def test_a_color_that_nobody_declared_is_no_edge(stranger):
+    colors = (BLACK, RED, (255, 255, 0))
+    (mask, *_) = patches(*colors, stranger, pixels=1200)
+    with pytest.raises(UserError, match="mask_colors"):
+        discovered(mask, colors=colors).apply(*histogram.decode(mask, name="mask"), name="mask")
 
 
 def test_what_may_be_blended_edges_or_classes_is_asked_for():
