@@ -1,9 +1,10 @@
 """Fills the tables of the documents from the results: `python benchmarks/report.py`.
 
 Every JSON file in benchmarks/results/ gives its "rows" and its plot to benchmarks/README.md, under the machine and date
-they belong to; those of accuracy.py are one row each of a table in README.md, docs/results.md or docs/original.md,
-those of exports.py make the table in docs/export.md, and those of distributed.py the tables in docs/distributed.md. In
-README.md are those of networks and exports in short. What stands outside the marks is left alone.
+they belong to; those of accuracy.py are one row each of a table in README.md, docs/results.md or docs/original.md, that
+of time_to_accuracy.py makes a table in docs/results.md, those of exports.py the table in docs/export.md, and those of
+distributed.py the tables in docs/distributed.md. In README.md are those of networks and exports in short. What stands
+outside the marks is left alone.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from fcn_tf.io import files
 BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
 ACCURACY = {table: f"<!-- {table}: written by benchmarks/report.py -->" for table in accuracy.TABLES}
 FORMATS = "<!-- formats: written by benchmarks/report.py -->"
+RACE = "<!-- time_to_accuracy: written by benchmarks/report.py -->"
 SOAK = "<!-- soak: written by benchmarks/report.py -->"
 DISTRIBUTED = "<!-- distributed: written by benchmarks/report.py -->"
 
@@ -55,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for table, mark in ACCURACY.items()
         ),
         (args.front_page, ACCURACY["networks"], [networks_in_short(tables["networks"])] if tables["networks"] else []),
+        (args.networks, RACE, [race_table(each) for each in found if each["benchmark"] == "time_to_accuracy"]),
         (args.front_page, FORMATS, [formats_in_short(result) for result in exports]),
         (
             args.distributed,
@@ -121,6 +124,21 @@ def networks_in_short(results: Sequence[dict[str, Any]]) -> str:
     lines = zip(("", "mean IoU", "parameters"), *columns, strict=True)
     header, *rows = (f"| {' | '.join(cells)} |" for cells in lines)
     return "\n".join([header, "|---" * (len(columns) + 1) + "|", *rows])
+
+
+def race_table(result: dict[str, Any]) -> str:
+    """A line for each contender of time_to_accuracy.py, the best at its end first: scores after steps, and minutes."""
+    steps = sorted({point[0] for curve in result["curves"].values() for point in curve})
+    target = result["settings"]["target"]
+    columns = ["network", *(f"{step:.0f} steps" for step in steps), "minutes", f"minutes to {target:g}"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    contenders = zip(result["curves"].items(), result["rows"], strict=True)
+    for (name, curve), row in sorted(contenders, key=lambda each: -each[0][1][-1][2]):
+        scores = {step: f"{score:.3f}" for step, _, score in curve}
+        reached = "" if row["value"] is None else f"{row['value']:.1f}"
+        cells = [name, *(scores.get(step, "") for step in steps), f"{curve[-1][1] / 60:.1f}", reached]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _spread(seeds: Sequence[dict[str, Any]]) -> str:

@@ -218,6 +218,18 @@ def test_the_documents_show_every_accuracy_once():
     assert text == report.filled(text, [report.networks_in_short(networks)], begin=mark), "run benchmarks/report.py"
 
 
+def test_the_table_of_time_to_accuracy():
+    curves = {"a": [[50, 60.0, 0.1], [100, 120.0, 0.2]], "b": [[50, 90.0, 0.5]]}
+    found = {"settings": {"target": 0.4}, "curves": curves, "rows": [{"value": None}, {"value": 1.25}]}
+    assert report.race_table(found).splitlines() == [
+        "| network | 50 steps | 100 steps | minutes | minutes to 0.4 |", "|---|---|---|---|---|",
+        "| b | 0.500 |  | 1.5 | 1.2 |", "| a | 0.100 | 0.200 | 2.0 |  |",
+    ]  # fmt: skip
+    kept = json.loads((ROOT / "benchmarks/results/time_to_accuracy.json").read_text())
+    text = (ROOT / "docs/results.md").read_text()
+    assert text == report.filled(text, [report.race_table(kept)], begin=report.RACE), "run benchmarks/report.py"
+
+
 def test_networks_in_short():
     found = [
         {"name": name, "parameters": parameters, "seeds": [{"mean_iou": value} for value in values]}
