@@ -200,7 +200,7 @@ def _store(stages: Sequence[_Stage], data_dir: str, train: Dataset) -> None:
         flags = saved.get("flags") or {}
         if flags.get("data_dir", data_dir) != data_dir:
             run.write_config({**saved, "flags": {**flags, "data_dir": data_dir}})
-        run_classes.store(run, train.spec.class_names)
+        run_classes.store(run, train.spec.class_names, claimed=True)
 
 
 def _finished(config: Config, run: Run) -> str | None:

@@ -63,21 +63,22 @@ def require_same(run: Run, dataset: Dataset) -> None:
         )
 
 
-def store(run: Run, names: Sequence[str]) -> None:
+def store(run: Run, names: Sequence[str], *, claimed: bool) -> None:
     """Gives these names to the classes of a run that have but numbers, and says so; their colours stay.
 
-    Where config.json cannot be written it stays as it is.
+    Where config.json cannot be written, or a training is writing it, it stays as it is.
 
     Args:
       run: any.
       names: those of its own data set, as `in_run` gives them.
+      claimed: whether the caller has claimed the run, as a training has.
     """
     settings = run.read_config() if run.exists() else {}
     known = settings.get("class_names") or ()
     if len(known) != len(names) or not are_numbers(known) or are_numbers(names):
         return
-    with contextlib.suppress(OSError):
-        run.write_config({**settings, "class_names": list(names)})
+    with contextlib.suppress(OSError, UserError), contextlib.nullcontext() if claimed else run.claimed():
+        run.write_config({**run.read_config(), "class_names": list(names)})
         print(f"the run in {run.logs_dir} calls its classes {some(names, _SHOWN)} from now on, not by numbers")
 
 
@@ -95,5 +96,5 @@ def settle(run: Run, dataset: Dataset, *, name: str, data_dir: str, palette: str
     own = run_examples.is_own(settings or {}, name, data_dir)
     dataset = in_run(dataset, settings, palette, own=own)
     if own:
-        store(run, dataset.spec.class_names)
+        store(run, dataset.spec.class_names, claimed=False)
     return dataset

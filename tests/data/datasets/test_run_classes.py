@@ -105,8 +105,8 @@ def test_other_numbers_of_classes_are_left_alone(run):
     spec = DatasetSpec("folder", ("a", "b"), COLORS[:2])
     dataset = tiny_run.dataset([], spec=spec)
     assert run_classes.in_run(dataset, run.read_config(), "auto", own=True) is dataset
-    run_classes.store(run, ("a", "b"))
-    run_classes.store(Run(f"{run.logs_dir}/none"), ("a", "b"))
+    run_classes.store(run, ("a", "b"), claimed=True)
+    run_classes.store(Run(f"{run.logs_dir}/none"), ("a", "b"), claimed=True)
     assert names(run) == NUMBERS
 
 
@@ -123,7 +123,7 @@ def test_a_config_that_cannot_be_written_costs_nothing(run, monkeypatch, capsys)
         raise OSError(30, "Read-only file system", path)
 
     monkeypatch.setattr(files, "write_bytes", fails)
-    run_classes.store(run, NAMES)
+    run_classes.store(run, NAMES, claimed=True)
     assert names(run) == NUMBERS and capsys.readouterr().out == ""
 
 
@@ -150,3 +150,11 @@ def test_what_was_scored_by_numbers_is_compared_with_what_has_names(tmp_path):
     counts, run = np.ones((1, 3, 3), np.int64), Run(str(tmp_path))
     files.write_bytes(f"{run.evaluation}/{per_image.FILE}", per_image.pack(by_number, counts))
     np.testing.assert_array_equal(per_image.read_pixel_counts(run, dataset), counts)
+
+
+def test_a_run_that_is_trained_meanwhile_is_named_later(run, capsys):
+    with run.claimed():
+        run_classes.store(run, NAMES, claimed=False)
+    assert names(run) == NUMBERS and capsys.readouterr().out == ""
+    run_classes.store(run, NAMES, claimed=False)
+    assert names(run) == NAMES and "calls its classes sky, road, car from now on" in capsys.readouterr().out
