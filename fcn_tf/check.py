@@ -115,8 +115,8 @@ def _command(config: Config, **changed: Any) -> str:
 def proposed_steps(config: Config, photos: int) -> int:
     """How many steps are in proportion to so many photos to train on; those of `config` where these were chosen.
 
-    So many passes over the photos as `_PASSES`, but at least `_LEAST_STEPS`, in which configs/bag.cfg learned, and at
-    most the data set's default.
+    So many passes over the photos as `_PASSES`, but at least `_LEAST_STEPS`, and at most the data set's default.
+    configs/bag.cfg came to a mean IoU of 0.93 in 400 steps, and to 0.95 in 8 passes, see docs/results.md.
     """
     known = datasets.entry(config.dataset)
     chosen = config.max_steps != known.max_steps or config.warmup_steps  # of so many steps
@@ -142,7 +142,7 @@ def _advice(config: Config, splits: Mapping[str, checks.Split], command: dict[st
         found.append({
             "text": f"--max_steps={command['max_steps']} of {config.batch_size} photos each, {passes:.0f} passes over "
             f"the {photos} to train on, is in proportion to these: {_PASSES} passes, but at least {_LEAST_STEPS} "
-            "steps, in which configs/bag.cfg learned; a run can be given more later",
+            "steps; a run can be given more later",
         })  # fmt: skip
     if side := _advised_side(config, splits):
         found.append({
