@@ -74,8 +74,7 @@ def run(config: Config) -> int:
         train, validation = (
             datasets.load(config.dataset, config.data_dir, split, **flags) for split in ("train", "validation")
         )
-    if settings is not None and not run_examples.is_own(settings, config.dataset, config.data_dir):
-        examples.find_moved(train, validation)
+    if examples.find_moved(train, validation):
         run_classes.require_same(first, train)
     examples.compare(train, validation)
     if not len(validation):

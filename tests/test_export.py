@@ -45,7 +45,7 @@ def broken(monkeypatch):
             return lambda images: change(run(images))
 
         module = types.ModuleType("temporary_broken")
-        module.ENTRY = Format(honest.write, load, file=honest.file, **fields)
+        module.ENTRY = Format(honest.write, load, file=honest.file, memory=honest.memory, **fields)
         monkeypatch.setitem(sys.modules, "temporary_broken", module)
         monkeypatch.setitem(registry.EXPORTS, "broken", "temporary_broken:ENTRY")
 

@@ -65,18 +65,18 @@ class Format:
       write: (source, folder, precision) writes the model into an empty local folder.
       load: folder -> a function that runs the model there in its own runtime.
       file: of the files that `write` writes, the one to tell the format by.
+      memory: what its runtime takes for a picture.
       precisions: those of `registry.EXPORT_PRECISIONS` that it comes in.
       packages: {module to import: name to install} of what it needs beside TensorFlow.
       packages_for: the same by precision, of what only that one needs in addition.
-      memory: what its runtime takes for a picture.
       require: of --web_runtime, raises UserError where anything else is missing that it needs.
     """
 
     write: Callable[[Source, str, str], None]
     load: Callable[[str], Runner]
     file: str
+    memory: Memory
     precisions: tuple[str, ...] = ("float32",)
     packages: Mapping[str, str] = field(default_factory=dict)
     packages_for: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    memory: Memory = Memory(1.0, 1.0)
     require: Callable[[str], None] = lambda runtime: None

@@ -22,7 +22,6 @@ from fcn_tf.models import sizes
 
 METADATA = "classes.json"  # beside the model in each export
 _FLOATS, _LOGITS = 24, 4 * 4  # bytes a pixel where pictures are resized: itself as floats, and a class's logits
-_OF_TENSORFLOW = ("savedmodel", "keras")  # run by it, and so on a GPU where there is one
 _MOST_BYTES = 10**6  # a pixel: no network takes so much
 _BESIDE = 50  # bytes a pixel, as a few scores more: measured, see benchmarks/export_memory.py
 _BYTES_PER_PIXEL = 550.0  # where classes.json does not say it: that of `fcn8s` with the full VGG19
@@ -149,18 +148,17 @@ def find(path: str) -> Export | None:
         side, taken = found.longest_side, found.bytes_per_pixel
     except (ValueError, TypeError, LookupError):
         known = False
-    if known:
-        for key, value, valid, expected in (
-            ("longest_side", side, type(side) is int and 0 <= side <= crops.LARGEST, "0 or a number of pixels"),
-            ("bytes_per_pixel", taken, type(taken) in (int, float) and 0 < taken < _MOST_BYTES, "a positive number"),
-        ):
-            if not valid:
-                raise UserError(
-                    f"{described} says {key} is {str(value)[:80]!r}, expected {expected}; write it again with "
-                    f"--mode=export --format={name}."
-                )
-    else:
+    if not known:
         raise UserError(f"{described} does not list the classes; write it again with --mode=export --format={name}.")
+    for key, value, valid, expected in (
+        ("longest_side", side, type(side) is int and 0 <= side <= crops.LARGEST, "0 or a number of pixels"),
+        ("bytes_per_pixel", taken, type(taken) in (int, float) and 0 < taken < _MOST_BYTES, "a positive number"),
+    ):
+        if not valid:
+            raise UserError(
+                f"{described} says {key} is {str(value)[:80]!r}, expected {expected}; write it again with "
+                f"--mode=export --format={name}."
+            )
     return found
 
 
@@ -223,8 +221,8 @@ class ExportMemory(Fitting):
     For each pixel that the network sees the larger of two: so many times what it takes in TensorFlow, and so many times
     the scores of all classes; both are of the runtime. What is reserved is not known.
 
-    Measured with `light` at full width and tiny, and `fcn8s`, tiny, 6 to 151 classes, 1 to 4 million pixels: up to 3 %
-    more, up to 40 % less for the smallest networks.
+    Measured with `light` at full width, 11 classes, and `fcn8s`, tiny, 151 classes, 1 million pixels, in five formats
+    (benchmarks/export_memory.py): 0 to 10 % less.
 
     Args:
       export: says what its network takes a pixel in TensorFlow.
@@ -236,9 +234,10 @@ class ExportMemory(Fitting):
     def __init__(self, export: Export):
         super().__init__()
         self.longest_side = export.longest_side
-        self.on_gpu = export.format in _OF_TENSORFLOW and _has_gpu()
+        entry = registry.resolve(registry.EXPORTS[export.format])
+        self.on_gpu = not entry.packages and _has_gpu()  # what needs no other package is run by TensorFlow
         self.at_once = 0 if export.longest_side else LARGEST_TILE
-        network, scores = registry.resolve(registry.EXPORTS[export.format]).memory
+        network, scores = entry.memory
         classes = len(export.class_names)
         self.bytes_per_pixel = max(network * export.bytes_per_pixel, scores * (4 * classes + _BESIDE))
         self._resized = _FLOATS + _LOGITS * classes

@@ -69,7 +69,7 @@ class RunExamples:
         sides = {"train": {**self._kept.trained_before, **self._kept.train}, "validation": self._kept.validation}
         return validation_split.by_name(self._seed, {key: side for side, keys in sides.items() for key in keys})
 
-    def find_moved(self, *loaded: Dataset) -> None:
+    def find_moved(self, *loaded: Dataset) -> bool:
         """Takes another folder than the run's for the run's own, moved, where it holds most of the run's examples.
 
         Those have the path below the folder, and where that is known the size, that examples.json says. The run's own
@@ -78,11 +78,14 @@ class RunExamples:
         Args:
           *loaded: the splits of a training that is about to be continued.
 
+        Returns:
+          Whether it was moved.
+
         Raises:
           UserError: if it holds others, or the run has no list to compare them with.
         """
         if self._same_folder or not self._same_set or not all(map(screening.in_files, loaded)):
-            return
+            return False
         known = {**self._kept.train, **self._kept.validation}
         if not known:
             raise UserError(
@@ -105,6 +108,7 @@ class RunExamples:
                 "the same photos and masks; or give another --logs_dir to train on other masks."
             )
         self._same_folder = True
+        return True
 
     def compare(self, *loaded: Dataset) -> None:
         """Says in one line what came and what went since the run was last started.
