@@ -1,7 +1,6 @@
 """The settings of a run: one frozen dataclass, one field a flag, which checks itself. No TensorFlow."""
 
 import dataclasses
-import difflib
 import enum
 import functools
 import math
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from fcn_tf import registry
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
-from fcn_tf.io import parts, trained
+from fcn_tf.io import parts, texts, trained
 from fcn_tf.io.run_dir import Run
 
 ALIASES = {"test": "evaluate"}
@@ -639,10 +638,8 @@ def _size_text(size: str | int | crops.Size) -> str:
 def _suggestion(value: Any, choices: Collection[str]) -> str:
     """The end of an error about a value: which choice it, or a part of it, is nearly or begins."""
     for part in re.split(r"[+,]", str(value).strip().lower()):
-        begun = [each for each in choices if len(part) > 1 and each.startswith(part)]
-        near = begun or difflib.get_close_matches(part, choices, n=1)
-        if near and part not in choices:
-            return f"; did you mean {near[0]}?"
+        if part not in choices and (near := texts.nearest(part, choices)):
+            return f"; did you mean {near}?"
     return "."
 
 

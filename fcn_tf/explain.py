@@ -1,6 +1,5 @@
 """`--mode=explain`: why the model labels a picture as it does: Grad-CAM, and the receptive fields behind a pixel."""
 
-import difflib
 import functools
 import os
 import sys
@@ -16,7 +15,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs
 from fcn_tf.inference.inputs import Input
 from fcn_tf.inference.runs import TrainedRun, load_run
-from fcn_tf.io import files, images, system, videos
+from fcn_tf.io import files, images, system, texts, videos
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import explanation_page
 
@@ -203,8 +202,8 @@ def _class_id(typed: str, class_names: Sequence[str]) -> int:
         return by_name[typed.casefold()]
     if typed.isdecimal() and int(typed) < len(class_names):
         return int(typed)
-    meant = [class_names[by_name[name]] for name in difflib.get_close_matches(typed.casefold(), by_name, 1)]
-    hint = f"did you mean {meant[0]}?" if meant else f"give one of {some(class_names, _SHOWN)}, or an id."
+    meant = texts.nearest(typed, class_names)
+    hint = f"did you mean {meant}?" if meant else f"give one of {some(class_names, _SHOWN)}, or an id."
     raise UserError(f"--class={typed} is none of the run's {len(class_names)} classes (ids from 0); {hint}")
 
 
@@ -213,8 +212,8 @@ def _layers(typed: str, known: Sequence[str]) -> list[str]:
     names = [name.strip() for name in typed.split(",") if name.strip()]
     for name in names:
         if name not in known:
-            meant = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {meant[0]}?" if meant else f"it has {', '.join(known)}."
+            meant = texts.nearest(name, known)
+            hint = f"did you mean {meant}?" if meant else f"it has {', '.join(known)}."
             raise UserError(f"--layers={typed}: the model has no layer {name}; {hint}")
     return list(dict.fromkeys(names))
 

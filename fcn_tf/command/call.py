@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import json
 import os
@@ -16,7 +15,7 @@ from fcn_tf.config import Config
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 from fcn_tf.inference.runs import TrainedRun, load_run
-from fcn_tf.io import files, run_log
+from fcn_tf.io import files, run_log, texts
 from fcn_tf.io.run_dir import Run
 
 _KINDS = {field.name: type(field.default) for field in dataclasses.fields(Config) if field.name != "mode"}
@@ -143,8 +142,8 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
     checked = {}
     for name, value in settings.items():
         if name not in _KINDS:
-            near = difflib.get_close_matches(name, _KINDS, n=1)
-            raise UserError(f"unknown setting {name!r}; {f'did you mean {near[0]}?' if near else 'see --help.'}")
+            near = texts.nearest(name, _KINDS)
+            raise UserError(f"unknown setting {name!r}; {f'did you mean {near}?' if near else 'see --help.'}")
         kind = _KINDS[name]
         if name == "image_size" and (type(value) is int or isinstance(value, tuple) and len(value) == 2):
             value = crops.format_size(value)

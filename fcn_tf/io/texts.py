@@ -1,8 +1,10 @@
-"""Text and JSON from files that others made, and text that a terminal may be shown. No TensorFlow."""
+"""Text and JSON from files that others made, and what messages to people are made of. No TensorFlow."""
 
 import codecs
+import difflib
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from fcn_tf.errors import UserError
@@ -63,6 +65,25 @@ def printable(text: str, *, keep: str = "") -> str:
 def has_controls(text: str) -> bool:
     """Whether `printable` would change it."""
     return _CONTROLS.search(text) is not None
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The choice that a mistyped word was meant for: one that it begins, else one that is nearly it, in whatever case.
+
+    Args:
+      word: what was typed.
+      choices: what it might be; the first of equals is taken.
+
+    Returns:
+      The choice as it is written; "" if none is near.
+    """
+    by_folded: dict[str, str] = {}
+    for each in choices:
+        by_folded.setdefault(each.casefold(), each)
+    folded = word.strip().casefold()
+    begun = [each for each in by_folded if len(folded) > 1 and each.startswith(folded)]
+    near = begun or difflib.get_close_matches(folded, by_folded, n=1)
+    return by_folded[near[0]] if near else ""
 
 
 def _escaped(character: str) -> str:

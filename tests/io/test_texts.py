@@ -44,6 +44,14 @@ def test_printable():
     assert texts.has_controls("a\n") and not texts.has_controls("Straße 路")
 
 
+def test_the_nearest_choice():
+    choices = ("train", "Traffic light", "light", "Route 66")
+    assert texts.nearest("trian", choices) == "train" and texts.nearest("LIGTH", choices) == "light"
+    assert texts.nearest("traf", choices) == "Traffic light", "what it begins"
+    assert texts.nearest(" tr", choices) == "train", "the first of those"
+    assert texts.nearest("t", choices) == texts.nearest("xyz", choices) == texts.nearest("train", ()) == ""
+
+
 def test_what_is_printed_steers_no_terminal(monkeypatch):
     out, error = io.TextIOWrapper(io.BytesIO(), "ascii"), io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
