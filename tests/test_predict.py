@@ -120,7 +120,7 @@ def test_folders_are_kept_and_what_is_no_picture_is_counted(tmp_path, logs, caps
     status, out = label_folder(tmp_path, logs)
     assert status == 0 and listed(out) == results("a", "x/a", "x/y/b")
     printed = capsys.readouterr().out
-    assert "passed over 3 files that are no pictures to it (2 .heic, 1 .txt); .heic are photos, but not rea" in printed
+    assert "passed over 3 files that are no pictures to it (2 .heic, 1 .txt); 2 photos are .heic, which" in printed
     assert f"{tmp_path}/in/x/c.heic" in printed and "hidden" not in printed
 
 
@@ -540,7 +540,7 @@ def test_nothing_to_do_is_an_error(tmp_path, logs):
         with pytest.raises(UserError, match="names no picture"):
             predict.run(tiny_run.config("predict", logs, input=str(tmp_path / source)))
     (tmp_path / "empty/a.heic").touch()
-    with pytest.raises(UserError, match="names no picture, only .heic; .heic are photos, but not read: save"):
+    with pytest.raises(UserError, match="names no picture, only .heic; 1 photo is .heic, which is not read: save"):
         label_folder(tmp_path, logs, source="empty")
     with pytest.raises(UserError, match="needs --input"):
         predict.run(tiny_run.config("predict", logs))

@@ -72,7 +72,7 @@ class Inputs:
         named = ", ".join(self.passed_over[:3])
         count = len(self.passed_over)
         what = "1 file that is no picture" if count == 1 else f"{count} files that are no pictures"
-        return f"passed over {what} to it ({counts}){_photos_among(self.passed_over)}: {named}{more}"
+        return f"passed over {what} to it ({counts}){images.describe_unread(self.passed_over)}: {named}{more}"
 
 
 def find(source: str, *, output_dir: str) -> Inputs:
@@ -102,18 +102,13 @@ def find(source: str, *, output_dir: str) -> Inputs:
     if not shown:
         extensions = {os.path.splitext(path)[1].lower() for path in passed_over}
         found = f", only {', '.join(sorted(extensions)[:5])}" if any(extensions) else ""
-        raise UserError(f"--input={source} names no picture{found}{_photos_among(passed_over)}; expected {EXPECTED}.")
+        unread = images.describe_unread(passed_over)
+        raise UserError(f"--input={source} names no picture{found}{unread}; expected {EXPECTED}.")
     names = output_names(list(shown.values()))
     is_video = {path: videos.is_video(path) for path in shown}
     return Inputs(
         tuple(Input(path, below, names[below], is_video[path]) for path, below in shown.items()), tuple(passed_over)
     )
-
-
-def _photos_among(paths: Iterable[str]) -> str:
-    """What to do about the photos among files that are passed over, to follow them; "" where there are none."""
-    kinds = {os.path.splitext(path)[1].lower() for path in paths if files.matches(path, images.UNREAD_PATTERNS)}
-    return f"; {', '.join(sorted(kinds))} are photos, but not read: {images.SAVE_AS}" if kinds else ""
 
 
 def output_names(paths: list[str]) -> dict[str, str]:

@@ -2,22 +2,22 @@
 
 import contextlib
 import io
+import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from fcn_tf.errors import OutOfMemory, UserError
-from fcn_tf.io import system
+from fcn_tf.io import files, system
 
 # Pillow knows dozens of formats; these are the ones photos and label maps come in.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 IMAGE_PATTERNS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.tif", "*.tiff", "*.gif", "*.ppm", "*.pgm")
 UNREAD_PATTERNS = ("*.heic", "*.heif", "*.hif", "*.avif")  # what phones and cameras also save
-SAVE_AS = "save them as JPEG"  # what to do about those
 _BRANDS = {  # of their first bytes, behind "ftyp"
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
@@ -77,6 +77,24 @@ def convert_image(picture: Image.Image, *, name: str, say: Callable[[str], Any] 
     with _explained(name):
         picture.load()
         return _upright_rgb(picture, name, say)
+
+
+def describe_unread(paths: Iterable[str]) -> str:
+    """How many of some files are photos in formats that are not read, and what to do about it.
+
+    Args:
+      paths: of any files.
+
+    Returns:
+      What follows a clause, as "; 2 photos are .heic, which is not read: save them as JPEG"; "" where there are none.
+    """
+    kinds = [os.path.splitext(path)[1].lower() for path in paths if files.matches(path, UNREAD_PATTERNS)]
+    if not kinds:
+        return ""
+    many, them = ("1 photo is", "it") if len(kinds) == 1 else (f"{len(kinds)} photos are", "them")
+    formats = sorted(set(kinds))
+    verb = "is" if len(formats) == 1 else "are"
+    return f"; {many} {' and '.join(formats)}, which {verb} not read: save {them} as JPEG"
 
 
 def darkness(highest: int) -> str:

@@ -104,5 +104,5 @@ def test_lists_hold_lines_or_names_with_nul_after_each_in_any_bytes(monkeypatch,
 
 def test_photos_that_are_not_read_are_told_what_to_do(tmp_path):
     (tmp_path / "a.HEIC").touch()
-    with pytest.raises(UserError, match=r"names no picture, only \.heic; \.heic are photos, but not read: save"):
+    with pytest.raises(UserError, match=r"names no picture, only \.heic; 1 photo is \.heic, which is not read"):
         inputs.find(str(tmp_path), output_dir="out")

@@ -58,6 +58,13 @@ def test_sixteen_bit_grey_keeps_its_upper_byte():
     np.testing.assert_array_equal(decoded[..., 0], [[0, 0x12, 0xFF]])
 
 
+def test_photos_that_are_not_read_are_counted_and_named():
+    assert images.describe_unread(("a/b.HEIC", "c.jpg")) == "; 1 photo is .heic, which is not read: save it as JPEG"
+    several = images.describe_unread(("a.heic", "b.avif", "c.heic"))
+    assert several == "; 3 photos are .avif and .heic, which are not read: save them as JPEG"
+    assert images.describe_unread(("c.jpg", "heic")) == ""
+
+
 @pytest.mark.parametrize(
     ("highest", "told"),
     [

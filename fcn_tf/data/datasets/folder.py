@@ -13,7 +13,7 @@ from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality.findings import some
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import files, texts
+from fcn_tf.io import files, images, texts
 
 
 def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:  # noqa: B008 (frozen)
@@ -35,7 +35,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     if layout.unpaired and options.on_bad_example == "fail":
         raise UserError(
             f"{data_dir}: {_count(layout.unpaired)} no partner of the same name: {some(layout.unpaired)}"
-            f"{layouts.describe_unread(layout.unread)}; add what is missing, or leave such files out with "
+            f"{images.describe_unread(layout.unread)}; add what is missing, or leave such files out with "
             "--on_bad_example=skip."
         )
     options = resolve(data_dir, options, layout)

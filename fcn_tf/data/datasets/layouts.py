@@ -146,7 +146,7 @@ def _nothing_found(
       content: the pictures of those that hold some.
       chosen: folders of photos and of masks that belong together, though no names in them do.
     """
-    unread = describe_unread(find_unread(data_dir, listed))
+    unread = images.describe_unread(find_unread(data_dir, listed))
     if chosen and not unread:
         photo, mask = (posixpath.join(folder, content[folder][0]) for folder in chosen[0])
         same = os.path.splitext(content[chosen[0][0]][0])[0] + os.path.splitext(mask)[1]
@@ -185,15 +185,6 @@ def find_unread(data_dir: str, listed: Mapping[str, list[str]]) -> tuple[str, ..
         for name in names
         if files.matches(name, images.UNREAD_PATTERNS)
     )
-
-
-def describe_unread(paths: tuple[str, ...]) -> str:
-    """How many photos are not read, and what to do about it, to follow something else; "" where there are none."""
-    if not paths:
-        return ""
-    kinds = ", ".join(sorted({os.path.splitext(path)[1].lower() for path in paths}))
-    many = "1 photo is" if len(paths) == 1 else f"{len(paths)} photos are"
-    return f"; {many} {kinds}, which is not read: {images.SAVE_AS}"
 
 
 def _no_masks(listed: dict[str, list[str]]) -> str:

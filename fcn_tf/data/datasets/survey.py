@@ -9,7 +9,6 @@ from fcn_tf.data.datasets import holdout
 from fcn_tf.data.quality import checks
 from fcn_tf.data.quality.findings import Finding, alternatives
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import images
 
 _PURPOSES = {"train": "to train on", "validation": "to choose the best model by"}
 SPLITS = (*_PURPOSES, "test")
@@ -100,7 +99,7 @@ def _of_inferred(
         found.append(Finding("unpaired", "error", explanation, fix, listing.unpaired))
     if listing.unread:
         explanation = "These photos take no part: their formats, HEIC and AVIF, are not read."
-        fix = f"{images.SAVE_AS[0].upper()}{images.SAVE_AS[1:]}, under the names of their masks"
+        fix = "Save them as JPEG, under the names of their masks"
         found.append(Finding("unread", "warning", explanation, fix, listing.unread))
     if split == "all":
         found += [_missing(each, f"no examples in {data_dir}") for each in _PURPOSES if each not in splits]

@@ -241,7 +241,7 @@ def test_photos_in_formats_that_are_not_read_are_named(tmp_path):
     fill(tmp_path, "images", "masks", names=["a", "b"])
     write(tmp_path / "masks/c.png", [[0, 255]])
     (tmp_path / "images/c.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
-    with pytest.raises(UserError, match=r"masks/c\.png; 1 photo is \.heic, which is not read: save them as JPEG; add"):
+    with pytest.raises(UserError, match=r"masks/c\.png; 1 photo is \.heic, which is not read: save it as JPEG; add"):
         datasets.load("folder", str(tmp_path), "all")
     listing = folder.list_files(str(tmp_path), Options())
     assert listing.unread == (str(tmp_path / "images/c.HEIC"),)
