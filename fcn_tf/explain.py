@@ -10,7 +10,6 @@ import numpy as np
 
 from fcn_tf.config import Config
 from fcn_tf.data.masks.read import read_file
-from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
 from fcn_tf.inference import inputs
 from fcn_tf.inference.inputs import Input
@@ -41,7 +40,7 @@ def run(config: Config) -> int:
     if class_id is None and not config.point:
         raise UserError(
             "--mode=explain needs --class=NAME or --point=x,y: what to explain, a class or the label of a pixel; the "
-            f"classes are {some(trained.class_names, _SHOWN)}."
+            f"classes are {texts.some(trained.class_names, _SHOWN)}."
         )
     several = _several(config.input, run_dir.explain)
     read = None if several else _read(config.input, config.point)
@@ -203,7 +202,7 @@ def _class_id(typed: str, class_names: Sequence[str]) -> int:
     if typed.isdecimal() and int(typed) < len(class_names):
         return int(typed)
     meant = texts.nearest(typed, class_names)
-    hint = f"did you mean {meant}?" if meant else f"give one of {some(class_names, _SHOWN)}, or an id."
+    hint = f"did you mean {meant}?" if meant else f"give one of {texts.some(class_names, _SHOWN)}, or an id."
     raise UserError(f"--class={typed} is none of the run's {len(class_names)} classes (ids from 0); {hint}")
 
 

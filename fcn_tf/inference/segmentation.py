@@ -11,8 +11,7 @@ import numpy as np
 
 from fcn_tf import registry
 from fcn_tf.data import palette
-from fcn_tf.data.quality.findings import some
-from fcn_tf.io import files, images
+from fcn_tf.io import files, images, texts
 
 Color = tuple[int, int, int]
 PixelsOfFrame = tuple[str, int | None, Mapping[int, int]]
@@ -58,7 +57,7 @@ class Segmentation:
 
     def __repr__(self) -> str:
         height, width = self.labels.shape
-        classes = f"{len(self.class_names)} classes, {some(self.class_names, _SHOWN)}"
+        classes = f"{len(self.class_names)} classes, {texts.some(self.class_names, _SHOWN)}"
         return f"<Segmentation of {width}x{height} pixels: {classes}>"
 
     def overlay(self, *, opacity: float = palette.OPACITY) -> np.ndarray:

@@ -11,13 +11,12 @@ from typing import Any, overload
 import numpy as np
 
 from fcn_tf.data import palette
-from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import OutOfMemory, UserError
 from fcn_tf.inference import exported, pictures
 from fcn_tf.inference.pictures import Picture
 from fcn_tf.inference.runs import TrainedRun, load_run
 from fcn_tf.inference.segmentation import Segmentation
-from fcn_tf.io import files, images, system
+from fcn_tf.io import files, images, system, texts
 from fcn_tf.io.run_dir import Run
 
 Pictures = list[Picture] | tuple[Picture, ...]
@@ -83,7 +82,7 @@ class Segmenter:
             )
 
     def __repr__(self) -> str:
-        return f"<Segmenter of {self._name}: {len(self.class_names)} classes, {some(self.class_names, _SHOWN)}>"
+        return f"<Segmenter of {self._name}: {len(self.class_names)} classes, {texts.some(self.class_names, _SHOWN)}>"
 
     def _use_model(self, model: Any, *, tta: bool, precision: str, say: Callable[[str], Any]) -> None:
         system.load_tensorflow()

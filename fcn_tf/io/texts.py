@@ -4,13 +4,14 @@ import codecs
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fcn_tf.errors import UserError
 from fcn_tf.io import files
 
 _MOST = 64 << 20  # bytes of a file of text
+_SHOWN = 5  # names in a message, where nothing else is asked for
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # How pictures begin, those of PBM, PGM and PPM with their size; these may be text all the same.
 _PICTURE = re.compile(
@@ -84,6 +85,12 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     begun = [each for each in by_folded if len(folded) > 1 and each.startswith(folded)]
     near = begun or difflib.get_close_matches(folded, by_folded, n=1)
     return by_folded[near[0]] if near else ""
+
+
+def some(names: Sequence[str], most: int = _SHOWN) -> str:
+    """The first few names with commas between, and how many more there are: "a, b and 3 more"."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _escaped(character: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from fcn_tf.data.base import Dataset, Example
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, images
+from fcn_tf.io import files, images, texts
 from fcn_tf.metrics import confusion
 from fcn_tf.metrics.per_image import PerImageStats
 
@@ -82,10 +82,9 @@ def _find(dataset: Dataset, folder: str) -> dict[str, str]:
             )
         by_path[path] = name
     if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise UserError(
             f"{folder} has no label image for {len(missing)} of {len(dataset)} images of {dataset.spec.name} "
-            f"{dataset.split}: {', '.join(missing[:5])}{more}; expected NAME.png or NAME_label.png for each."
+            f"{dataset.split}: {texts.some(missing)}; expected NAME.png or NAME_label.png for each."
         )
     return found
 

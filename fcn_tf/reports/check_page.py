@@ -11,9 +11,9 @@ from PIL import Image
 from fcn_tf.data.base import Dataset, Example
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.data.quality.checks import PixelCounts, Split
-from fcn_tf.data.quality.findings import Finding, some
+from fcn_tf.data.quality.findings import Finding
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, images
+from fcn_tf.io import files, images, texts
 from fcn_tf.reports import html
 from fcn_tf.reports.check_tables import counted
 from fcn_tf.reports.mask_painter import Entry, MaskPainter
@@ -118,7 +118,7 @@ def _finding_cards(
         else:
             shown = _pair(known[0], painter) if known else {}
         card = _card(f"{finding.severity}: {finding.kind}", finding.explanation, shown, folder, f"finding_{number}")
-        cards.append({**card, "fix": finding.fix, "commands": finding.commands, "files": some(finding.files)})
+        cards.append({**card, "fix": finding.fix, "commands": finding.commands, "files": texts.some(finding.files)})
     return cards
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fcn_tf.data.quality.findings import Finding, some
+from fcn_tf.data.quality.findings import Finding
+from fcn_tf.io import texts
 
 _PRINTED = 20  # classes; beyond, the most frequent and the rarest half as many
 
@@ -28,7 +29,7 @@ def counted(count: int, noun: str) -> str:
 
 def _show_finding(finding: Finding) -> None:
     """Prints a finding, each command on a line of its own."""
-    named = f" Files ({len(finding.files)}): {some(finding.files)}." if finding.files else ""
+    named = f" Files ({len(finding.files)}): {texts.some(finding.files)}." if finding.files else ""
     print(f"{finding.severity} [{finding.kind}] {finding.explanation}{named}")
     if finding.fix:
         print(f"    fix: {finding.fix}{':' if finding.commands else ''}")

@@ -12,6 +12,7 @@ from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.notation import Color
 from fcn_tf.data.quality import screening
 from fcn_tf.errors import UserError
+from fcn_tf.io import texts
 
 _LISTED = 8  # entries of a legend; the rest is counted
 _NAMED = 3  # stored values of one entry
@@ -108,6 +109,5 @@ class MaskPainter:
 def _some(values: Collection[int], in_color: bool) -> str:
     ordered = sorted(values)
     if in_color or len(ordered) <= _NAMED:
-        shown = ", ".join(notation.show(value, in_color) for value in ordered[:_NAMED])
-        return shown + (f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else "")
+        return texts.some([notation.show(value, in_color) for value in ordered], _NAMED)
     return f"{ordered[0]} to {ordered[-1]} ({len(ordered)} values)"

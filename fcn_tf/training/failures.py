@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from fcn_tf.data.base import Example
-from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.training.running_metrics import NonFiniteLoss
 
@@ -36,7 +35,7 @@ def diverged(
       learning_rate: of that step.
       checkpoint: the newest one, if there is one.
     """
-    batch = f" (its batch: {some([example.name for example in examples], _SHOWN)})" if examples else ""
+    batch = f" (its batch: {texts.some([example.name for example in examples], _SHOWN)})" if examples else ""
     reason = f"training diverged: {error}{batch}"
     best = run.best_checkpoint()
     if best is None:

@@ -52,6 +52,11 @@ def test_the_nearest_choice():
     assert texts.nearest("t", choices) == texts.nearest("xyz", choices) == texts.nearest("train", ()) == ""
 
 
+def test_some_of_many_names():
+    assert texts.some(("a", "b")) == "a, b" and texts.some(tuple("abcdefg")) == "a, b, c, d, e and 2 more"
+    assert texts.some([]) == "" and texts.some(["a", "b", "c"], 1) == "a and 2 more"
+
+
 def test_what_is_printed_steers_no_terminal(monkeypatch):
     out, error = io.TextIOWrapper(io.BytesIO(), "ascii"), io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)

@@ -10,7 +10,6 @@ from fcn_tf.data.datasets import annotated, layouts
 from fcn_tf.data.masks import infer, notation
 from fcn_tf.data.masks.read import reader
 from fcn_tf.data.masks.rules import MaskRules
-from fcn_tf.data.quality.findings import some
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files, images, texts
@@ -34,7 +33,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     layout = annotated.find(data_dir)
     if layout.unpaired and options.on_bad_example == "fail":
         raise UserError(
-            f"{data_dir}: {_count(layout.unpaired)} no partner of the same name: {some(layout.unpaired)}"
+            f"{data_dir}: {_count(layout.unpaired)} no partner of the same name: {texts.some(layout.unpaired)}"
             f"{images.describe_unread(layout.unread)}; add what is missing, or leave such files out with "
             "--on_bad_example=skip."
         )

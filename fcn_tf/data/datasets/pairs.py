@@ -4,9 +4,8 @@ import os
 
 from fcn_tf.data.base import Dataset, DatasetSpec, Example
 from fcn_tf.data.masks.read import reader
-from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import MissingSplit, UserError
-from fcn_tf.io import files, images
+from fcn_tf.io import files, images, texts
 
 _SHOWN = 3  # names in an error message; the rest is counted
 
@@ -74,8 +73,8 @@ def pair(images_dir: str, labels_dir: str) -> tuple[Example, ...]:
         if alone:
             raise UserError(
                 f"{folder}: {len(alone)} of {len(own)} files {'has' if len(alone) == 1 else 'have'} no {kind} of the "
-                f"same name in {labels_dir if kind == 'label map' else images_dir}: {some(alone, _SHOWN)}; add what is "
-                "missing, or remove what has no partner."
+                f"same name in {labels_dir if kind == 'label map' else images_dir}: {texts.some(alone, _SHOWN)}; add "
+                "what is missing, or remove what has no partner."
             )
     return tuple(
         Example(stem, files.join(images_dir, photo), files.join(labels_dir, labels[stem]))

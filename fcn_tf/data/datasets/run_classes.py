@@ -12,11 +12,9 @@ from typing import Any
 from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.datasets import run_examples
-from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
+from fcn_tf.io import texts
 from fcn_tf.io.run_dir import Run
-
-_SHOWN = 5  # names in a message; the rest is counted
 
 
 def are_numbers(names: Sequence[str]) -> bool:
@@ -44,8 +42,8 @@ def in_run(dataset: Dataset, settings: Mapping[str, Any] | None, palette: str, *
     if not are_numbers(known) and (own or are_numbers(found)):
         if known != found and not are_numbers(found):
             print(
-                f"note: the data set has other names for the classes ({some(found, _SHOWN)}) than the run, which keeps "
-                f"its own ({some(known, _SHOWN)}); class_names in its config.json may be corrected by hand"
+                f"note: the data set has other names for the classes ({texts.some(found)}) than the run, which keeps "
+                f"its own ({texts.some(known)}); class_names in its config.json may be corrected by hand"
             )
         dataset = replace(dataset, spec=replace(dataset.spec, class_names=known))
     elif own:
@@ -58,7 +56,7 @@ def require_same(run: Run, dataset: Dataset) -> None:
     known, found = run.read_config().get("class_names") or (), dataset.spec.class_names
     if not may_be_same(known, found):
         raise UserError(
-            f"the run in {run.logs_dir} has the classes {some(known, _SHOWN)}, got {some(found, _SHOWN)} in the folder "
+            f"the run in {run.logs_dir} has the classes {texts.some(known)}, got {texts.some(found)} in the folder "
             "that its data are said to have been moved to; give the one that they were moved to, or another --logs_dir."
         )
 
@@ -79,7 +77,7 @@ def store(run: Run, names: Sequence[str], *, claimed: bool) -> None:
         return
     with contextlib.suppress(OSError, UserError), contextlib.nullcontext() if claimed else run.claimed():
         run.write_config({**run.read_config(), "class_names": list(names)})
-        print(f"the run in {run.logs_dir} calls its classes {some(names, _SHOWN)} from now on, not by numbers")
+        print(f"the run in {run.logs_dir} calls its classes {texts.some(names)} from now on, not by numbers")
 
 
 def settle(run: Run, dataset: Dataset, *, name: str, data_dir: str, palette: str) -> Dataset:

@@ -10,7 +10,6 @@ from typing import Any
 from fcn_tf.data import datasets, validation_split
 from fcn_tf.data.base import Dataset, Example, Options
 from fcn_tf.data.quality import screening
-from fcn_tf.data.quality.findings import some
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, shards, texts
 from fcn_tf.io.run_dir import Run
@@ -98,8 +97,8 @@ class RunExamples:
         if 2 * len(missing) >= len(known):
             raise UserError(
                 f"--data_dir={self._data_dir} lacks {len(missing)} of the {len(known)} examples of the run in "
-                f"{self._run.logs_dir} ({some(missing, _SHOWN)}): a run continues on its own; give the folder that "
-                f"{self._kept_in} was moved to, or another --logs_dir."
+                f"{self._run.logs_dir} ({texts.some(missing, _SHOWN)}): a run continues on its own; give the folder "
+                f"that {self._kept_in} was moved to, or another --logs_dir."
             )
         if files.exists(self._kept_in):
             raise UserError(
@@ -188,7 +187,8 @@ class RunExamples:
     def _seen(self, dataset: Dataset, trained: Sequence[str]) -> str:
         return (
             f"{len(trained)} of {len(dataset)} {dataset.split} examples are photos that the run in "
-            f"{self._run.logs_dir} was trained on ({some(trained, _SHOWN)}): scores would look better than they are"
+            f"{self._run.logs_dir} was trained on ({texts.some(trained, _SHOWN)}): scores would look better "
+            "than they are"
         )
 
     def _changes(self, dataset: Dataset) -> Iterator[str]:
@@ -200,7 +200,7 @@ class RunExamples:
             removed = kept.keys() - keys if dataset.split in (side, "all") else set()
             for what, which in (("added", added), ("removed", removed)):
                 if which:
-                    named = some(sorted(which), _SHOWN)
+                    named = texts.some(sorted(which), _SHOWN)
                     yield f"{len(which)} {_NOUNS[side]} example{'s' * (len(which) > 1)} {what} ({named})"
 
     def _seeded(self) -> bool:

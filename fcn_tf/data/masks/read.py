@@ -14,7 +14,7 @@ from fcn_tf.data.masks import annotations, histogram
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, images, shards
+from fcn_tf.io import files, images, shards, texts
 
 _SHOWN = 3  # values in an error message; the rest is counted
 
@@ -105,10 +105,9 @@ def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:
     wrong = beyond[beyond != spec.ignore_label]
     if wrong.size:
         values = [str(value) for value in np.unique(wrong)]
-        more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
         ignored = "" if spec.ignore_label is None else f" or {spec.ignore_label} (ignored)"
         raise UserError(
-            f"{name}: the label map holds {', '.join(values[:_SHOWN])}{more} "
+            f"{name}: the label map holds {texts.some(values, _SHOWN)} "
             f"in {wrong.size} of {label.size} pixels; expected class ids 0..{spec.num_classes - 1}{ignored}. "
             f"If that value means 'not labelled', set --ignore_label={wrong.max()}; else correct the file."
         )

@@ -13,12 +13,14 @@ from fcn_tf.data.masks import notation
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.notation import Color
 from fcn_tf.errors import UserError
+from fcn_tf.io import texts
 
 # Values at least this far apart can be told apart in spite of compression noise.
 APART = 32
 _NOISE = APART // 2  # how far noise moves a value
 _FEW = 8  # this many unknown values or fewer are classes that nobody declared; more are blended edges
 _LINES, _FEW_LINES = 2, 0.25  # a step of an edge has at most so many pixels a row and a column; one of a few steps
+_SHOWN = 3  # values in a message
 _SHARE = 0.05  # a single unknown value that fills more of a mask is no blended edge
 
 
@@ -121,7 +123,7 @@ class MaskRules:
         return between(_points((value,), histogram.in_color)[0], _points(here, histogram.in_color))
 
     def _wrong_kind(self, histogram: Histogram, name: str) -> UserError:
-        shown = ", ".join(notation.show(value, histogram.in_color) for value in list(histogram.counts)[:3])
+        shown = ", ".join(notation.show(value, histogram.in_color) for value in list(histogram.counts)[:_SHOWN])
         if histogram.in_color:
             return UserError(
                 f"{name}: the mask is coded in colours (such as {shown}), but no colours were given; name one for "
@@ -134,10 +136,9 @@ class MaskRules:
 
     def _out_of_range(self, histogram: Histogram, strangers: dict[int, int], name: str) -> UserError:
         values = sorted(strangers, key=strangers.__getitem__, reverse=True)
-        shown = ", ".join(notation.show(value, histogram.in_color) for value in values[:3])
-        more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+        shown = texts.some([notation.show(value, histogram.in_color) for value in values], _SHOWN)
         pixels = sum(strangers.values())
-        what = f"{name}: the mask holds {shown}{more} in {pixels} of {histogram.width * histogram.height} pixels; "
+        what = f"{name}: the mask holds {shown} in {pixels} of {histogram.width * histogram.height} pixels; "
         if histogram.in_color or not self.values:
             colors = notation.format_colors(self.colors)
             if not histogram.in_color and values[0] > 255:

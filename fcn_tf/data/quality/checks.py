@@ -16,10 +16,11 @@ from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.findings import Commands, Finding, alternatives
 from fcn_tf.data.quality.scan import FileScanCache, MaskInfo, PhotoInfo
 from fcn_tf.errors import UserError
-from fcn_tf.io import images
+from fcn_tf.io import images, texts
 
 _ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
 _PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
+_CLASSES_SHOWN = 8  # in a finding; the rest is counted
 SKIPPED = ("unreadable", "size_mismatch", "exif_turned", "unpaired")  # findings about files that can be left out
 REFUSED = ": training refuses them"  # follows what such files are, unless they are left out
 
@@ -294,7 +295,7 @@ def _missing(pixel_counts: PixelCounts, spec: DatasetSpec, reseed: str) -> list[
             if label not in labels and label != spec.ignore_label
         ]
         if missing:
-            shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+            shown = texts.some(missing, _CLASSES_SHOWN)
             explanation = f"{len(missing)} of {spec.num_classes} classes never occur in {name}: {shown}."
             fix = f"Another split may have them: {reseed}; or add" if reseed else "Nothing if that is meant, else add"
             found.append(Finding("missing_class", "warning", explanation, f"{fix} examples of them to {name}"))

@@ -8,7 +8,6 @@ from typing import Any
 from fcn_tf.data.masks import annotations
 from fcn_tf.io import files, images, shards
 
-_SHOWN = 5  # file names; the rest is counted
 _FEW = 4  # files that a command names itself
 
 
@@ -42,12 +41,6 @@ class Finding:
             "files": self.files,
             "commands": self.commands,
         }
-
-
-def some(names: Sequence[str], most: int = _SHOWN) -> str:
-    """The first few names, the rest counted."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def alternatives(flags: Sequence[str]) -> str:

@@ -44,5 +44,4 @@ def test_remote_files_are_listed_and_no_command_is_made_up():
 
 
 def test_in_words():
-    assert findings.some(("a", "b")) == "a, b" and findings.some(tuple("abcdefg")) == "a, b, c, d, e and 2 more"
     assert findings.alternatives([]) == "" and findings.alternatives(["--a=1", "--b=2"]) == "Add --a=1; or --b=2"
