@@ -6,7 +6,6 @@ from typing import Any
 from fcn_tf.data import datasets, validation_split
 from fcn_tf.data.base import ClassInference, Dataset, Example, Options
 from fcn_tf.data.datasets import holdout
-from fcn_tf.data.quality import checks
 from fcn_tf.data.quality.findings import Finding, alternatives
 from fcn_tf.errors import MissingSplit, UserError
 
@@ -94,9 +93,10 @@ def _of_inferred(
         datasets.load(name, data_dir, split, **flags, cache=cache)
     found: list[Finding] = []
     if listing.unpaired:
-        explanation = f"These files have no partner of the same name{checks.REFUSED}."
+        what = "These files have no partner of the same name"
         fix = "Add or remove them, or leave them out with --on_bad_example=skip"
-        found.append(Finding("unpaired", "error", explanation, fix, listing.unpaired))
+        explanation, left_out = f"{what}: training refuses them.", f"{what}."
+        found.append(Finding("unpaired", "error", explanation, fix, listing.unpaired, left_out=left_out))
     if listing.unread:
         explanation = "These photos take no part: their formats, HEIC and AVIF, are not read."
         fix = "Save them as JPEG, under the names of their masks"

@@ -21,8 +21,6 @@ from fcn_tf.io import images, texts
 _ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
 _PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
 _CLASSES_SHOWN = 8  # in a finding; the rest is counted
-SKIPPED = ("unreadable", "size_mismatch", "exif_turned", "unpaired")  # findings about files that can be left out
-REFUSED = ": training refuses them"  # follows what such files are, unless they are left out
 
 PixelCounts = dict[str, dict[str, dict[int, int]]]  # {split: {path of the mask: {class id or ignore label: pixels}}}
 
@@ -98,12 +96,14 @@ def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     found = []
     if unreadable:
         first = photos[unreadable[0]].error if unreadable[0] in photos else labels[unreadable[0]].error
-        explanation = f"These files are damaged, truncated or no pictures{REFUSED}. The first: {first}"
+        what = "These files are damaged, truncated or no pictures"
+        explanation, left_out = f"{what}: training refuses them. The first: {first}", f"{what}. The first: {first}"
         fix = "Copy them again, or leave their pairs out with --on_bad_example=skip"
-        found.append(Finding("unreadable", "error", explanation, fix, tuple(unreadable)))
+        found.append(Finding("unreadable", "error", explanation, fix, tuple(unreadable), left_out=left_out))
     if turned:
         explanation = "The photos are turned by their EXIF data, their masks are not: labels lie on the wrong pixels."
-        found.append(_turning("exif_turned", "error", explanation, "Turn the masks as well", turned, commands))
+        finding = _turning("exif_turned", "error", explanation, "Turn the masks as well", turned, commands)
+        found.append(dataclasses.replace(finding, left_out=explanation))
     if unsure:
         explanation = (
             "The photos are turned by their EXIF data; whether their masks were turned too, their size does not say. "
@@ -114,7 +114,7 @@ def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
     if unequal:
         explanation = "These masks have another size than their photos, so their pixels do not belong together."
         fix = "Make them again at the photo's size without blending, or leave them out with --on_bad_example=skip"
-        found.append(Finding("size_mismatch", "error", explanation, fix, tuple(unequal)))
+        found.append(Finding("size_mismatch", "error", explanation, fix, tuple(unequal), left_out=explanation))
     return found
 
 
@@ -355,13 +355,13 @@ def _copies(splits: dict[str, Split], commands: Commands) -> list[Finding]:
 
 def without_skipped(found: list[Finding], splits: Mapping[str, Split]) -> list[Finding]:
     """The findings under --on_bad_example=skip: no errors, unless a split would be left without examples."""
-    bad = {path for finding in found if finding.kind in SKIPPED for path in finding.files}
+    bad = {path for finding in found if finding.left_out for path in finding.files}
     if any(all({e.image, e.label} & bad for e in split.examples) for split in splits.values()):
         return found
     fix = "Nothing: --on_bad_example=skip leaves them out with their pairs"
     return [
-        dataclasses.replace(finding, severity="warning", explanation=finding.explanation.replace(REFUSED, ""), fix=fix)
-        if finding.kind in SKIPPED
+        dataclasses.replace(finding, severity="warning", explanation=finding.left_out, fix=fix)
+        if finding.left_out
         else finding
         for finding in found
     ]

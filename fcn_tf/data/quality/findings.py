@@ -22,6 +22,7 @@ class Finding:
       fix: what fixes it; "" where nothing needs to be done.
       files: the files that it is about.
       commands: shell commands that fix it, to be pasted as they are.
+      left_out: the explanation where --on_bad_example=skip leaves the files out; "" where it does not.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Finding:
     fix: str = ""
     files: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    left_out: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As check.json holds it; its keys are older than these names."""
