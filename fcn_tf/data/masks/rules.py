@@ -24,6 +24,10 @@ _SHOWN = 3  # values in a message
 _SHARE = 0.05  # a single unknown value that fills more of a mask is no blended edge
 
 
+class CountedFromOne(UserError):
+    """The values of a mask are out of range in such a way that its ids seem to start at 1."""
+
+
 @dataclass(frozen=True)
 class MaskRules:
     """What a data set's masks mean.
@@ -151,25 +155,25 @@ class MaskRules:
                 flags=(f"--num_classes={len(self.colors) + 1} {more_colors}",),
             )
         expected = notation.format_values(self.values) + ("" if self.ignore is None else f" or {self.ignore} (ignored)")
-        flags: tuple[str, ...] = ()
         if histogram.lossy:
-            fix = "JPEG blurs values that lie so close: save masks as PNG"
-        elif max(values) == self.num_classes and self.values == tuple(range(self.num_classes)):
-            fix = (
-                f"ids seem to start at 1: set --mask_values=1-{self.num_classes}, with --ignore_label=0 if 0 means "
-                f"'not labelled'; or --num_classes={self.num_classes + 1}"
+            return UserError(f"{what}expected {expected}. JPEG blurs values that lie so close: save masks as PNG.")
+        if max(values) == self.num_classes and self.values == tuple(range(self.num_classes)):
+            from_one, one_more = f"--mask_values=1-{self.num_classes}", f"--num_classes={self.num_classes + 1}"
+            return CountedFromOne(
+                f"{what}expected {expected}. Ids seem to start at 1: set {from_one}, with --ignore_label=0 if 0 means "
+                f"'not labelled'; or {one_more}.",
+                flags=(from_one, one_more),
             )
-            flags = (f"--mask_values=1-{self.num_classes}", f"--num_classes={self.num_classes + 1}")
-        else:
-            fix = (
-                f"If {max(values)} means 'not labelled', set --ignore_label={max(values)}; if it is a class, name "
-                "every value: --mask_values=" + notation.format_values(tuple(sorted({*self.values, *values[:8]})))
-            )
-            every = tuple(sorted({*self.values, *values}))
-            flags = (f"--num_classes={len(every)} --mask_values={notation.format_values(every)}",)
-            if len(values) == 1:  # it fixes no more than one value
-                flags = (f"--ignore_label={values[0]}", *flags)
-        return UserError(f"{what}expected {expected}. {fix}.", flags=flags)
+        some = notation.format_values(tuple(sorted({*self.values, *values[:8]})))
+        every = tuple(sorted({*self.values, *values}))
+        flags: tuple[str, ...] = (f"--num_classes={len(every)} --mask_values={notation.format_values(every)}",)
+        if len(values) == 1:  # it fixes no more than one value
+            flags = (f"--ignore_label={values[0]}", *flags)
+        return UserError(
+            f"{what}expected {expected}. If {max(values)} means 'not labelled', set --ignore_label={max(values)}; if "
+            f"it is a class, name every value: --mask_values={some}.",
+            flags=flags,
+        )
 
     def apply(self, pixels: np.ndarray, histogram: Histogram, *, name: str) -> np.ndarray:
         """Stored pixels, as `histogram.decode` gives them -> int32 (H, W) class ids or `ignore_label`.

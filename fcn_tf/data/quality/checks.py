@@ -11,7 +11,7 @@ import numpy as np
 from fcn_tf.data.base import DatasetSpec, Example
 from fcn_tf.data.masks import notation
 from fcn_tf.data.masks.histogram import Histogram
-from fcn_tf.data.masks.rules import MaskRules
+from fcn_tf.data.masks.rules import CountedFromOne, MaskRules
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.findings import Commands, Finding, alternatives
 from fcn_tf.data.quality.scan import FileScanCache, MaskInfo, PhotoInfo
@@ -64,7 +64,13 @@ def find(
     found = _files(splits, commands) + _dark(splits)
     pixel_counts: PixelCounts = {name: {} for name in splits}
     if rules is not None and spec is not None:
-        found += _values(splits, rules, pixel_counts, settable) + _contents(splits, pixel_counts, spec, commands)
+        pixel_counts, refused = _class_pixels(splits, rules)
+        inexact = _inexact(splits, rules, pixel_counts)
+        found += _strangers(splits, refused, rules, settable)
+        found += _stored_values(rules, settable, inexact=bool(inexact))
+        found += _blended(inexact, rules, settable)
+        found += _never_zero(rules, pixel_counts, settable)
+        found += _contents(splits, pixel_counts, spec, commands)
         found += _missing(pixel_counts, spec, reseed)
     found += _formats(splits, rules, settable) + _copies(splits, commands)
     order = {"error": 0, "warning": 1, "note": 2}
@@ -146,15 +152,10 @@ def _turning(
     return Finding(kind, severity, explanation, fix, paths, turns)
 
 
-def _values(
-    splits: dict[str, Split],
-    rules: MaskRules,
-    pixel_counts: PixelCounts,
-    settable: bool,
-) -> list[Finding]:
-    """What masks hold that is no class, or is a class by a rule worth knowing; fills `pixel_counts`."""
-    wrong: dict[str, list[str]] = {}
-    first: dict[str, UserError] = {}
+def _class_pixels(splits: dict[str, Split], rules: MaskRules) -> tuple[PixelCounts, dict[str, UserError]]:
+    """The pixels of each class in each mask; and by the paths of masks that hold what is no class, what that is."""
+    pixel_counts: PixelCounts = {name: {} for name in splits}
+    refused: dict[str, UserError] = {}
     for name, split in splits.items():
         for path, mask in split.masks.items():
             if mask.histogram is None:
@@ -162,48 +163,57 @@ def _values(
             try:
                 pixel_counts[name][path] = screening.class_pixels(mask.histogram, rules, name=path)
             except UserError as error:
-                kind = "off_by_one" if "start at 1" in str(error) else "out_of_range"
-                wrong.setdefault(kind, []).append(path)
-                first.setdefault(kind, error)
-    meanings = {
-        "off_by_one": "These masks count classes from 1: the last one is out of range.",
-        "out_of_range": "These masks hold values that are no class: training stops when it meets one.",
-    }
+                refused[path] = error
+    return pixel_counts, refused
+
+
+def _strangers(
+    splits: dict[str, Split], refused: dict[str, UserError], rules: MaskRules, settable: bool
+) -> list[Finding]:
+    """Masks that hold what is no class."""
+    from_one = [path for path, error in refused.items() if isinstance(error, CountedFromOne)]
+    others = [path for path, error in refused.items() if not isinstance(error, CountedFromOne)]
     found = []
-    for kind, paths in wrong.items():
-        explanation = f"{meanings[kind]} The first: {str(first[kind]).partition(': ')[2]}"
-        flags = first[kind].flags if kind == "off_by_one" else _flags_for_all(splits, paths, rules)
+    for kind, paths, explanation in (
+        ("off_by_one", from_one, "These masks count classes from 1: the last one is out of range."),
+        ("out_of_range", others, "These masks hold values that are no class: training stops when it meets one."),
+    ):
+        if not paths:
+            continue
+        first = str(refused[paths[0]]).removeprefix(f"{paths[0]}: ")
+        flags = refused[paths[0]].flags if paths is from_one else _flags_for_all(splits, paths, rules)
         # Where classes are known, what is left to say is what is not labelled.
         flags = tuple(each for each in flags if settable or each.startswith("--ignore_label"))
-        found.append(Finding(kind, "error", explanation, alternatives(flags) or "Correct the files", tuple(paths)))
-    inexact = _inexact(splits, rules, pixel_counts)
-    plain = tuple(range(len(rules.values)))
-    if rules.values and rules.values != plain:
-        value = notation.format_values(rules.values)
-        binary = rules.values == (0, 255)
-        others = "; values between go to the nearest" if inexact else ""
-        found.append(
-            Finding(
-                "zero_255" if binary else "values",
-                "note",
-                f"Masks hold {value}: the first becomes class 0, the next class 1, and so on{others}.",
-                f"--num_classes={len(rules.values)} --mask_values={value}" if settable else "",
-            )
-        )
-    found += _blended(inexact, rules, settable)
-    seen = {label for split in pixel_counts.values() for counts in split.values() for label in counts}
-    if rules.values == plain and rules.ignore != 0 and seen and 0 not in seen and 1 in seen:
-        found.append(
-            Finding(
-                "off_by_one",
-                "warning",
-                "No mask holds a 0: classes seem to be counted from 1, and class 0 would never be learned.",
-                f"--num_classes={len(plain) - 1} --mask_values=1-{len(plain) - 1}"
-                if settable
-                else "Subtract 1 from every mask, if that is so",
-            )
-        )
+        fix = alternatives(flags) or "Correct the files"
+        found.append(Finding(kind, "error", f"{explanation} The first: {first}", fix, tuple(paths)))
     return found
+
+
+def _stored_values(rules: MaskRules, settable: bool, *, inexact: bool) -> list[Finding]:
+    """Which value is which class, where that is not its own number; `inexact`: some values lie between these."""
+    if not rules.values or _are_ids(rules):
+        return []
+    value = notation.format_values(rules.values)
+    others = "; values between go to the nearest" if inexact else ""
+    explanation = f"Masks hold {value}: the first becomes class 0, the next class 1, and so on{others}."
+    fix = f"--num_classes={len(rules.values)} --mask_values={value}" if settable else ""
+    return [Finding("zero_255" if rules.values == (0, 255) else "values", "note", explanation, fix)]
+
+
+def _never_zero(rules: MaskRules, pixel_counts: PixelCounts, settable: bool) -> list[Finding]:
+    """Masks whose values are class ids, without a 0 in any of them."""
+    seen = {label for split in pixel_counts.values() for counts in split.values() for label in counts}
+    if not _are_ids(rules) or rules.ignore == 0 or 0 in seen or 1 not in seen:
+        return []
+    explanation = "No mask holds a 0: classes seem to be counted from 1, and class 0 would never be learned."
+    last = len(rules.values) - 1
+    fix = f"--num_classes={last} --mask_values=1-{last}" if settable else "Subtract 1 from every mask, if that is so"
+    return [Finding("off_by_one", "warning", explanation, fix)]
+
+
+def _are_ids(rules: MaskRules) -> bool:
+    """Whether masks store class ids as they are."""
+    return bool(rules.values) and rules.values == tuple(range(rules.num_classes))
 
 
 def _inexact(splits: dict[str, Split], rules: MaskRules, pixel_counts: PixelCounts) -> dict[str, tuple[Histogram, int]]:
@@ -277,8 +287,8 @@ def _contents(
     ):
         if paths:
             pairs = [each for path in paths for each in (path, photos[path])]
-            fix, command = "Nothing if that is meant, else remove them with their photos", commands.remove
-            found.append(Finding(kind, "warning", explanation, fix, tuple(paths), (command(pairs, name=kind),)))
+            fix = "Nothing if that is meant, else remove them with their photos"
+            found.append(Finding(kind, "warning", explanation, fix, tuple(paths), (commands.remove(pairs, name=kind),)))
     return found
 
 
@@ -385,6 +395,6 @@ def class_table(
         labelled = sum(n for counts in by_mask.values() for label, n in counts.items() if label != spec.ignore_label)
         for row in rows:
             pixels = sum(counts.get(row["id"], 0) for counts in by_mask.values())
-            images = sum(row["id"] in counts for counts in by_mask.values())
-            row[split] = {"share": pixels / max(labelled, 1), "images": images}
+            holding = sum(row["id"] in counts for counts in by_mask.values())
+            row[split] = {"share": pixels / max(labelled, 1), "images": holding}
     return rows

@@ -23,6 +23,10 @@ def test_unreadable_and_truncated_files(data):
     status, found, _ = run(data)
     assert status == 1 and "--on_bad_example=skip" in found["unreadable"]["mend"]
     assert sorted(path[-6:] for path in found["unreadable"]["files"]) == ["p0.png", "p1.png"]
+    beginning = "These files are damaged, truncated or no pictures"
+    assert found["unreadable"]["means"].startswith(f"{beginning}: training refuses them. The first: ")
+    status, found, _ = run(data, on_bad_example="skip")
+    assert status == 0 and found["unreadable"]["means"].startswith(f"{beginning}. The first: ")
 
 
 def test_what_is_skipped_is_an_error_where_all_of_it_together_leaves_nothing(tmp_path):
@@ -139,6 +143,22 @@ def test_off_by_one(data):
     assert run(data, num_classes=3, mask_values="1-3")[0] == 0
     status, found, _ = run(data)
     assert status == 0 and found["off_by_one"]["mend"] == "--num_classes=3 --mask_values=1-3"
+
+
+def test_colors_without_that_of_class_0_are_not_counted_from_1(data):
+    for place in range(6):
+        write(data / f"masks/p{place}.png", np.full((32, 40, 3), [(255, 0, 0), (0, 0, 255)][place % 2], np.uint8))
+    status, found, _ = run(data, num_classes=3, mask_colors="000000,ff0000,0000ff")
+    assert status == 0 and "off_by_one" not in found
+    assert "--mask_colors=000000,ff0000,0000ff" in found["color_masks"]["mend"]
+
+
+def test_a_path_with_a_colon_does_not_shorten_the_reason(tmp_path):
+    data = photos_and_masks(tmp_path / "bags: final")
+    ids(data, [0, 1, 2])
+    write(data / "masks/p4.png", np.resize([0, 1, 9], (32, 40)))
+    status, found, _ = run(data, num_classes=3)
+    assert status == 1 and "The first: the mask holds 9 in " in found["out_of_range"]["means"]
 
 
 def test_jpeg_color_and_empty_masks(data):
