@@ -143,11 +143,7 @@ def load_segmenter(config: Config) -> Segmenter:
 def _beside_pictures(items: Sequence[Input], output_dir: str) -> bool:
     """Whether results come to lie in the folder that a picture of them is in."""
     folders = {(os.path.dirname(item.path), os.path.dirname(files.join(output_dir, item.name))) for item in items}
-    return any(_real(source) == _real(target) for source, target in folders)
-
-
-def _real(folder: str) -> str:
-    return folder.rstrip("/") if files.is_remote(folder) else os.path.realpath(folder)
+    return any(files.same(source, target) for source, target in folders)
 
 
 def _after_parts(part: Part, of_all: str) -> str:

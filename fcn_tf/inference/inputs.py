@@ -148,7 +148,7 @@ def _walk(folder: str, output_dir: str) -> Iterator[str]:
             path = files.join(current, name)
             if not files.is_dir(path):
                 yield path
-            elif not _same_folder(path, output_dir):
+            elif not files.same(path, output_dir):
                 below.append(path)
         stack.extend(reversed(below))
 
@@ -158,13 +158,7 @@ def _is_result(path: str, output_dir: str) -> bool:
     if name.endswith((videos.OVERLAY, *(output.ending for output in picture_outputs().values()))):
         return True
     once = [JOURNAL, *(output.file for output in folder_outputs().values())]
-    return parts.whole(name) in once and _same_folder(folder, output_dir)
-
-
-def _same_folder(one: str, other: str) -> bool:
-    if files.is_remote(one) or files.is_remote(other):
-        return one.rstrip("/") == other.rstrip("/")
-    return os.path.realpath(one) == os.path.realpath(other)
+    return parts.whole(name) in once and files.same(folder, output_dir)
 
 
 def _listed(data: bytes) -> list[str]:

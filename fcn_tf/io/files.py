@@ -122,6 +122,13 @@ def is_link(path: str) -> bool:
     return not is_remote(path) and os.path.islink(path)
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two paths lead to the same file or folder, there or not; remote ones are compared as text."""
+    if is_remote(one) or is_remote(other):
+        return one.rstrip("/") == other.rstrip("/")
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def dangling(path: str) -> str:
     """The symbolic link on the way to `path`, itself included, that leads to nothing, and where to; "" if none does."""
     path = "" if is_remote(path) else path.rstrip("/")  # with a slash at its end, a link is no link

@@ -22,6 +22,14 @@ def test_write_makes_folders_and_replaces(tmp_path):
     assert os.listdir(tmp_path / "a" / "b") == ["file.bin"]
 
 
+def test_paths_that_lead_to_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    assert files.same("a", str(tmp_path / "a/")) and files.same("link/b", "./a//b") and not files.same("a", "b")
+    assert files.same("gs://bucket/a/", "gs://bucket/a") and not files.same("gs://bucket/a", "a")
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = str(tmp_path / "file.bin")
     files.write_bytes(path, b"old")

@@ -220,7 +220,7 @@ def is_own(settings: Mapping[str, Any], name: str, data_dir: str) -> bool:
       data_dir: where it is.
     """
     flags = settings.get("flags") or {}
-    return flags.get("dataset") == name and _absolute(flags.get("data_dir", "")) == _absolute(data_dir)
+    return flags.get("dataset") == name and files.same(flags.get("data_dir", ""), data_dir)
 
 
 @contextlib.contextmanager
@@ -292,7 +292,3 @@ def _differ(size: int | None, other: int | None) -> bool:
 def _files_of(sizes: Sizes) -> Iterator[tuple[str, int]]:
     """(name, bytes) of the files: what stays when a photo is moved to another folder."""
     return ((os.path.basename(key), size) for key, size in sizes.items() if size is not None)
-
-
-def _absolute(path: str) -> str:
-    return path if files.is_remote(path) else os.path.realpath(path)
