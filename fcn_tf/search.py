@@ -10,7 +10,7 @@ from fcn_tf import registry
 from fcn_tf.config import Config, flag_name
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import search_report
 
@@ -112,10 +112,9 @@ def _study(path: str) -> Any:
         _ = study.user_attrs, study.trials  # all that it holds
         return study
     except Exception as error:  # Optuna, SQLAlchemy and SQLite have errors of their own
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"{path} cannot be read as a search ({reason:.200}); if no other search is at work there, put a copy of it "
-            "back, or search anew with another --logs_dir."
+            f"{path} cannot be read as a search ({texts.first_line(error):.200}); if no other search is at work there, "
+            "put a copy of it back, or search anew with another --logs_dir."
         ) from None
 
 

@@ -49,9 +49,9 @@ def read(path: str, spec: DatasetSpec) -> tuple[float, ...]:
     try:
         lines = texts.load(path).split("\n")
     except OSError as error:
-        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--class_weights={path} cannot be read ({reason}); expected none, balanced or a file of NAME,WEIGHT lines."
+            f"--class_weights={path} cannot be read ({error.strerror or error}); expected none, balanced or a file of "
+            "NAME,WEIGHT lines."
         ) from None
     rows = [line.strip().rpartition(",") for line in lines if line.strip() and line.strip() != "name,weight"]
     names = [name for name, _, _ in rows]

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
-from fcn_tf.io import checksums
+from fcn_tf.io import checksums, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import build
 
@@ -46,9 +46,9 @@ def load_newest(run: Run) -> keras.Model:
                 )
             variable.assign(reader.get_tensor(key))
     except (tf.errors.OpError, LookupError, RuntimeError, json.JSONDecodeError) as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path} cannot be read ({reason}); remove {path}.* to use the checkpoint before it, if there is one."
+            f"{path} cannot be read ({texts.first_line(error)}); remove {path}.* to use the checkpoint before it, if "
+            "there is one."
         ) from None
     return model
 

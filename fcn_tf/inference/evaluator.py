@@ -24,7 +24,7 @@ from fcn_tf.inference import checkpoint, tiles
 from fcn_tf.inference.scoring_memory import ScoringMemory
 from fcn_tf.inference.tiles import Prediction, label_dtype
 from fcn_tf.inference.views import InferenceOptions, Scoring, scoring
-from fcn_tf.io import archives, files
+from fcn_tf.io import archives, files, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.metrics import confusion, in_graph
 from fcn_tf.models import more_layers as _layers  # noqa: F401  (registers what model.keras is made of)
@@ -112,9 +112,8 @@ def _load_keras(path: str) -> keras.Model:
         _check_archive(path)
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # on damaged bytes Keras and HDF5 raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{path} is not a model this version can load ({reason}); train again, or restore it."
+            f"{path} is not a model this version can load ({texts.first_line(error)}); train again, or restore it."
         ) from error
 
 

@@ -16,7 +16,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import tiles
 from fcn_tf.inference.fitting import LARGEST_TILE, Fitting
 from fcn_tf.inference.tiles import Prediction
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import sizes
 
@@ -74,9 +74,9 @@ class Export:
             package = entry.packages.get(error.name, error.name)
             raise UserError(f"{self.folder} needs {package}, which is not installed: pip install {package}") from None
         except Exception as error:  # theirs are of many kinds
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"{self.folder} cannot be loaded ({reason}); write it again with --mode=export --format={self.format}."
+                f"{self.folder} cannot be loaded ({texts.reason(error)}); write it again with --mode=export "
+                f"--format={self.format}."
             ) from None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_tf.errors import OutOfMemory, UserError
-from fcn_tf.io import files, system
+from fcn_tf.io import files, system, texts
 
 # Pillow knows dozens of formats; these are the ones photos and label maps come in.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -283,7 +283,7 @@ def _explained(name: str, data: bytes = b"") -> Iterator[None]:
     except MemoryError:
         raise OutOfMemory(f"{name}: there is not enough memory left to decode it; {_MORE_MEMORY}.") from None
     except Exception as error:  # malformed bytes make Pillow's readers raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = texts.reason(error)
         if "cannot identify" in reason:
             if data[4:8] == b"ftyp" and (form := _BRANDS.get(data[8:12])):
                 raise UserError(

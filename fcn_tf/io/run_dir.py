@@ -361,7 +361,7 @@ def _read_rows(path: str, columns: Sequence[str], *, absent: Collection[str] = (
         ]
     except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
         raise UserError(
-            f"{path} has a row that is no row of numbers ({' '.join(str(error).split()):.80}); expected the columns "
+            f"{path} has a row that is no row of numbers ({texts.reason(error):.80}); expected the columns "
             f"{', '.join(columns)}: fix the row or remove the file."
         ) from None
 

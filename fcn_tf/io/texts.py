@@ -87,6 +87,16 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return by_folded[near[0]] if near else ""
 
 
+def reason(error: BaseException) -> str:
+    """All that an error says, as one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, where it goes on for lines; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def some(names: Sequence[str], most: int = _SHOWN) -> str:
     """The first few names with commas between, and how many more there are: "a, b and 3 more"."""
     rest = len(names) - most

@@ -168,7 +168,7 @@ def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
             if pixel_counts.shape != (len(names), 3, len(classes)) or pixel_counts.dtype.kind not in "iu":
                 raise ValueError(f"counts of shape {pixel_counts.shape}")
     except Exception as error:  # on damaged bytes NumPy raises nearly anything
-        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); evaluate that run again.") from None
+        raise UserError(f"{path} is damaged ({texts.reason(error)}); evaluate that run again.") from None
     spec = dataset.spec
     same_classes = run_classes.may_be_same(classes, spec.class_names)
     if not same_classes or ignore != (-1 if spec.ignore_label is None else spec.ignore_label):

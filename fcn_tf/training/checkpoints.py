@@ -189,10 +189,9 @@ class Checkpoints:
                 )
             self._checkpoint.restore(path).assert_consumed()
         except (tf.errors.OpError, LookupError, RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
             raise UserError(
-                f"{path} cannot be read ({reason}); remove {path}.* to continue from the checkpoint before it, if "
-                "there is one."
+                f"{path} cannot be read ({texts.first_line(error)}); remove {path}.* to continue from the checkpoint "
+                "before it, if there is one."
             ) from None
         return int(self._step.numpy())
 

@@ -14,6 +14,7 @@ from tensorflow.python.eager import context  # the limit of `_limit_connecting` 
 
 from fcn_tf.data import pipeline
 from fcn_tf.errors import UserError, WorkerLost
+from fcn_tf.io import texts
 from fcn_tf.training.interrupts import Interrupts, default_signals
 
 _PATIENCE = 600.0  # seconds until every worker must have come
@@ -42,9 +43,8 @@ def choose_strategy() -> tf.distribute.Strategy:
         except UserError:
             raise
         except ValueError as error:
-            reason = str(error).splitlines()[0]
             raise UserError(
-                f"TF_CONFIG is {config!r} ({reason}); expected JSON such as "
+                f"TF_CONFIG is {config!r} ({texts.first_line(error)}); expected JSON such as "
                 '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}.'
             ) from None
     if len(tf.config.list_logical_devices("GPU")) > 1:
@@ -64,7 +64,7 @@ def _connect(resolver) -> tf.distribute.Strategy:
         with default_signals():
             return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except tf.errors.OpError as error:
-        reason, _, _ = error.message.splitlines()[0].partition(". ")  # the rest is advice
+        reason, _, _ = texts.first_line(error).partition(". ")  # the rest is advice
         raise WorkerLost(
             f"TensorFlow cannot connect the workers of TF_CONFIG ({reason}); restart all workers with the same command."
         ) from None

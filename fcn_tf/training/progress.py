@@ -6,7 +6,7 @@ import time
 
 import tqdm
 
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 from fcn_tf.training.hooks import Hook, TrainingState, ValidationResult
 
 _SECONDS_A_LINE = 30.0
@@ -140,6 +140,6 @@ class BestEffort:
             return False
         if not self.failed:
             self.failed = True
-            reason = files.refusal(error) or " ".join(str(error).split())
+            reason = files.refusal(error) or texts.reason(error)
             tqdm.tqdm.write(f"warning: {self._what} cannot be written ({reason}); training goes on without", sys.stderr)
         return True

@@ -121,10 +121,9 @@ class TrackMetrics(Hook):
         try:
             self._tracker = start(self._run.logs_dir.rstrip("/"), self._flags, known)
         except Exception as error:  # theirs are of many kinds
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"--log_to={self._service} does not work: {reason}; set up {self._service} (its address, its key), or "
-                "leave the flag out."
+                f"--log_to={self._service} does not work: {texts.reason(error)}; set up {self._service} (its address, "
+                "its key), or leave the flag out."
             ) from None
         files.write_bytes(self._run.trackers, json.dumps({**ids, self._service: self._tracker.id}).encode())
         write(f"{self._service}: {self._tracker.url}")

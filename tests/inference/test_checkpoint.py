@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fcn_tf import predict
 from fcn_tf.errors import UserError
@@ -75,6 +76,19 @@ def test_another_network_is_refused(run):
     where.write_config({"num_classes": 3})
     with pytest.raises(UserError, match="config.json does not describe a model"):
         evaluator.load_model(where)
+
+
+def test_an_error_without_a_word_is_named_by_its_kind(run, monkeypatch):
+    where, model = run
+
+    def fail(path):
+        raise RuntimeError
+
+    monkeypatch.setattr(tf.compat.v1.train, "NewCheckpointReader", fail)
+    with pytest.raises(UserError, match=r"ckpt-8 cannot be read \(RuntimeError\); remove"):
+        evaluator.load_model(where)
+    with pytest.raises(UserError, match=r"ckpt-8 cannot be read \(RuntimeError\); remove"):
+        Checkpoints(where.checkpoints, model.variables).restore()
 
 
 def test_a_damaged_checkpoint_is_named(run, tmp_path):

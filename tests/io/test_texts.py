@@ -57,6 +57,12 @@ def test_some_of_many_names():
     assert texts.some([]) == "" and texts.some(["a", "b", "c"], 1) == "a and 2 more"
 
 
+def test_what_an_error_says():
+    error = ValueError("\n  line  one\nline two\n")
+    assert texts.reason(error) == "line one line two" and texts.first_line(error) == "line  one"
+    assert texts.reason(RuntimeError()) == texts.first_line(RuntimeError("\n")) == "RuntimeError"
+
+
 def test_what_is_printed_steers_no_terminal(monkeypatch):
     out, error = io.TextIOWrapper(io.BytesIO(), "ascii"), io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
