@@ -1,7 +1,6 @@
 """`--mode=search`: tries learning rates, crops and class weights by training, and prints the best command."""
 
 import dataclasses
-import importlib.util
 import math
 import shlex
 from typing import Any
@@ -10,7 +9,7 @@ from fcn_tf import registry
 from fcn_tf.config import Config, flag_name
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
-from fcn_tf.io import files, texts
+from fcn_tf.io import files, system, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.reports import search_report
 
@@ -36,8 +35,7 @@ def run(config: Config) -> int:
       UserError: if Optuna is not there, the study in --logs_dir is damaged or of other flags, or no trial could be
         trained.
     """
-    if importlib.util.find_spec("optuna") is None:
-        raise UserError("--mode=search needs the package optuna, which is not installed: pip install optuna.")
+    system.require_packages("--mode=search", {"optuna": "optuna"})
     if files.is_remote(config.logs_dir):
         raise UserError(f"--mode=search keeps its study in a local file, got --logs_dir={config.logs_dir}.")
     files.require_writable(config.logs_dir, flag="--logs_dir")

@@ -1,17 +1,16 @@
 """`--mode=serve`: a page and an HTTP API that label pictures with the model of a run."""
 
-import importlib.util
 import os
 import secrets
 
 import numpy as np
 
 from fcn_tf.config import Config
-from fcn_tf.errors import UserError
 from fcn_tf.inference import exported
 from fcn_tf.inference.exported import Export
 from fcn_tf.inference.runs import TrainedRun, load_run
 from fcn_tf.inference.segmenter import Segmenter
+from fcn_tf.io import system
 from fcn_tf.io.run_dir import Run
 
 _PACKAGES = {  # of the extra [serve], by what they are imported as
@@ -37,11 +36,7 @@ def run(config: Config) -> int:
         address that can be listened on.
     """
     trained = load_run(config.logs_dir).in_palette(config.palette)
-    if missing := [package for name, package in _PACKAGES.items() if importlib.util.find_spec(name) is None]:
-        raise UserError(
-            f"--mode=serve needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed; run "
-            f"pip install {' '.join(missing)}"
-        )
+    system.require_packages("--mode=serve", _PACKAGES)
     export = exported.of_run(Run(config.logs_dir), config.runtime, quantize=config.quantize, plain=not config.tta)
     from fcn_tf.serving import server
     from fcn_tf.serving.app import Server

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import importlib.util
 import math
 import os
 import platform
@@ -86,8 +85,7 @@ def run(config: Config) -> int:
     pixel_counts = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
     for name in _trackers(config):
-        if importlib.util.find_spec(name) is None:
-            raise UserError(f"--log_to={name} needs the package {name}, which is not installed: pip install {name}.")
+        system.require_packages(f"--log_to={name}", {name: name})
     weights_file = pretrained.find(config.weights, config.model_dir)
     origin = _origin(remaining[0])
     if origin is not None:

@@ -162,7 +162,7 @@ def test_crops_are_around_the_one_given(side, sides):
 
 def test_without_optuna(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match="--mode=search needs the package optuna, .* pip install optuna"):
+    with pytest.raises(UserError, match="--mode=search needs optuna, .* pip install optuna"):
         start(tmp_path)
 
 

@@ -1,11 +1,11 @@
 """Formats that `--mode=export` writes: a new one is a file here with an `ENTRY`, and a line in `registry.EXPORTS`."""
 
-import importlib.util
 from collections.abc import Iterable
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
 from fcn_tf.formats.base import Format
+from fcn_tf.io import system
 
 
 def entries(names: Iterable[str], precision: str, *, runtime: str) -> dict[str, Format]:
@@ -28,15 +28,8 @@ def entries(names: Iterable[str], precision: str, *, runtime: str) -> dict[str, 
             f"--quantize={precision}; leave that out, or choose of {', '.join(able)}."
         )
     for name, entry in found.items():
-        packages = {**entry.packages, **entry.packages_for.get(precision, {})}
-        missing = [dist for module, dist in packages.items() if importlib.util.find_spec(module) is None]
-        if missing:
-            what = name if precision == "float32" else f"{name} --quantize={precision}"
-            verb = "is" if len(missing) == 1 else "are"
-            raise UserError(
-                f"--format={what} needs {', '.join(missing)}, which {verb} not installed: pip install "
-                f"{' '.join(packages.values())}"  # all of them, as docs/export.md says
-            )
+        what = f"--format={name}" if precision == "float32" else f"--format={name} --quantize={precision}"
+        system.require_packages(what, {**entry.packages, **entry.packages_for.get(precision, {})})
         entry.require(runtime)
     return found
 

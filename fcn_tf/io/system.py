@@ -1,12 +1,14 @@
-"""What this machine has (asked of Linux; elsewhere nothing is known), and a quiet start of TensorFlow on it."""
+"""What this machine has (its memory is asked of Linux, elsewhere unknown), and a quiet start of TensorFlow on it."""
 
 import functools
+import importlib.util
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from fcn_tf.errors import UserError
 from fcn_tf.io import files, run_log
 
 Available = tuple[int | None, int | None]  # bytes that may be held, and that may be reserved; None where unknown
@@ -105,6 +107,24 @@ def has_instructions(dtype: str, root: str = "/") -> bool:
       root: where /proc is.
     """
     return not _INSTRUCTIONS[dtype].isdisjoint(_text(root, "proc/cpuinfo").split())
+
+
+def require_packages(what: str, packages: Mapping[str, str]) -> None:
+    """Makes sure that packages are there, without importing them.
+
+    Args:
+      what: needs them, such as "--mode=serve".
+      packages: {module to import: name to install}.
+
+    Raises:
+      UserError: naming those that are not, and the command that installs all of them.
+    """
+    missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise UserError(
+            f"{what} needs {', '.join(missing)}, which {verb} not installed: pip install {' '.join(packages.values())}"
+        )
 
 
 def _left(root: str, own: int) -> Iterator[int]:

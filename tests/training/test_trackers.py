@@ -125,7 +125,7 @@ def test_a_service_that_fails_later_costs_a_warning(service, tmp_path, capsys):
 
 def test_a_package_that_is_not_installed(start, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match="--log_to=wandb needs the package wandb, .* pip install wandb"):
+    with pytest.raises(UserError, match="--log_to=wandb needs wandb, .* pip install wandb"):
         start(log_to="wandb")
 
 
