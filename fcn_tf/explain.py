@@ -123,8 +123,6 @@ def _explain(
     trained: TrainedRun,
 ) -> str:
     """Explains one picture, read from `source`, into a folder; returns the path of its page."""
-    import tensorflow as tf
-
     from fcn_tf.inference import explanations
 
     before = picture.shape[:2]
@@ -132,8 +130,7 @@ def _explain(
         picture, point = _resized(picture, point, longest_side)
     height, width = picture.shape[:2]
     need, left = explanations.memory_needed(fields, height, width), system.memory_left()
-    # Of a GPU's memory only TensorFlow's allocator knows.
-    if left is not None and need > left and not tf.config.list_physical_devices("GPU"):
+    if left is not None and need > left and not system.has_gpu():
         raise UserError(
             f"{source}: explaining {width}x{height} pixels takes about {need / 1e9:.1f} GB, {left / 1e9:.1f} GB "
             "are free; give a smaller picture or a part of it."

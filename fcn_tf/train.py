@@ -508,8 +508,6 @@ def _class_weights(wanted: str, train: Dataset, pixel_counts: Iterable[Mapping[i
 
 def _memory(config, network, replicas, *, resumed, divisible):
     """A line that says how much memory a step will take."""
-    import tensorflow as tf
-
     from fcn_tf.training import memory
 
     plan = memory.Plan(
@@ -519,8 +517,7 @@ def _memory(config, network, replicas, *, resumed, divisible):
         recompute=config.recompute,
         averaged=config.ema > 0,
     )
-    # Of a GPU's memory only TensorFlow's allocator knows.
-    available = None if tf.config.list_physical_devices("GPU") else system.memory_for_us()
+    available = None if system.has_gpu() else system.memory_for_us()
     excluded = ["batch_size", "image_size"] if resumed else []  # a run continues as it was started
     if not divisible:
         excluded.append("accumulate")

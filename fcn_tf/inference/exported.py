@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import tiles
 from fcn_tf.inference.fitting import LARGEST_TILE, Fitting
 from fcn_tf.inference.tiles import Prediction
-from fcn_tf.io import files, texts
+from fcn_tf.io import files, system, texts
 from fcn_tf.io.run_dir import Run
 from fcn_tf.models import sizes
 
@@ -210,11 +209,6 @@ def _cut(found: dict[str, np.ndarray], inside: tiles.Part, _: tuple[int, int]) -
     return {name: array[:, top : top + height, left : left + width] for name, array in found.items()}
 
 
-def _has_gpu() -> bool:
-    tf = sys.modules.get("tensorflow")  # loaded by the exports that it runs
-    return tf is not None and bool(tf.config.list_physical_devices("GPU"))
-
-
 class ExportMemory(Fitting):
     """What it takes to label images with an export, beside the export and the image.
 
@@ -235,7 +229,7 @@ class ExportMemory(Fitting):
         super().__init__()
         self.longest_side = export.longest_side
         entry = registry.resolve(registry.EXPORTS[export.format])
-        self.on_gpu = not entry.packages and _has_gpu()  # what needs no other package is run by TensorFlow
+        self.on_gpu = not entry.packages and system.has_gpu()  # what needs no other package is run by TensorFlow
         self.at_once = 0 if export.longest_side else LARGEST_TILE
         network, scores = entry.memory
         classes = len(export.class_names)

@@ -4,11 +4,11 @@ import math
 from collections.abc import Collection
 
 import keras
-import tensorflow as tf
 
 from fcn_tf.data import crops
 from fcn_tf.inference import tiles
 from fcn_tf.inference.fitting import Fitting
+from fcn_tf.io import system
 from fcn_tf.models import resizing
 
 _SIDE = 256  # pixels, of the image whose activations are counted: a multiple of every stride
@@ -37,7 +37,7 @@ class PredictionMemory(Fitting):
       scales: of the views that are averaged; () for one forward pass.
 
     Attributes:
-      on_gpu: whether models run on a GPU, of whose memory only TensorFlow's allocator knows.
+      on_gpu: whether models run on a GPU, see `Fitting`.
       bytes_per_pixel: of the part that goes through the model at once, what is held for each pixel.
     """
 
@@ -60,7 +60,7 @@ class PredictionMemory(Fitting):
         self._looked = 2 * sum(scale**2 for scale in scales) * 4 * model.output_shape[-1] * bool(self.longest_side)
         self._logits = 4 * model.output_shape[-1]
         self._kernel = 4 * max(math.prod(variable.shape) for variable in model.variables)
-        self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self.on_gpu = system.has_gpu()
 
     def run(self, height: int, width: int, *, tile: int, kept: int, count: int) -> tuple[float, float]:
         """See `Fitting.run`."""

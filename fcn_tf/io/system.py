@@ -92,6 +92,12 @@ def threads() -> dict[str, int]:
     return found
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow, where it is loaded, computes on a GPU, of whose memory only its own allocator knows."""
+    tf = sys.modules.get("tensorflow")
+    return tf is not None and bool(tf.config.list_physical_devices("GPU"))
+
+
 _INSTRUCTIONS = {
     "bfloat16": {"avx512_bf16", "amx_bf16"},  # not ARM's bf16: TensorFlow leaves that unused on most of them
     "float16": {"avx512_fp16", "amx_fp16"},
