@@ -6,15 +6,15 @@ import functools
 import math
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fcn_tf import __version__, registry
 from fcn_tf.config import ARCH_FLAGS, RESUMABLE, Config
 from fcn_tf.data import augment, class_weights, crops, datasets, validation_split
-from fcn_tf.data.base import Dataset
+from fcn_tf.data.base import Dataset, DatasetSpec
 from fcn_tf.data.datasets import run_classes, run_examples
 from fcn_tf.data.datasets.run_examples import RunExamples
 from fcn_tf.data.masks import infer
@@ -42,6 +42,25 @@ class _Stage(NamedTuple):
     described: Config
 
 
+class _Common(NamedTuple):
+    """What all trainings of a command have in common.
+
+    Attributes:
+      train, validation: the examples.
+      weights_file: the path of what --weights names; of "none", of a file as wide.
+      loss: a `PixelLoss`.
+      strategy: of tf.distribute.
+      interrupts: `Interrupts` that listen already; None where this worker is alone.
+    """
+
+    train: Dataset
+    validation: Dataset
+    weights_file: str
+    loss: Any
+    strategy: Any
+    interrupts: Any
+
+
 def run(config: Config) -> int:
     """Trains to --max_steps, from the newest checkpoint under --logs_dir where there is one, or from the best.
 
@@ -62,26 +81,7 @@ def run(config: Config) -> int:
     stages = _stages(config)
     _require_same_settings(stages[:-1])
     remaining = _remaining(stages)
-    first = remaining[0].run
-    # Without a checkpoint nothing is continued, so another seed may split anew.
-    examples = RunExamples(first, config.dataset, config.data_dir, started=first.has_checkpoint())
-    flags = {**config.data_flags(), "cache": target.facts, "split_rule": examples.split_rule}
-    for rows in (first.read_history, first.read_training):
-        rows()  # what is damaged should show before work begins
-    settings = first.read_config() if first.has_checkpoint() and first.exists() else None
-    with run_examples.locating(target, config.data_dir):
-        train, validation = (
-            datasets.load(config.dataset, config.data_dir, split, **flags) for split in ("train", "validation")
-        )
-    if examples.find_moved(train, validation):
-        run_classes.require_same(first, train)
-    examples.compare(train, validation)
-    if not len(validation):
-        raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
-    if not first.has_checkpoint():
-        _note_few(config, train, validation)
-    train = run_classes.in_run(train, settings, config.palette, own=True)
-    validation = dataclasses.replace(validation, spec=train.spec)
+    examples, train, validation = _load_data(config, target, remaining[0].run)
     pixel_counts = _check_masks(train, validation, target.facts)
     weights_of_classes = _class_weights(config.class_weights, train, pixel_counts)
     for name in _trackers(config):
@@ -100,15 +100,9 @@ def run(config: Config) -> int:
 
     # Here, because it takes seconds and mistakes should show at once.
     system.load_tensorflow()
-    from fcn_tf.training import distribution, losses
+    from fcn_tf.training import distribution
 
-    names = config.loss.split("+")
-    loss = losses.PixelLoss(names, ignore_label=train.spec.ignore_label, class_weights=weights_of_classes)
-    if config.accumulate > 1 and loss.indivisible:
-        raise UserError(
-            f"--accumulate={config.accumulate} cannot divide --loss={config.loss}: {loss.indivisible[0]} compares sums "
-            "over the whole batch; use --accumulate=1, with --recompute to save memory."
-        )
+    loss = _loss(config, train.spec, weights_of_classes)
     strategy = distribution.choose_strategy()
     distribution.replica_batch_size(strategy, config.batch_size, accumulate=config.accumulate)
     _note_precision(config.precision)
@@ -117,37 +111,79 @@ def run(config: Config) -> int:
     claim = target.claimed() if chief else contextlib.nullcontext()
     together = distribution.several_workers(strategy, lambda: _remaining(stages)[0].run.resume_step())
     with claim, together as interrupts:
+        common = _Common(train, validation, weights_file, loss, strategy, interrupts)
         if chief:
             _store(stages, config.data_dir, train)
         if config.staged and chief and not target.has_checkpoint():
             kept = RunExamples(target, config.dataset, config.data_dir, started=False).write(train, validation)
-            target.write_config(_describe(config, train.spec) | ({"examples": kept} if kept else {}))
+            target.write_config(_describe(config, train.spec, examples=kept))
         for stage in remaining:
             if config.staged:
                 number = stages.index(stage) + 1
                 print(f"stage {number} of {len(stages)}: --arch={stage.config.arch} in {stage.run.logs_dir}")
             if stage is not remaining[0]:
-                origin = _origin(stage)
+                origin, checkpoint = _origin(stage), None
                 examples = RunExamples(stage.run, config.dataset, config.data_dir, started=False)
                 _learn_from(stage.config, examples, validation)
-            status = _train(
-                stage,
-                checkpoint=checkpoint,
-                strategy=strategy,
-                train=train,
-                validation=validation,
-                examples=examples,
-                loss=loss,
-                weights_file=weights_file,
-                origin=origin,
-                interrupts=interrupts,
-            )
-            if status:
+            if status := _train(stage, common, examples=examples, origin=origin, checkpoint=checkpoint):
                 return status
-            checkpoint = None
     if config.staged:
         print("\n".join(_gains(stages)))
     return 0
+
+
+def _load_data(config: Config, target: Run, first: Run) -> tuple[RunExamples, Dataset, Dataset]:
+    """Loads both splits, compared with the run that is continued, and with the names that it gives its classes.
+
+    Args:
+      config: its flags about classes are resolved.
+      target: the run of the command.
+      first: the run that is trained first, of a network of --staged perhaps.
+
+    Returns:
+      What `first` knows of the examples, the training and the validation examples.
+    """
+    # Without a checkpoint nothing is continued, so another seed may split anew.
+    examples = RunExamples(first, config.dataset, config.data_dir, started=first.has_checkpoint())
+    for rows in (first.read_history, first.read_training):
+        rows()  # what is damaged should show before work begins
+    settings = _begun(first) or None
+    flags = {**config.data_flags(), "cache": target.facts, "split_rule": examples.split_rule}
+    with run_examples.locating(target, config.data_dir):
+        train, validation = (
+            datasets.load(config.dataset, config.data_dir, split, **flags) for split in ("train", "validation")
+        )
+    if examples.find_moved(train, validation):
+        run_classes.require_same(first, train)
+    examples.compare(train, validation)
+    if not len(validation):
+        raise UserError(f"{config.data_dir} has no validation examples; training needs some to choose the best model.")
+    if not first.has_checkpoint():
+        _note_few(config, train, validation)
+    train = run_classes.in_run(train, settings, config.palette, own=True)
+    return examples, train, dataclasses.replace(validation, spec=train.spec)
+
+
+def _begun(run: Run) -> dict[str, Any]:
+    """The config.json of a run that has a checkpoint; {} where there is nothing to continue."""
+    return run.read_config() if run.has_checkpoint() and run.exists() else {}
+
+
+def _loss(config: Config, spec: DatasetSpec, weights: Sequence[float] | None) -> Any:
+    """The `PixelLoss` of --loss, with a weight a class or equal ones.
+
+    Raises:
+      UserError: if it cannot be computed in the parts of a batch that --accumulate asks for.
+    """
+    from fcn_tf.training import losses
+
+    loss = losses.PixelLoss(config.loss.split("+"), ignore_label=spec.ignore_label, class_weights=weights)
+    if config.accumulate > 1 and loss.indivisible:
+        raise UserError(
+            f"--accumulate={config.accumulate} cannot divide --loss={config.loss}: {loss.indivisible[0]} compares sums "
+            "over the whole batch; use --accumulate=1, with --recompute to save memory."
+        )
+    return loss
 
 
 def _stages(config: Config) -> list[_Stage]:
@@ -180,8 +216,7 @@ def _remaining(stages: Sequence[_Stage]) -> Sequence[_Stage]:
 def _require_same_settings(stages: Sequence[_Stage]) -> None:
     """Raises UserError if the folder of a network of --staged holds a run of other settings, of another command."""
     for stage in stages:
-        begun = stage.run.has_checkpoint() and stage.run.exists()
-        saved = stage.run.read_config().get("flags", {}) if begun else {}
+        saved = _begun(stage.run).get("flags") or {}
         for name, value in stage.config.to_json().items():
             if name not in RESUMABLE and saved.get(name, value) != value:
                 raise UserError(
@@ -265,18 +300,36 @@ def _best_checkpoint(target: Run) -> int:
     return best["step"]
 
 
-def _train(stage: _Stage, *, checkpoint: int | None, strategy, origin, **parts) -> int:
-    """Trains; with --on_nan=rollback again from the best validation, or the newest checkpoint, where that diverges."""
+def _train(
+    stage: _Stage,
+    common: _Common,
+    *,
+    examples: RunExamples,
+    origin: trained.TrainedModel | None,
+    checkpoint: int | None,
+) -> int:
+    """Trains; with --on_nan=rollback again from the best validation, or the newest checkpoint, where that diverges.
+
+    Args:
+      stage: the training.
+      common: to all of the command.
+      examples: what the run knows of them.
+      origin: the model to start from, where there is no checkpoint.
+      checkpoint: the step of the one to continue from; None for the newest.
+
+    Returns:
+      The exit status.
+    """
     from fcn_tf.training import distribution
     from fcn_tf.training.failures import Diverged
 
     config, target = stage.config, stage.run
-    if config.on_nan == "rollback" and distribution.others(strategy):
+    if config.on_nan == "rollback" and distribution.others(common.strategy):
         raise UserError("--on_nan=rollback is of one process, and TF_CONFIG names several; use --on_nan=stop.")
     halvings = _halvings(stage)
     while True:
         try:
-            return _attempt(stage, checkpoint=checkpoint, halvings=halvings, strategy=strategy, origin=origin, **parts)
+            return _attempt(stage, common, examples=examples, origin=origin, checkpoint=checkpoint, halvings=halvings)
         except Diverged as error:
             if config.on_nan != "rollback":
                 raise
@@ -296,7 +349,7 @@ def _train(stage: _Stage, *, checkpoint: int | None, strategy, origin, **parts) 
 
 def _halvings(stage: _Stage) -> int:
     """How often --on_nan=rollback has halved the learning rate of a run; another --learning_rate starts anew."""
-    saved = stage.run.read_config() if stage.run.has_checkpoint() and stage.run.exists() else {}
+    saved = _begun(stage.run)
     same = (saved.get("flags") or {}).get("learning_rate") == stage.config.learning_rate
     halvings = saved.get("halvings")
     return min(halvings, _MOST_HALVINGS) if same and isinstance(halvings, int) and halvings > 0 else 0
@@ -304,32 +357,56 @@ def _halvings(stage: _Stage) -> int:
 
 def _attempt(
     stage: _Stage,
+    common: _Common,
     *,
-    checkpoint,
-    halvings,
-    strategy,
-    train,
-    validation,
-    examples,
-    loss,
-    weights_file,
-    origin,
-    interrupts,
+    examples: RunExamples,
+    origin: trained.TrainedModel | None,
+    checkpoint: int | None,
+    halvings: int,
 ) -> int:
-    """Puts the parts together and runs the loop; see `run`."""
+    """Puts the parts together and runs the loop; arguments as of `_train`, and how often the rate was halved."""
     import keras
 
-    from fcn_tf.data import pipeline
-    from fcn_tf.models import build, weights_table
-    from fcn_tf.training import distribution, optimizers, resume, schedules
+    from fcn_tf.training import distribution, resume, schedules
     from fcn_tf.training.hooks import TrainingIntervals
-    from fcn_tf.training.loop import Trainer
-    from fcn_tf.training.trackers import TrackMetrics
 
-    config, target, spec = stage.config, stage.run, train.spec
+    config, target = stage.config, stage.run
     learning_rate = config.learning_rate / 2**halvings
     keras.backend.clear_session()  # of a training before
     keras.utils.set_random_seed(config.seed)
+    network, optimizer = _build(stage, common, learning_rate, origin)
+    rate = schedules.learning_rate(
+        config.schedule, learning_rate, max_steps=config.max_steps, warmup_steps=config.warmup_steps
+    )
+    trainer = _trainer(stage, common, network, optimizer, rate)
+    start = trainer.restore(checkpoint, by_flag=config.resume_from == "best")
+    if start:
+        print(f"resumed at step {start}")
+    intervals = TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
+    validated = not resume.lacks_validation(target, intervals, start)
+    if (reason := _nothing_to_do(config, target, start, validated=validated)) is not None:
+        print(reason)
+        return 0
+    if start and (was := schedules.change_rate(optimizer, rate(start - 1))) is not None:
+        print(f"learning rate now {rate(start - 1):g} (was {was:g})")
+    if distribution.is_chief(common.strategy):
+        _begin_records(stage, common, trainer.checkpoints, examples, start=start, halvings=halvings)
+    _announce(config, common, network, learning_rate, halvings=halvings, resumed=start > 0)
+    status = trainer.fit(intervals, start=start)
+    if status == 0:
+        step = target.resume_step()
+        print(f"done: step {step}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
+    return status
+
+
+def _build(
+    stage: _Stage, common: _Common, learning_rate: float, origin: trained.TrainedModel | None
+) -> tuple[Any, Any]:
+    """The network, with the weights that it starts from, and its optimiser."""
+    from fcn_tf.models import build, weights_table
+    from fcn_tf.training import optimizers
+
+    config, spec = stage.config, common.train.spec
     build_network = functools.partial(
         build.build_network,
         config.arch,
@@ -339,11 +416,11 @@ def _attempt(
         longest_side=config.longest_side,
         flags=config.arch_flags(),
     )
-    with strategy.scope():
-        network = build_network(
-            num_classes=spec.num_classes, weights=None if config.weights == "none" else weights_file
-        )
-        if not checkpoint_steps(target.checkpoints) and (known := pretrained.table(weights_file, network.model)):
+    with common.strategy.scope():
+        weights = None if config.weights == "none" else common.weights_file
+        network = build_network(num_classes=spec.num_classes, weights=weights)
+        known = None if stage.run.has_checkpoint() else pretrained.table(common.weights_file, network.model)
+        if known:
             print(weights_table.show(known))
         network.freeze(config.freeze.split(",") if config.freeze else ())
         network = _with_rates(network, config)
@@ -360,20 +437,27 @@ def _attempt(
         )
     if origin is not None:
         _start_from(origin, network, spec, build_network)
-    rate = schedules.learning_rate(
-        config.schedule, learning_rate, max_steps=config.max_steps, warmup_steps=config.warmup_steps
-    )
-    trainer = Trainer(
+    return network, optimizer
+
+
+def _trainer(stage: _Stage, common: _Common, network: Any, optimizer: Any, rate: Callable[[int], float]) -> Any:
+    """The `Trainer` of these settings."""
+    from fcn_tf.data import pipeline
+    from fcn_tf.training.loop import Trainer
+    from fcn_tf.training.trackers import TrackMetrics
+
+    config = stage.config
+    return Trainer(
         network,
         optimizer,
-        strategy=strategy,
-        train=train,
-        validation=validation,
-        run=target,
+        strategy=common.strategy,
+        train=common.train,
+        validation=common.validation,
+        run=stage.run,
         batch_size=config.batch_size,
         batches=functools.partial(
             pipeline.training_batches,
-            train,
+            common.train,
             image_size=config.crop_size,
             seed=config.seed,
             augment=_augmentation(config),
@@ -382,7 +466,7 @@ def _attempt(
             longest_side=config.longest_side,
         ),
         seed=config.seed,
-        loss=loss,
+        loss=common.loss,
         rate=rate,
         ema=config.ema,
         early_stopping=config.early_stopping,
@@ -390,36 +474,38 @@ def _attempt(
         recompute=config.recompute,
         profile=config.profile,
         debug=config.debug,
-        more_hooks=[TrackMetrics(name, target, config.to_json()) for name in _trackers(config)],
-        interrupts=interrupts,
+        more_hooks=[TrackMetrics(name, stage.run, config.to_json()) for name in _trackers(config)],
+        interrupts=common.interrupts,
     )
-    start = trainer.restore(checkpoint, by_flag=config.resume_from == "best")
+
+
+def _begin_records(
+    stage: _Stage, common: _Common, checkpoints: Any, examples: RunExamples, *, start: int, halvings: int
+) -> None:
+    """Drops what the run holds of steps after `start`, and writes examples.json and config.json."""
+    target = stage.run
     if start:
-        print(f"resumed at step {start}")
-    intervals = TrainingIntervals(config.max_steps, config.eval_every, config.save_every, config.log_every)
-    validated = not resume.lacks_validation(target, intervals, start)
-    if (reason := _nothing_to_do(config, target, start, validated=validated)) is not None:
-        print(reason)
-        return 0
-    if start and (was := schedules.change_rate(optimizer, rate(start - 1))) is not None:
-        print(f"learning rate now {rate(start - 1):g} (was {was:g})")
-    if distribution.is_chief(strategy):
-        # In this order: the history never lacks a row of what would be continued from after a kill.
-        if start:
-            _note_threads(target.read_config() if target.exists() else {})
-        dropped = trainer.checkpoints.drop_after(start)
-        rows = target.truncate_history(start)
-        if dropped:
-            names = ", ".join(f"ckpt-{step}" for step in dropped)
-            print(f"dropped what came after the best validation: {names}, {rows} row(s) of {target.history}")
-        kept = examples.write(train, validation)
-        more = ({"examples": kept} if kept else {}) | ({"halvings": halvings} if halvings else {})
-        target.write_config(_describe(stage.described, spec) | more)
-    trained = sum(math.prod(variable.shape) for variable in network.model.trainable_variables)
+        _note_threads(target.read_config() if target.exists() else {})
+    # In this order: the history never lacks a row of what would be continued from after a kill.
+    dropped = checkpoints.drop_after(start)
+    rows = target.truncate_history(start)
+    if dropped:
+        names = ", ".join(f"ckpt-{step}" for step in dropped)
+        print(f"dropped what came after the best validation: {names}, {rows} row(s) of {target.history}")
+    kept = examples.write(common.train, common.validation)
+    target.write_config(_describe(stage.described, common.train.spec, examples=kept, halvings=halvings))
+
+
+def _announce(
+    config: Config, common: _Common, network: Any, learning_rate: float, *, halvings: int, resumed: bool
+) -> None:
+    """Prints what is about to be trained, on what, and what that takes."""
+    spec, replicas = common.train.spec, common.strategy.num_replicas_in_sync
+    trained_count = sum(math.prod(variable.shape) for variable in network.model.trainable_variables)
     print(
-        f"{config.arch}, {network.model.count_params():,} parameters, {trained:,} of them trained; "
-        f"{spec.name}: {len(train)} training and {len(validation)} validation examples, "
-        f"{spec.num_classes} classes; {strategy.num_replicas_in_sync} replica(s)"
+        f"{config.arch}, {network.model.count_params():,} parameters, {trained_count:,} of them trained; "
+        f"{spec.name}: {len(common.train)} training and {len(common.validation)} validation examples, "
+        f"{spec.num_classes} classes; {replicas} replica(s)"
     )
     print(
         f"learning rate {learning_rate:g}{f' (halved {halvings} times)' * bool(halvings)}, times "
@@ -435,15 +521,10 @@ def _attempt(
             )
     if spec.name != "shapes" and config.weights in ("tiny", "none"):
         print(f"note: --weights={config.weights} is for trying out; use --weights=vgg16 or vgg19 for good scores")
-    print(_memory(config, network, strategy.num_replicas_in_sync, resumed=start > 0, divisible=not loss.indivisible))
-    status = trainer.fit(intervals, start=start)
-    if status == 0:
-        step = target.resume_step()
-        print(f"done: step {step}; best model in {target.model}; tensorboard --logdir {config.logs_dir}")
-    return status
+    print(_memory(config, network, replicas, resumed=resumed, divisible=not common.loss.indivisible))
 
 
-def _with_rates(network, config):
+def _with_rates(network: Any, config: Config) -> Any:
     """The network with the learning-rate factors of --trunk_rate and --head_rate, or of its arch."""
     # An untrained trunk learns at the base rate; one that starts from a trained model is a pretrained one.
     trunk_rate = network.trunk_rate
@@ -454,7 +535,9 @@ def _with_rates(network, config):
     )
 
 
-def _start_from(origin, network, spec, build_network) -> None:
+def _start_from(
+    origin: trained.TrainedModel, network: Any, spec: DatasetSpec, build_network: Callable[..., Any]
+) -> None:
     """Loads what fits of a trained model, and says what that is."""
     from fcn_tf.inference import evaluator
     from fcn_tf.models import weights_table
@@ -506,7 +589,7 @@ def _class_weights(wanted: str, train: Dataset, pixel_counts: Iterable[Mapping[i
     return found
 
 
-def _memory(config, network, replicas, *, resumed, divisible):
+def _memory(config: Config, network: Any, replicas: int, *, resumed: bool, divisible: bool) -> str:
     """A line that says how much memory a step will take."""
     from fcn_tf.training import memory
 
@@ -524,7 +607,7 @@ def _memory(config, network, replicas, *, resumed, divisible):
     return memory.report(network, plan, available, replicas=replicas, excluded=excluded)
 
 
-def _augmentation(config):
+def _augmentation(config: Config) -> augment.Augmentation | None:
     """How much training crops are varied; None for not at all."""
     if not config.augment:
         return None
@@ -536,8 +619,15 @@ def _augmentation(config):
     )
 
 
-def _describe(config, spec):
-    """The content of config.json: everything that made the run, and what its model needs to be used."""
+def _describe(config: Config, spec: DatasetSpec, *, examples: Mapping[str, int], halvings: int = 0) -> dict[str, Any]:
+    """The content of config.json: everything that made the run, and what its model needs to be used.
+
+    Args:
+      config: the settings.
+      spec: of the data set.
+      examples: how many there are of each split; empty where they are generated.
+      halvings: how often --on_nan=rollback has halved the learning rate.
+    """
     import keras
     import tensorflow
 
@@ -555,10 +645,12 @@ def _describe(config, spec):
             "numpy": np.__version__,
         },
         "threads": system.threads(),
+        **({"examples": dict(examples)} if examples else {}),
+        **({"halvings": halvings} if halvings else {}),
     }
 
 
-def _note_threads(saved):
+def _note_threads(saved: Mapping[str, Any]) -> None:
     """Says so when a run goes on with other threads than those of config.json: nothing is the same to the bit then."""
     was, now = saved.get("threads"), system.threads()
     if isinstance(was, dict) and (changed := [name for name in now if was.get(name) != now[name]]):
@@ -566,7 +658,7 @@ def _note_threads(saved):
         print(f"note: {', '.join(words)}; results differ in their last digits from those of the run until here")
 
 
-def _note_precision(precision):
+def _note_precision(precision: str) -> None:
     """Says so when a narrow type will save no time."""
     from fcn_tf.models import mixed_precision
 
