@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fcn_tf import registry
-from fcn_tf.data import crops
+from fcn_tf.data import base, crops
 from fcn_tf.errors import UserError
 from fcn_tf.io import parts, texts, trained
 from fcn_tf.io.run_dir import Run
 
 ALIASES = {"test": "evaluate"}
-SPLITS = ("train", "validation", "test", "all")
 PRECISIONS = ("float32", "bfloat16", "float16")
 ON_BAD_EXAMPLE = ("fail", "skip")
 ON_NAN = ("stop", "rollback")
@@ -239,7 +238,7 @@ class Config:
         "{choices}; default: validation; check and prepare: all",
         scope=Scope.COMMAND,
         modes=("visualize", "evaluate", "check", "prepare", "export"),
-        check=_one_of(SPLITS),
+        check=_one_of((*base.SPLITS, "all")),
     )
     ignore_label: str = _flag(
         "auto",

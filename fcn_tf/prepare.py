@@ -4,8 +4,8 @@ import dataclasses
 
 from fcn_tf.config import Config, train_command
 from fcn_tf.data import datasets
-from fcn_tf.data.base import Dataset
-from fcn_tf.data.datasets import records, writer
+from fcn_tf.data.base import SPLITS, Dataset
+from fcn_tf.data.datasets import writer
 from fcn_tf.errors import MissingSplit
 from fcn_tf.io import system
 from fcn_tf.io.run_dir import Run, free_logs_dir
@@ -43,7 +43,7 @@ def _load(config: Config) -> dict[str, Dataset]:
     config = dataclasses.replace(config, **resolved)
     loaded: dict[str, Dataset] = {}
     missing: list[MissingSplit] = []
-    for split in records.SPLITS:
+    for split in SPLITS:
         try:
             loaded[split] = datasets.load(config.dataset, config.data_dir, split, **config.data_flags(), cache=cache)
         except MissingSplit as error:

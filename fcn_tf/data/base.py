@@ -1,14 +1,16 @@
 """What a data set is: its classes (`DatasetSpec`), items (`Example`), a way to read one (`Dataset`), its entry."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fcn_tf.data import crops
-from fcn_tf.errors import UserError
+from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import texts
+
+SPLITS = ("train", "validation", "test")  # --split=all is all of these that there are
 
 
 @dataclass(frozen=True)
@@ -176,3 +178,21 @@ class DatasetEntry:
 
 
 DEFAULTED_FLAGS = ("image_size", "batch_size", "max_steps", "eval_every", "save_every")
+
+
+def require_split(dataset: str, split: str, known: Collection[str] = SPLITS) -> None:
+    """Makes sure that a split may be asked for.
+
+    Args:
+      dataset: its name, as given to `--dataset`.
+      split: one of `known`, or "all".
+      known: the splits that the data set may have.
+
+    Raises:
+      MissingSplit: if it is none of these.
+    """
+    if split not in (*known, "all"):
+        raise MissingSplit(
+            f"{dataset} has no split {split!r}; expected one of {', '.join((*known, 'all'))} (--split).",
+            lacks="no such split",
+        )

@@ -10,9 +10,9 @@ import zipfile
 from tqdm import tqdm
 
 from fcn_tf.data import palette
-from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, require_split
 from fcn_tf.data.datasets import pairs
-from fcn_tf.errors import MissingSplit, UserError
+from fcn_tf.errors import UserError
 from fcn_tf.io import archives, downloads, files
 
 # The first name of each line of the data set's objectInfo150.txt, from id 1 on.
@@ -53,7 +53,7 @@ SPEC = DatasetSpec(
 )
 
 _FOLDER = "ADEChallengeData2016"
-_FOLDERS = {
+_FOLDERS = {  # the label maps of the test set were never published
     "train": ("images/training", "annotations/training"),
     "validation": ("images/validation", "annotations/validation"),
 }
@@ -74,10 +74,7 @@ def load(data_dir: str, split: str) -> Dataset:
     Raises:
       UserError: if it cannot be had, the split is missing or its files do not pair.
     """
-    if split not in (*_FOLDERS, "all"):
-        # Before a gigabyte is downloaded; the test set's label maps were never published.
-        known = ", ".join((*_FOLDERS, "all"))
-        raise MissingSplit(f"ade20k has no split {split!r}; expected one of {known} (--split).", lacks="no such split")
+    require_split("ade20k", split, _FOLDERS)  # before a gigabyte is downloaded
     return pairs.load_pairs(SPEC, split, pairs.choose_split("ade20k", _root(data_dir), split, _FOLDERS))
 
 

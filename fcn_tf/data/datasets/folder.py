@@ -5,7 +5,16 @@ import dataclasses
 import io
 
 from fcn_tf.data import palette
-from fcn_tf.data.base import ClassInference, Dataset, DatasetEntry, DatasetSpec, Listing, Options
+from fcn_tf.data.base import (
+    SPLITS,
+    ClassInference,
+    Dataset,
+    DatasetEntry,
+    DatasetSpec,
+    Listing,
+    Options,
+    require_split,
+)
 from fcn_tf.data.datasets import annotated, layouts
 from fcn_tf.data.masks import infer, notation
 from fcn_tf.data.masks.read import reader
@@ -26,10 +35,7 @@ def load(data_dir: str, split: str, *, options: Options = Options()) -> Dataset:
     Raises:
       UserError: if no layout is recognised, files do not pair, or the classes are not clear.
     """
-    if split not in (*layouts.SPLITS, "all"):
-        raise UserError(
-            f"folder has no split {split!r}; expected one of {', '.join((*layouts.SPLITS, 'all'))} (--split)."
-        )
+    require_split("folder", split)
     layout = annotated.find(data_dir)
     if layout.unpaired and options.on_bad_example == "fail":
         raise UserError(
@@ -116,7 +122,7 @@ def list_files(data_dir: str, options: Options) -> Listing:
       UserError: as `annotated.find`.
     """
     layout = annotated.find(data_dir)
-    splits = {split: layouts.split_examples(layout, split, options) for split in layouts.SPLITS}
+    splits = {split: layouts.split_examples(layout, split, options) for split in SPLITS}
     seeded = layout.seeded and not options.holdout
     return Listing({split: part for split, part in splits.items() if part}, layout.unpaired, layout.unread, seeded)
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fcn_tf.data import validation_split
-from fcn_tf.data.base import Example, Options
+from fcn_tf.data.base import SPLITS, Example, Options
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, images
 
@@ -33,7 +33,6 @@ _SPLIT_WORDS = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-SPLITS = tuple(_SPLIT_WORDS)
 # No folders are called so: asking about each of thousands of files would take long.
 _FILES = (*images.IMAGE_PATTERNS, *images.UNREAD_PATTERNS, "*.json")
 _DEPTH = 3  # of folders below --data_dir

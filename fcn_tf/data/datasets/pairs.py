@@ -2,7 +2,7 @@
 
 import os
 
-from fcn_tf.data.base import Dataset, DatasetSpec, Example
+from fcn_tf.data.base import Dataset, DatasetSpec, Example, require_split
 from fcn_tf.data.masks.read import reader
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files, images, texts
@@ -35,9 +35,7 @@ def choose_split(
       MissingSplit: if the split is unknown or is not there.
       UserError: if there is no such data set.
     """
-    if split != "all" and split not in folders:
-        known = ", ".join((*folders, "all"))
-        raise MissingSplit(f"{name} has no split {split!r}; expected one of {known} (--split).", lacks="no such split")
+    require_split(name, split, folders)
     if not files.is_dir(data_dir):
         fetch = f"; {source}" if source else ""
         raise UserError(

@@ -16,14 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
+from fcn_tf.data.base import SPLITS, Dataset, DatasetEntry, DatasetSpec, Example, require_split
 from fcn_tf.data.masks.notation import Color
 from fcn_tf.data.masks.read import reader
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import archives, files, shards, texts
 
-SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 _MOST_MANIFEST = 64 << 20  # bytes
 _FORMAT, _VERSION = "fcn_tf records", 1
@@ -131,8 +130,7 @@ def load(data_dir: str, split: str) -> Dataset:
       MissingSplit: if it has no such split.
       UserError: if there is no manifest, it is damaged or of a newer version, or a shard is missing or cut short.
     """
-    if split not in (*SPLITS, "all"):
-        raise MissingSplit(f"records has no split {split!r}; expected one of {', '.join((*SPLITS, 'all'))} (--split).")
+    require_split("records", split)
     path = files.join(data_dir, MANIFEST)
     manifest = _read_manifest(path)
     try:

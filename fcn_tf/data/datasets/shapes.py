@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
-from fcn_tf.errors import UserError
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example, require_split
 
 SIDE = 96  # pixels
 IGNORED = 255
@@ -77,11 +76,10 @@ def load(data_dir: str, split: str) -> Dataset:
     """Lists the scenes of a split; `data_dir` is not used.
 
     Raises:
-      UserError: on an unknown split.
+      MissingSplit: on an unknown split.
     """
     del data_dir
-    if split not in (*_EXAMPLES, "all"):
-        raise UserError(f"shapes has no split {split!r}; expected one of {', '.join((*_EXAMPLES, 'all'))} (--split).")
+    require_split("shapes", split)
     chosen = _EXAMPLES if split == "all" else (split,)
     examples = tuple(Example(name=f"{part}_{number:04d}") for part in chosen for number in range(_EXAMPLES[part]))
     return Dataset(SPEC, split, examples, _read)

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fcn_tf.data import datasets, validation_split
-from fcn_tf.data.base import ClassInference, Dataset, Example, Options
+from fcn_tf.data.base import SPLITS, ClassInference, Dataset, Example, Options
 from fcn_tf.data.datasets import holdout
 from fcn_tf.data.quality.findings import Finding, alternatives
 from fcn_tf.errors import MissingSplit, UserError
 
-_PURPOSES = {"train": "to train on", "validation": "to choose the best model by"}
-SPLITS = (*_PURPOSES, "test")
+_PURPOSES = {"train": "to train on", "validation": "to choose the best model by"}  # of the splits that training needs
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ SegmentationClassAug/ and are listed in ImageSets/Segmentation/train_aug.txt (or
 
 import os
 
-from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example, require_split
 from fcn_tf.data.masks.read import reader
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import MissingSplit, UserError
@@ -53,8 +53,7 @@ def load(data_dir: str, split: str) -> Dataset:
     Raises:
       UserError: if a list, a photo or a mask is missing.
     """
-    if split not in (*_LISTS, "all"):
-        raise UserError(f"voc has no split {split!r}; expected one of {', '.join((*_LISTS, 'all'))} (--split).")
+    require_split("voc", split)
     root = _root(data_dir)
     if split != "all":
         examples = _examples(root, split)

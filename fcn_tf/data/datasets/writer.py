@@ -14,7 +14,7 @@ from typing import Any
 
 import tqdm
 
-from fcn_tf.data.base import Dataset, Example
+from fcn_tf.data.base import SPLITS, Dataset, Example
 from fcn_tf.data.datasets import records
 from fcn_tf.data.masks.read import read_file
 from fcn_tf.data.masks.rules import MaskRules
@@ -25,7 +25,7 @@ from fcn_tf.io import files, shards
 _SHARD_BYTES = 128 << 20  # at most about this much in a shard
 _SHARDS = 16  # the number of shards is a multiple of this, so that 2, 4, 8 or 16 workers get equal shares
 _CHUNK = 64  # examples in memory at once
-_OWN = re.compile(rf"({'|'.join(records.SPLITS)})-(\d+-of-\d+\.tfrecord|index\.jsonl\.gz)")
+_OWN = re.compile(rf"({'|'.join(SPLITS)})-(\d+-of-\d+\.tfrecord|index\.jsonl\.gz)")
 _FRAME = 12, 4  # bytes around a record in a TFRecord file: its length and that one's checksum; its own checksum
 
 
