@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from fcn_tf.io import fonts
 
-Color = tuple[int, int, int]
+Color = tuple[int, int, int]  # red, green and blue in [0, 255]
 
 IGNORED = (224, 224, 224)  # light grey
 OPACITY = 0.5  # of the colours in an overlay, unless something else is asked for

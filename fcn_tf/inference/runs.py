@@ -7,6 +7,7 @@ from typing import Any
 
 from fcn_tf import registry
 from fcn_tf.data import palette
+from fcn_tf.data.palette import Color
 from fcn_tf.errors import UserError
 from fcn_tf.io import system
 from fcn_tf.io.run_dir import Run
@@ -35,7 +36,7 @@ class TrainedRun:
         return tuple(self.config["class_names"])
 
     @property
-    def colors(self) -> tuple[tuple[int, int, int], ...]:
+    def colors(self) -> tuple[Color, ...]:
         """(r, g, b) in [0, 255] by class id."""
         return tuple((red, green, blue) for red, green, blue in self.config["colors"])
 

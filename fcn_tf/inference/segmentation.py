@@ -11,9 +11,9 @@ import numpy as np
 
 from fcn_tf import registry
 from fcn_tf.data import palette
+from fcn_tf.data.palette import Color
 from fcn_tf.io import files, images, texts
 
-Color = tuple[int, int, int]
 PixelsOfFrame = tuple[str, int | None, Mapping[int, int]]
 _SHOWN = 3  # names of classes when it is printed; the rest is counted
 _BAND = 1 << 20  # pixels that are drawn or counted at once: bounds the memory that this takes beside its result

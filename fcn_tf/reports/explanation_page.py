@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from fcn_tf.data import palette
+from fcn_tf.data.palette import Color
 from fcn_tf.io import files, images
 from fcn_tf.reports import html, panels
 
@@ -59,7 +60,7 @@ def write(
     model: str,
     class_id: int,
     class_names: Sequence[str],
-    colors: Sequence[tuple[int, int, int]],
+    colors: Sequence[Color],
     point: tuple[int, int],
     labels: np.ndarray,
     region: np.ndarray,

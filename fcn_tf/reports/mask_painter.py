@@ -9,7 +9,7 @@ from fcn_tf.data import palette
 from fcn_tf.data.base import Dataset
 from fcn_tf.data.masks import histogram, notation
 from fcn_tf.data.masks.histogram import Histogram
-from fcn_tf.data.masks.notation import Color
+from fcn_tf.data.palette import Color
 from fcn_tf.data.quality import screening
 from fcn_tf.errors import UserError
 from fcn_tf.io import texts

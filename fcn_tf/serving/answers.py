@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcn_tf.inference.segmentation import Color, Segmentation, picture_output
+from fcn_tf.data.palette import Color
+from fcn_tf.inference.segmentation import Segmentation, picture_output
 from fcn_tf.io import images
 from fcn_tf.serving.limits import Refusal
 

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 
 from fcn_tf import __version__
 from fcn_tf.data import palette
+from fcn_tf.data.palette import Color
 from fcn_tf.errors import OutOfMemory
-from fcn_tf.inference.segmentation import Color
 from fcn_tf.inference.segmenter import Segmenter
 from fcn_tf.io import files
 from fcn_tf.reports import html

@@ -136,7 +136,7 @@ def rules_of(options: Options) -> MaskRules:
     )
 
 
-def read_classes(data_dir: str) -> tuple[tuple[str, ...], tuple[notation.Color, ...]]:
+def read_classes(data_dir: str) -> tuple[tuple[str, ...], tuple[palette.Color, ...]]:
     """Names and colours of the classes from classes.csv (name,r,g,b) or classes.txt (a name a line).
 
     Semicolons or tabs may stand for the commas.
@@ -163,7 +163,7 @@ def classes_file(data_dir: str) -> str:
     return next(filter(files.exists, paths), "")
 
 
-def _parse_classes(text: str, path: str) -> tuple[tuple[str, ...], tuple[notation.Color, ...]]:
+def _parse_classes(text: str, path: str) -> tuple[tuple[str, ...], tuple[palette.Color, ...]]:
     # Spreadsheets write what their language uses: commas, semicolons or tabs.
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     lines = csv.reader(io.StringIO(text), delimiter=delimiter)

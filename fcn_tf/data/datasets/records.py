@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fcn_tf.data.base import SPLITS, Dataset, DatasetEntry, DatasetSpec, Example, require_split
-from fcn_tf.data.masks.notation import Color
 from fcn_tf.data.masks.read import reader
 from fcn_tf.data.masks.rules import MaskRules
+from fcn_tf.data.palette import Color
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import archives, files, shards, texts
 

@@ -9,6 +9,7 @@ import os
 from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Example, require_split
 from fcn_tf.data.masks.read import reader
 from fcn_tf.data.masks.rules import MaskRules
+from fcn_tf.data.palette import Color
 from fcn_tf.errors import MissingSplit, UserError
 from fcn_tf.io import files, texts
 
@@ -21,7 +22,7 @@ _BORDER = (224, 224, 192)  # the colour of 255 in VOC's palette
 _LISTS = {"train": ("train_aug", "trainaug", "train"), "validation": ("val",), "test": ("test",)}
 
 
-def _palette_color(number: int) -> tuple[int, int, int]:
+def _palette_color(number: int) -> Color:
     """VOC's palette: the bits of the id, dealt to red, green and blue in turn (VOClabelcolormap.m)."""
     color = [0, 0, 0]
     for bit in range(24):
@@ -29,7 +30,7 @@ def _palette_color(number: int) -> tuple[int, int, int]:
     return color[0], color[1], color[2]
 
 
-def palette_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+def palette_colors(count: int) -> tuple[Color, ...]:
     """VOC's colours of the ids 0, 1, ... for --palette=voc."""
     return tuple(map(_palette_color, range(count)))
 

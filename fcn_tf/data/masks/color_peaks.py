@@ -8,8 +8,8 @@ import numpy as np
 
 from fcn_tf.data.masks import notation
 from fcn_tf.data.masks.histogram import Histogram
-from fcn_tf.data.masks.notation import Color
 from fcn_tf.data.masks.rules import APART, between
+from fcn_tf.data.palette import Color
 
 _LEAST = 0.0002  # share of all pixels that a colour must have to be a class
 _CLOSE = 4  # per channel: how far noise moves most of the pixels of a flat area

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fcn_tf.data.masks import color_peaks, notation
 from fcn_tf.data.masks.color_peaks import Peaks
 from fcn_tf.data.masks.histogram import Histogram
-from fcn_tf.data.masks.notation import Color
 from fcn_tf.data.masks.rules import APART, MaskRules
+from fcn_tf.data.palette import Color
 from fcn_tf.errors import UserError
 
 _USUAL_IGNORE = 255  # what most data sets store for "not labelled"

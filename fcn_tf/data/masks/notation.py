@@ -1,8 +1,7 @@
 """How values and colours are written in flags and messages."""
 
+from fcn_tf.data.palette import Color
 from fcn_tf.errors import UserError
-
-Color = tuple[int, int, int]
 
 
 def check_values(values: tuple[int, ...]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcn_tf.data.masks import notation
 from fcn_tf.data.masks.histogram import Histogram
-from fcn_tf.data.masks.notation import Color
+from fcn_tf.data.palette import Color
 from fcn_tf.errors import UserError
 from fcn_tf.io import texts
 
