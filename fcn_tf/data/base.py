@@ -180,6 +180,11 @@ class DatasetEntry:
 DEFAULTED_FLAGS = ("image_size", "batch_size", "max_steps", "eval_every", "save_every")
 
 
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether classes are called by their ids, for want of names."""
+    return tuple(names) == tuple(map(str, range(len(names))))
+
+
 def require_split(dataset: str, split: str, known: Collection[str] = SPLITS) -> None:
     """Makes sure that a split may be asked for.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fcn_tf import registry
 from fcn_tf.data import palette
-from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Options
+from fcn_tf.data.base import Dataset, DatasetEntry, DatasetSpec, Options, are_numbers
 from fcn_tf.data.datasets import holdout
 from fcn_tf.data.masks.read import reader
 from fcn_tf.data.quality import screening
@@ -112,7 +112,7 @@ def resolve(name: str, data_dir: str, **flags: Any) -> dict[str, Any]:
 
 def naming_hint(name: str, data_dir: str, spec: DatasetSpec) -> str:
     """One line on how to name classes that are called by their ids; "" where they have names."""
-    if not entry(name).classes or spec.class_names != tuple(map(str, range(spec.num_classes))):
+    if not entry(name).classes or not are_numbers(spec.class_names):
         return ""
     path = files.join(data_dir, "classes.txt")
     return f"classes have numbers for names; to name them, write {path}: one name a line, class 0 first"

@@ -10,16 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from fcn_tf.data import datasets
-from fcn_tf.data.base import Dataset
+from fcn_tf.data.base import Dataset, are_numbers
 from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
 from fcn_tf.io import texts
 from fcn_tf.io.run_dir import Run
-
-
-def are_numbers(names: Sequence[str]) -> bool:
-    """Whether classes are called by their ids, for want of names."""
-    return tuple(names) == tuple(map(str, range(len(names))))
 
 
 def may_be_same(names: Sequence[str], others: Sequence[str]) -> bool:
