@@ -51,7 +51,7 @@ def run(config: Config) -> int:
     run_dir = Run(config.logs_dir)
     settings = load_run(config.logs_dir).in_palette(config.palette).config
     path = run_dir.require_model()
-    entries = formats.entries(config.format.split(","), config.quantize, runtime=config.web_runtime)
+    entries = formats.entries(config.format.split(","), config.quantize, web_runtime=config.web_runtime)
     output_dir = config.output_dir or run_dir.export
     folders = {name: exported.folder_of(output_dir, name, config.quantize) for name in entries}
     for folder in folders.values():

@@ -8,13 +8,13 @@ from fcn_tf.formats.base import Format
 from fcn_tf.io import system
 
 
-def entries(names: Iterable[str], precision: str, *, runtime: str) -> dict[str, Format]:
+def entries(names: Iterable[str], precision: str, *, web_runtime: str) -> dict[str, Format]:
     """The entries of some formats, once they can be written here.
 
     Args:
       names: keys of `registry.EXPORTS`.
       precision: one of `registry.EXPORT_PRECISIONS`.
-      runtime: --web_runtime.
+      web_runtime: what --web_runtime says.
 
     Raises:
       UserError: if one does not come in this precision, or needs a package that is not installed.
@@ -30,7 +30,7 @@ def entries(names: Iterable[str], precision: str, *, runtime: str) -> dict[str, 
     for name, entry in found.items():
         what = f"--format={name}" if precision == "float32" else f"--format={name} --quantize={precision}"
         system.require_packages(what, {**entry.packages, **entry.packages_for.get(precision, {})})
-        entry.require(runtime)
+        entry.require(web_runtime)
     return found
 
 

@@ -43,13 +43,13 @@ class Source:
       metadata: what classes.json says: "classes", "input", "outputs", ...
       calibration: pictures uint8 (S, S, 3), as the model was trained on, from which int8 ranges are measured; empty for
         other precisions.
-      runtime: --web_runtime.
+      web_runtime: what --web_runtime says.
     """
 
     model: Any
     metadata: Mapping[str, Any]
     calibration: Sequence[np.ndarray] = ()
-    runtime: str = ""
+    web_runtime: str = ""
 
     @property
     def class_names(self) -> list[str]:
@@ -69,7 +69,7 @@ class Format:
       precisions: those of `registry.EXPORT_PRECISIONS` that it comes in.
       packages: {module to import: name to install} of what it needs beside TensorFlow.
       packages_for: the same by precision, of what only that one needs in addition.
-      require: of --web_runtime, raises UserError where anything else is missing that it needs.
+      require: of what --web_runtime says, raises UserError where anything else is missing that it needs.
     """
 
     write: Callable[[Source, str, str], None]
@@ -79,4 +79,4 @@ class Format:
     precisions: tuple[str, ...] = ("float32",)
     packages: Mapping[str, str] = field(default_factory=dict)
     packages_for: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    require: Callable[[str], None] = lambda runtime: None
+    require: Callable[[str], None] = lambda web_runtime: None

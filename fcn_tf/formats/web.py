@@ -27,7 +27,7 @@ _PACKED = re.compile(rb'^globalThis\.(\w+) = "([A-Za-z0-9+/=]*)";\n$')
 
 def write(source: Source, folder: str, precision: str) -> None:
     """Writes index.html, model.js and runtime.js."""
-    script, wasm = (_runtime_file(source.runtime, name) for name in (_SCRIPT, _WASM))
+    script, wasm = (_runtime_file(source.web_runtime, name) for name in (_SCRIPT, _WASM))
     least = max(_USUAL_SIDE, source.metadata["longest_side"])  # a model that resizes is given no less than it takes
     page = html.render(
         "web.html",
@@ -35,7 +35,7 @@ def write(source: Source, folder: str, precision: str) -> None:
         side=next((side for side in _SIDES if side >= least), 0),
         title=f"{len(source.class_names)} classes: label a picture",
         classes=json.dumps(source.metadata["classes"]).replace("<", "\\u003c"),
-        runtime=_global_names(script, source.runtime).decode().replace("</script", "<\\/script"),
+        runtime=_global_names(script, source.web_runtime).decode().replace("</script", "<\\/script"),
     )
     files.write_bytes(files.join(folder, _FILE), _pack("MODEL", onnx.content(source, precision)))
     files.write_bytes(files.join(folder, "runtime.js"), _pack("RUNTIME", wasm))
@@ -47,31 +47,31 @@ def load(folder: str) -> Runner:
     return onnx.runner(_unpack(files.read_bytes(files.join(folder, _FILE))))
 
 
-def require(runtime: str) -> None:
-    """Raises UserError unless `runtime` is the npm package onnxruntime-web."""
+def require(web_runtime: str) -> None:
+    """Raises UserError unless `web_runtime` is the npm package onnxruntime-web."""
     for name in (_SCRIPT, _WASM):
-        _runtime_file(runtime, name)
+        _runtime_file(web_runtime, name)
 
 
-def _runtime_file(runtime: str, name: str) -> bytes:
+def _runtime_file(web_runtime: str, name: str) -> bytes:
     """A file of the npm package, from its folder or from the .tgz that npm packs."""
     fix = "run `npm install onnxruntime-web` here, or give --web_runtime: that folder, or what `npm pack` makes of it"
-    if not files.exists(runtime):
-        raise UserError(f"--format=web carries ONNX Runtime Web along, and {runtime} does not exist; {fix}.")
+    if not files.exists(web_runtime):
+        raise UserError(f"--format=web carries ONNX Runtime Web along, and {web_runtime} does not exist; {fix}.")
     try:
-        if files.is_dir(runtime):
-            return files.read_bytes(files.join(runtime, name))
-        archive = tarfile.TarFile(fileobj=io.BytesIO(archives.gunzip(files.read_bytes(runtime))))
+        if files.is_dir(web_runtime):
+            return files.read_bytes(files.join(web_runtime, name))
+        archive = tarfile.TarFile(fileobj=io.BytesIO(archives.gunzip(files.read_bytes(web_runtime))))
         with archive, archive.extractfile(f"package/{name}") or io.BytesIO() as member:
             return member.read()
     except (OSError, ValueError, LookupError, tarfile.TarError) as error:
-        raise UserError(f"{runtime} is not the npm package onnxruntime-web: no {name} ({error}); {fix}.") from None
+        raise UserError(f"{web_runtime} is not the npm package onnxruntime-web: no {name} ({error}); {fix}.") from None
 
 
-def _global_names(script: bytes, runtime: str) -> bytes:
+def _global_names(script: bytes, web_runtime: str) -> bytes:
     """The runtime's module as part of a page: what it exports becomes the global `ort`."""
     if not (found := _EXPORTS.search(script)):
-        raise UserError(f"{runtime}: {_SCRIPT} exports nothing; expected onnxruntime-web 1.19 or newer.")
+        raise UserError(f"{web_runtime}: {_SCRIPT} exports nothing; expected onnxruntime-web 1.19 or newer.")
     pairs = (each.split(b" as ") for each in found[1].split(b","))
     names = b",".join(public.strip() + b":" + local.strip() for local, public in pairs)
     text = script[: found.start()] + b"globalThis.ort={" + names + b"};" + script[found.end() :]
