@@ -6,11 +6,10 @@ numbers), and NAME_overlay.png, which shows them in colour over the picture; doc
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from fcn_tf.config import Config
 from fcn_tf.errors import UserError
-from fcn_tf.inference import bulk, exported, inputs
+from fcn_tf.inference import bulk, exported, inputs, segmenter
 from fcn_tf.inference.exported import Export
 from fcn_tf.inference.inputs import Input
 from fcn_tf.inference.journal import Journal
@@ -134,10 +133,14 @@ def load_segmenter(config: Config) -> Segmenter:
       UserError: if it is not there, or cannot be used.
     """
     trained = load_run(config.logs_dir).in_palette(config.palette)
-    options: dict[str, Any] = {"tta": config.tta, "sliding_window": config.sliding_window}
-    if (export := _export(config)) is not None:
-        return Segmenter(export, class_names=trained.class_names, colors=trained.colors, **options)
-    return Segmenter.from_run(trained, precision=config.inference_precision, say=bulk.write_line, **options)
+    return segmenter.of_run(
+        trained,
+        _export(config),
+        tta=config.tta,
+        sliding_window=config.sliding_window,
+        precision=config.inference_precision,
+        say=bulk.write_line,
+    )
 
 
 def _beside_pictures(items: Sequence[Input], output_dir: str) -> bool:

@@ -6,10 +6,8 @@ import secrets
 import numpy as np
 
 from fcn_tf.config import Config
-from fcn_tf.inference import exported
-from fcn_tf.inference.exported import Export
-from fcn_tf.inference.runs import TrainedRun, load_run
-from fcn_tf.inference.segmenter import Segmenter
+from fcn_tf.inference import exported, segmenter
+from fcn_tf.inference.runs import load_run
 from fcn_tf.io import system
 from fcn_tf.io.run_dir import Run
 
@@ -44,8 +42,8 @@ def run(config: Config) -> int:
 
     with server.bind(config.host, config.port) as bound:
         made = "" if config.token or server.is_loopback(bound) else secrets.token_urlsafe(24)
-        segmenter = _segmenter(trained, export, config)
-        segmenter(np.zeros((64, 64, 3), np.uint8))  # traces now, so that no request waits for it
+        model = segmenter.of_run(trained, export, tta=config.tta, sliding_window=config.sliding_window, say=print)
+        model(np.zeros((64, 64, 3), np.uint8))  # traces now, so that no request waits for it
         limits = Limits(
             upload_bytes=config.request_megabytes * 1_000_000,
             pixels=config.request_megapixels * 1_000_000,
@@ -53,7 +51,7 @@ def run(config: Config) -> int:
             requests=config.queue_size,
         )
         application = Server(
-            segmenter,
+            model,
             class_names=trained.class_names,
             colors=trained.colors,
             title=os.path.basename(os.path.normpath(trained.logs_dir)),  # no path of this machine: others see it
@@ -67,11 +65,3 @@ def run(config: Config) -> int:
             seconds=config.request_seconds,
             on_start=lambda: print(f"serving {trained.logs_dir} at {link} (Ctrl-C stops)", flush=True),
         )
-
-
-def _segmenter(trained: TrainedRun, export: Export | None, config: Config) -> Segmenter:
-    """What labels: the run's model, or its export in the runtime of that."""
-    if export is None:
-        return Segmenter.from_run(trained, tta=config.tta, sliding_window=config.sliding_window, say=print)
-    names, colors = trained.class_names, trained.colors
-    return Segmenter(export, class_names=names, colors=colors, sliding_window=config.sliding_window)

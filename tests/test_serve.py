@@ -46,7 +46,7 @@ def test_an_address_that_is_none_is_named(logs, host):
 
 @needs_packages
 def test_a_port_that_is_taken_is_named_before_the_model_is_loaded(logs, monkeypatch):
-    monkeypatch.setattr(serve.Segmenter, "from_run", None)
+    monkeypatch.setattr(serve.segmenter, "of_run", None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"--port={port} cannot be listened on .*give another --port"):

@@ -254,6 +254,34 @@ class Segmenter:
         ]
 
 
+def of_run(
+    run: TrainedRun,
+    export: exported.Export | None,
+    *,
+    tta: bool,
+    sliding_window: int,
+    precision: str = "",
+    say: Callable[[str], Any],
+) -> Segmenter:
+    """What labels pictures in a mode: the model of a run or its export, in the names and colours of the run.
+
+    Args:
+      run: any.
+      export: from `exported.of_run`; None for the model.
+      tta: see `Segmenter`.
+      sliding_window: see `Segmenter`.
+      precision: see `Segmenter`; an export is run as it was written.
+      say: see `Segmenter.from_run`.
+
+    Raises:
+      UserError: if it cannot be used.
+    """
+    if export is None:
+        return Segmenter.from_run(run, tta=tta, sliding_window=sliding_window, precision=precision, say=say)
+    names, colors = run.class_names, run.colors
+    return Segmenter(export, class_names=names, colors=colors, tta=tta, sliding_window=sliding_window)
+
+
 def _out_of_memory() -> tuple[type[Exception], ...]:
     """What the runtimes that are loaded raise where memory runs out."""
     if "tensorflow" not in sys.modules:
