@@ -1,7 +1,8 @@
 """Pictures of numbers: the curves of a run, and a confusion matrix. No TensorFlow."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -46,12 +47,7 @@ def write_curves(run: Run) -> None:
     if not history:
         return
     earlier = [row for row in history if not training or row["step"] < training[0]["step"]]
-    # Here, because it takes a while. Figure and canvas without pyplot: no display, no global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure, encode = new_figure(12, 3.6)
     for axes, (title, curves) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         for column, label in curves:
             rows = [*earlier, *training] if column in TRAINING_COLUMNS else history
@@ -66,9 +62,32 @@ def write_curves(run: Run) -> None:
         if axes.lines:
             axes.legend()
         axes.set_ylim(0, None if title == "loss (nats)" else 1)  # from 0: heights compare
-    png = io.BytesIO()
-    canvas.print_png(png)
-    files.write_bytes(run.curves, png.getvalue())
+    files.write_bytes(run.curves, encode())
+
+
+def new_figure(width: float, height: float) -> tuple[Any, Callable[[], bytes]]:
+    """An empty figure of matplotlib's, which is imported here, because it takes a while.
+
+    Args:
+      width: in inches, of 100 pixels each.
+      height: likewise.
+
+    Returns:
+      The figure, and what makes a PNG of it once it is drawn.
+    """
+    # Figure and canvas without pyplot: no display, no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+
+    def encode() -> bytes:
+        png = io.BytesIO()
+        canvas.print_png(png)
+        return png.getvalue()
+
+    return figure, encode
 
 
 def confusion_image(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarray:

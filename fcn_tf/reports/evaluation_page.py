@@ -12,14 +12,7 @@ from fcn_tf.metrics import bootstrap, confusion
 from fcn_tf.metrics.per_image import Shown
 from fcn_tf.reports import charts, html, tables
 
-_HEADLINE = {
-    "mean_iou": "mean IoU",
-    "pixel_accuracy": "pixel accuracy",
-    "mean_accuracy": "mean accuracy",
-    "frequency_weighted_iou": "frequency-weighted IoU",
-    "scene_parsing_score": "SceneParsing score",
-}
-_BOUNDARY = {"bf": "boundary F1 (BF)", "bf_common": "BF, common rule"}
+_TILES = ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "scene_parsing_score")
 _LARGEST_TABLE = 25  # classes; beyond, the confusion matrix is a picture
 _CONFUSIONS = 12  # rows of the table of confusions
 _OPEN = 2  # images of a group that are shown at once; the rest is folded
@@ -82,13 +75,18 @@ def build(
 def _headline(summary: dict[str, Any]) -> list[dict[str, Any]]:
     footnotes = confusion.metric_footnotes(summary)
     tiles = [
-        {"name": name, "value": summary[key], "interval": summary["intervals"].get(key), "footnote": footnotes[key]}
-        for key, name in _HEADLINE.items()
+        {
+            "name": tables.HEADLINE[key],
+            "value": summary[key],
+            "interval": summary["intervals"].get(key),
+            "footnote": footnotes[key],
+        }
+        for key in _TILES
     ]
     if summary.get("boundary"):
         tiles += [
             {"name": name, "value": summary["boundary"][key], "interval": None, "footnote": footnotes[key]}
-            for key, name in _BOUNDARY.items()
+            for key, name in tables.BOUNDARY.items()
         ]
     return tiles
 
@@ -107,7 +105,7 @@ def _classes(summary: dict[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]
                 "iou": row["iou"],
                 "accuracy": row["accuracy"],
                 "dice": row["dice"],
-                **({key: boundary[f"{key}_per_class"][row["name"]] for key in _BOUNDARY} if boundary else {}),
+                **({key: boundary[f"{key}_per_class"][row["name"]] for key in tables.BOUNDARY} if boundary else {}),
                 "ground_truth": row["pixels"] / pixels,
                 "predicted": row["predicted_pixels"] / pixels,
             },

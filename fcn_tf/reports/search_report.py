@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fcn_tf.reports import charts
+
 _COLORS = ("#1f5fbf", "#b0761a", "#2f8f5b", "#8a5a9e")
 _MARKERS = "os^Dvp"
 
@@ -50,12 +52,7 @@ def csv_of(trials: Sequence[Trial]) -> bytes:
 
 def chart(trials: Sequence[Trial]) -> bytes:
     """search.png: the scores in the order of the trials, and over the learning rate by crop and class weights."""
-    # Here, because it takes a while. Figure and canvas without pyplot: no display, no global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure, encode = charts.new_figure(12, 3.8)
     history, rates = figure.subplots(1, 2)
     scored = [(number, trial) for number, trial in enumerate(trials, 1) if trial.score is not None]
     scores = [trial.score for _, trial in scored]
@@ -86,9 +83,7 @@ def chart(trials: Sequence[Trial]) -> bytes:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize="small", **place)
-    png = io.BytesIO()
-    canvas.print_png(png)
-    return png.getvalue()
+    return encode()
 
 
 def _text(value: Any) -> str:

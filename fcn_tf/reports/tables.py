@@ -9,14 +9,14 @@ import numpy as np
 
 from fcn_tf.metrics import confusion
 
-_HEADLINE = {
-    "mean IoU": "mean_iou",
-    "mean accuracy": "mean_accuracy",
-    "pixel accuracy": "pixel_accuracy",
-    "frequency-weighted IoU": "frequency_weighted_iou",
-    "SceneParsing score": "scene_parsing_score",
+HEADLINE = {  # what the scores of a whole split are called, by their keys in metrics.json
+    "mean_iou": "mean IoU",
+    "mean_accuracy": "mean accuracy",
+    "pixel_accuracy": "pixel accuracy",
+    "frequency_weighted_iou": "frequency-weighted IoU",
+    "scene_parsing_score": "SceneParsing score",
 }
-_BOUNDARY = {"boundary F1 (BF)": "bf", "BF, common rule": "bf_common"}
+BOUNDARY = {"bf": "boundary F1 (BF)", "bf_common": "BF, common rule"}  # the same of its "boundary"
 _CSV_COLUMNS = ("id", "name", "iou", "accuracy", "dice", "pixels", "predicted_pixels")
 
 
@@ -27,7 +27,7 @@ def text(summary: dict[str, Any]) -> str:
       summary: from `confusion.summarize`; "intervals", "boundary" and "comparison" are shown where they are there.
     """
     rows = summary["per_class"]
-    width = max(map(len, (*_HEADLINE, *(row["name"] for row in rows))))
+    width = max(map(len, (*HEADLINE.values(), *(row["name"] for row in rows))))
     pixels = max(summary["pixels"], 1)
     lines = [f"{'class':<{width}}  {'IoU %':>6}  {'acc %':>6}  {'Dice %':>6}  {'area %':>6}"]
     for row in rows:
@@ -35,7 +35,7 @@ def text(summary: dict[str, Any]) -> str:
         lines.append(f"{row['name']:<{width}}  " + "  ".join(map(_percent, values)))
     lines.append("")
     footnotes = confusion.metric_footnotes(summary)
-    for name, key in _HEADLINE.items():
+    for key, name in HEADLINE.items():
         interval = summary.get("intervals", {}).get(key)
         bounds = f"{_percent(interval[0])} to {_percent(interval[1]).strip()}" if interval else ""
         lines.append(f"{name:<{width}}  {_percent(summary[key])}  {bounds:<16}  {footnotes[key]}")
@@ -65,9 +65,7 @@ def scored(summary: Mapping[str, Any]) -> str:
 
 
 def _boundary(boundary: dict[str, Any], footnotes: dict[str, str], width: int) -> list[str]:
-    lines = [
-        f"{name:<{width}}  {_percent(boundary[key])}  {'':16}  {footnotes[key]}" for name, key in _BOUNDARY.items()
-    ]
+    lines = [f"{name:<{width}}  {_percent(boundary[key])}  {'':16}  {footnotes[key]}" for key, name in BOUNDARY.items()]
     for pixels, value in boundary["trimap_iou"].items():
         lines.append(f"{f'mean IoU within {pixels} px':<{width}}  {_percent(value)}")
     return lines
