@@ -55,22 +55,22 @@ class Evaluation:
 
     @property
     def pixel_accuracy(self) -> float:
-        """See `metrics.pixel_accuracy`."""
+        """See `confusion.pixel_accuracy`."""
         return confusion.pixel_accuracy(self.counts, self.ignore_label)
 
     @property
     def mean_accuracy(self) -> float:
-        """See `metrics.mean_accuracy`."""
+        """See `confusion.mean_accuracy`."""
         return confusion.mean_accuracy(self.counts, self.ignore_label)
 
     @property
     def mean_iou(self) -> float:
-        """See `metrics.mean_iou`."""
+        """See `confusion.mean_iou`."""
         return confusion.mean_iou(self.counts, self.ignore_label)
 
     @property
     def frequency_weighted_iou(self) -> float:
-        """See `metrics.frequency_weighted_iou`."""
+        """See `confusion.frequency_weighted_iou`."""
         return confusion.frequency_weighted_iou(self.counts, self.ignore_label)
 
     @property

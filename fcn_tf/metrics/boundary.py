@@ -150,7 +150,7 @@ def trimap_counts(
       widths: in pixels, rising; pixels at a distance below it count.
 
     Returns:
-      int64 (len(widths), C, C + 1), as from `metrics.confusion`.
+      int64 (len(widths), C, C + 1), as from `confusion.confusion`.
     """
     _, slack = _hidden_boundaries(ground_truth, _ignored(ground_truth, ignore_label))
     edge = slack >= 0
