@@ -1,9 +1,9 @@
 """`--mode=explain`: why the model labels a picture as it does: Grad-CAM, and the receptive fields behind a pixel."""
 
-import functools
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,7 @@ def run(config: Config) -> int:
         print(f"pictures are shown as the network sees them: {size}")
         path = f"{path}, which sees pictures as here, with {size}"
     fields = ReceptiveFields(model)
-    explain = functools.partial(
-        _explain,
+    explainer = _Explainer(
         model=model,
         path=path,
         fields=fields,
@@ -70,13 +69,13 @@ def run(config: Config) -> int:
         trained=trained,
     )
     if read:
-        print(f"open {explain(config.input, run_dir.explain, *read)}")
+        print(f"open {explainer.explain(config.input, run_dir.explain, *read)}")
         return 0
     done = []
     for item in several:
         print(f"{item.path}:")
         try:
-            explain(item.path, files.join(run_dir.explain, item.name), *_read(item.path, config.point))
+            explainer.explain(item.path, files.join(run_dir.explain, item.name), *_read(item.path, config.point))
             done.append(item)
         except UserError as error:
             print(f"skipped: {error}", file=sys.stderr)
@@ -108,72 +107,114 @@ def _read(path: str, typed_point: str) -> tuple[np.ndarray, tuple[int, int] | No
     return picture, _row_and_column(typed_point, picture.shape[:2], path) if typed_point else None
 
 
-def _explain(
-    source: str,
-    folder: str,
-    picture: np.ndarray,
-    point: tuple[int, int] | None,
-    *,
-    model: Any,
-    path: str,
-    fields: Any,
-    layers: Sequence[str],
-    longest_side: int,
-    class_id: int | None,
-    trained: TrainedRun,
-) -> str:
-    """Explains one picture, read from `source`, into a folder; returns the path of its page."""
-    from fcn_tf.inference import explanations
+@dataclass(frozen=True)
+class _Explainer:
+    """Explains pictures by one model.
 
-    before = picture.shape[:2]
-    if longest_side:
-        picture, point = _resized(picture, point, longest_side)
-    height, width = picture.shape[:2]
-    need, left = explanations.memory_needed(fields, height, width), system.memory_left()
+    Attributes:
+      model: of Keras.
+      path: of its file, and what it sees, for the page.
+      fields: `ReceptiveFields` of the model.
+      layers: names of those to look at; empty for the ends of its last stages.
+      longest_side: in pixels, what it brings the longer side of its pictures to; 0 where it takes them as they are.
+      class_id: the class to explain; None for that of a point.
+      trained: the run.
+    """
+
+    model: Any
+    path: str
+    fields: Any
+    layers: Sequence[str]
+    longest_side: int
+    class_id: int | None
+    trained: TrainedRun
+
+    def explain(self, source: str, folder: str, picture: np.ndarray, point: tuple[int, int] | None) -> str:
+        """Explains one picture.
+
+        Args:
+          source: where it was read from.
+          folder: where its page goes.
+          picture: uint8 (H, W, 3) RGB.
+          point: the row and column to explain; None for the class.
+
+        Returns:
+          The path of the page.
+
+        Raises:
+          UserError: if the memory does not suffice.
+        """
+        from fcn_tf.inference import explanations
+
+        before = picture.shape[:2]
+        if self.longest_side:
+            picture, point = _resized(picture, point, self.longest_side)
+        height, width = picture.shape[:2]
+        _require_memory(explanations.memory_needed(self.fields, height, width), source, height, width)
+        layers = self.layers or explanations.stage_ends(self.fields, self.model)
+        found = explanations.explain(
+            self.model, picture, layers=layers, class_id=self.class_id, point=point, fields=self.fields
+        )
+        name = self.trained.class_names[found.class_id]
+        if point is None and found.labels[found.point] != found.class_id:
+            print(f"{name} is predicted nowhere in {source}; explaining the pixel where it is most probable")
+        shown = [
+            explanation_page.ShownField(each.layer, each.box, each.measured, each.effective_side, each.gradient)
+            for each in (*found.fields, found.output)
+        ]
+        index = self._write_page(folder, os.path.basename(source), picture, found, shown)
+        row, column = found.point
+        at = f"column {column}, row {row}"
+        if self.longest_side:
+            at += f", of the photo {column * before[1] // width}, {row * before[0] // height}"
+        print(f"{name} at {at}: probability {found.probabilities[found.class_id]:.3f}")
+        for each in shown:
+            theoretical, measured = map(explanation_page.format_sides, (each.theoretical, each.measured))
+            print(f"{each.layer}: receptive field {theoretical} pixels, {measured} measured")
+        return index
+
+    def _write_page(
+        self,
+        folder: str,
+        name: str,
+        picture: np.ndarray,
+        found: Any,
+        shown: Sequence[explanation_page.ShownField],
+    ) -> str:
+        """Writes the page of an `Explanation`; returns its path."""
+        height, width = picture.shape[:2]
+        return explanation_page.write(
+            folder,
+            picture,
+            name=name,
+            model=self.path,
+            class_id=found.class_id,
+            class_names=self.trained.class_names,
+            colors=self.trained.colors,
+            point=found.point,
+            labels=found.labels,
+            region=found.region,
+            probabilities=found.probabilities,
+            cams=found.cams,
+            fields=shown,
+            layers=[
+                explanation_page.LayerRow(
+                    layer, rows, columns, stride=self.fields.stride(layer), side=self.fields.side(layer)
+                )
+                for layer in self.fields.windowed
+                for rows, columns in [self.fields.map_size(layer, height, width)]
+            ],
+        )
+
+
+def _require_memory(need: int, source: str, height: int, width: int) -> None:
+    """Raises UserError if less memory is free than explaining a picture of this size takes, in bytes."""
+    left = system.memory_left()
     if left is not None and need > left and not system.has_gpu():
         raise UserError(
             f"{source}: explaining {width}x{height} pixels takes about {need / 1e9:.1f} GB, {left / 1e9:.1f} GB "
             "are free; give a smaller picture or a part of it."
         )
-    layers = layers or explanations.stage_ends(fields, model)
-    found = explanations.explain(model, picture, layers=layers, class_id=class_id, point=point, fields=fields)
-    name = trained.class_names[found.class_id]
-    if point is None and found.labels[found.point] != found.class_id:
-        print(f"{name} is predicted nowhere in {source}; explaining the pixel where it is most probable")
-    shown = [
-        explanation_page.ShownField(each.layer, each.box, each.measured, each.effective_side, each.gradient)
-        for each in (*found.fields, found.output)
-    ]
-    index = explanation_page.write(
-        folder,
-        picture,
-        name=os.path.basename(source),
-        model=path,
-        class_id=found.class_id,
-        class_names=trained.class_names,
-        colors=trained.colors,
-        point=found.point,
-        labels=found.labels,
-        region=found.region,
-        probabilities=found.probabilities,
-        cams=found.cams,
-        fields=shown,
-        layers=[
-            explanation_page.LayerRow(layer, rows, columns, stride=fields.stride(layer), side=fields.side(layer))
-            for layer in fields.windowed
-            for rows, columns in [fields.map_size(layer, height, width)]
-        ],
-    )
-    row, column = found.point
-    of_photo = f", of the photo {column * before[1] // width}, {row * before[0] // height}" if longest_side else ""
-    print(f"{name} at column {column}, row {row}{of_photo}: probability {found.probabilities[found.class_id]:.3f}")
-    for each in (*found.fields, found.output):
-        measured = each.measured
-        print(
-            f"{each.layer}: receptive field {each.box.width}x{each.box.height} pixels, "
-            f"{measured.width}x{measured.height} measured"
-        )
-    return index
 
 
 def _resized(

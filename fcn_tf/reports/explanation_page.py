@@ -194,11 +194,15 @@ def _cross(picture: np.ndarray, point: tuple[int, int]) -> np.ndarray:
     return marked
 
 
+def format_sides(box: tuple[int, int, int, int]) -> str:
+    """WIDTHxHEIGHT in pixels of (top, left, bottom, right), the first and the last rows and columns."""
+    top, left, bottom, right = box
+    return f"{right - left + 1}x{bottom - top + 1}"
+
+
 def _sizes(field: ShownField) -> str:
-    (top, left, bottom, right), measured = field.theoretical, field.measured
     return (
-        f"{field.layer}: theoretical {right - left + 1}x{bottom - top + 1}, measured "
-        f"{measured[3] - measured[1] + 1}x{measured[2] - measured[0] + 1}, "
+        f"{field.layer}: theoretical {format_sides(field.theoretical)}, measured {format_sides(field.measured)}, "
         f"effective {field.effective_side:.0f}x{field.effective_side:.0f} pixels"
     )
 
