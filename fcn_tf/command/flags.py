@@ -207,8 +207,7 @@ def config_from_flags(argv: list[str]) -> Config | None:
     except flags.UnrecognizedFlagError as error:
         raise UserError(_unknown(error)) from None
     except (flags.Error, ValueError) as error:  # of --noNAME=VALUE a plain ValueError
-        message = str(error).strip().replace("\n", " ").replace(" ?", "?")
-        raise UserError(f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help.") from None
+        raise UserError(f"{_said(error)} See --help.") from None
     if FLAGS.help:
         mode = configs.ALIASES.get(FLAGS.mode, FLAGS.mode) if FLAGS["mode"].present else ""
         print(_help(argv[0], mode if mode in registry.MODES else ""))
@@ -234,8 +233,13 @@ def _unknown(error: flags.UnrecognizedFlagError) -> str:
         return f"Unknown command line flag {name!r}{where}; use --{known}. See --help."
     if known in _MEANT:
         return f"Unknown command line flag {name!r}{where}; {_MEANT[known]}. See --help."
-    message = str(error).strip().replace(" ?", "?")  # with absl's suggestion, if it has one
-    return f"{message}{'' if message.endswith(('.', '?')) else '.'}{where and f' It stands{where}.'} See --help."
+    return f"{_said(error)}{where and f' It stands{where}.'} See --help."  # with absl's suggestion, if it has one
+
+
+def _said(error: Exception) -> str:
+    """What absl says, as a sentence on one line."""
+    message = texts.reason(error).replace(" ?", "?")
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _where(name: str, value: str | None = None) -> str:
