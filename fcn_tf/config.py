@@ -713,7 +713,7 @@ def _conflicts(config: Config) -> Iterator[str]:
         if without and getattr(config, name) != getattr(Config, name):
             yield f"--{name}={getattr(config, name)} has no effect with {without}; leave one of the two out."
     if config.staged and config.arch != registry.STAGED[-1]:
-        yield f"--staged trains {', '.join(registry.STAGED)}, got --arch={config.arch}; leave out --arch."
+        yield _not_staged(config.arch)
     if config.stage_rate != Config.stage_rate and not config.staged:
         yield f"--stage_rate={config.stage_rate:g} has no effect without --staged; add it, or leave this out."
     if config.optimizer == "adam" and config.weight_decay:
@@ -742,6 +742,10 @@ def _conflicts(config: Config) -> Iterator[str]:
         yield f"--mode=explain needs --input: an image, {_OR_SEVERAL}."
     if config.mode == "prepare" and not config.output_dir:
         yield "--mode=prepare needs --output_dir: where the shards go, such as data/prepared."
+
+
+def _not_staged(arch: str) -> str:
+    return f"--staged trains {', '.join(registry.STAGED)}, got --arch={arch}; leave out --arch."
 
 
 def complete(given: dict[str, Any]) -> Config:
@@ -940,7 +944,7 @@ def _effective(config: Config, given: Mapping[str, Any]) -> Config:
                 "leave it out."
             )
     if config.staged and given.get("arch", config.arch) != config.arch:
-        raise UserError(f"--staged trains {', '.join(registry.STAGED)}, got --arch={given['arch']}; leave out --arch.")
+        raise UserError(_not_staged(given["arch"]))  # typed, though it is the default, which --staged has replaced
     wrong = [
         f"--{each.flag}={getattr(config, each.flag)} {each.holds}, but --{each.chooser} is "
         f"{getattr(config, each.chooser)}{'' if each.chooser in given else ', by default'}: "
@@ -968,12 +972,17 @@ def train_command(config: Config, *, logs_dir: str, without: Collection[str] = (
         changed.setdefault("weights", TRAINED_WEIGHTS)
     if changed.get("weights", config.weights) not in registry.WEIGHTS:  # nothing is downloaded
         without = (*without, "model_dir")
-    values = {**dataclasses.asdict(config), **changed}
+    values = {**config.to_json(), **changed}
     usual = Config(dataset=values["dataset"])
-    words = ["python", "main.py", "--mode=train", f"--dataset={values['dataset']}", f"--data_dir={values['data_dir']}"]
-    for field in dataclasses.fields(Config):
-        name, value = field.name, values[field.name]
-        command = flag_of(field).scope is Scope.COMMAND or name in ("dataset", "data_dir", *without)
-        if not command and value != getattr(usual, name):
-            words.append(f"--{flag_name(field)}={str(value).lower() if isinstance(value, bool) else value}")
-    return shlex.join([*words, f"--logs_dir={logs_dir}"])
+    first = {name: values.pop(name) for name in ("dataset", "data_dir")}
+    rest = {name: each for name, each in values.items() if name not in without and each != getattr(usual, name)}
+    return command_of({**first, **rest, "logs_dir": logs_dir})
+
+
+def command_of(values: Mapping[str, Any]) -> str:
+    """The command that trains with these values of fields of `Config`, in this order, for a POSIX shell."""
+    names = {field.name: flag_name(field) for field in dataclasses.fields(Config)}
+    flags = (
+        f"--{names[name]}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()
+    )
+    return shlex.join(["python", "main.py", "--mode=train", *flags])

@@ -2,11 +2,10 @@
 
 import dataclasses
 import math
-import shlex
 from typing import Any
 
 from fcn_tf import registry
-from fcn_tf.config import Config, flag_name
+from fcn_tf.config import Config, command_of
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 from fcn_tf.io import files, system, texts
@@ -90,10 +89,9 @@ def command(config: Config, params: dict[str, Any]) -> str:
     # What --staged sets by itself is written whatever it is.
     always = ("plain_skips",) if config.staged else ()
     values = {name: value for name, value in config.to_json().items() if name in always or value != defaults[name]}
-    values = {"dataset": config.dataset, **values, **params, "logs_dir": files.join(config.logs_dir, "best")}
-    names = {field.name: flag_name(field) for field in dataclasses.fields(Config)}
-    words = [f"--{names[name]}={_written(value) if name in params else value}" for name, value in values.items()]
-    return shlex.join(["python", "main.py", "--mode=train", *words])
+    tried = {name: _written(value) for name, value in params.items()}
+    values = {"dataset": config.dataset, **values, **tried, "logs_dir": files.join(config.logs_dir, "best")}
+    return command_of(values)
 
 
 def _study(path: str) -> Any:
