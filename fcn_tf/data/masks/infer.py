@@ -16,6 +16,7 @@ _USUAL_IGNORE = 255  # what most data sets store for "not labelled"
 _SHARPNESS = 0.2  # of the pixels around a true value, at least this share has exactly that value
 _LEAST = 0.0002  # share of all pixels that a value in lossy masks must have to be one
 _MANY_COLORS = 256
+_EXPLAINED = 12  # classes in one line; the rest is counted
 _FEW_COLORS = 8  # classes of which blended edges are told; of more, legitimate colours lie between others, too
 # What tells masks from photos. The most frequent colours have over 0.65 of the pixels of CamVid's masks, if these are
 # coloured and saved as JPEGs, and under 0.6 of those of its photos.
@@ -93,18 +94,14 @@ def infer_mask_rules(histograms: Iterable[Histogram], declared: DeclaredClasses,
 
 def explain(rules: MaskRules) -> str:
     """One line on which stored value is which class."""
-    if rules.values:
-        if rules.values == tuple(range(rules.num_classes)):
-            line = f"masks hold class ids 0 to {rules.num_classes - 1}"
-        else:
-            stored = [
-                f"{value} becomes class {place}" if not place else f"{value} class {place}"
-                for place, value in enumerate(rules.values)
-            ]
-            line = "masks: " + ", ".join(stored[:12]) + (f", ... ({len(stored)} classes)" if len(stored) > 12 else "")
+    if rules.values and rules.values == tuple(range(rules.num_classes)):
+        line = f"masks hold class ids 0 to {rules.num_classes - 1}"
     else:
-        stored = [f"{color} becomes class {place}" for place, color in enumerate(rules.colors)]
-        line = "masks in colours: " + ", ".join(stored[:12])
+        kind = "masks" if rules.values else "masks in colours"
+        first, *others = rules.values or rules.colors
+        stored = [f"{first} becomes class 0", *(f"{each} class {place}" for place, each in enumerate(others, 1))]
+        more = f", ... ({len(stored)} classes)" if len(stored) > _EXPLAINED else ""
+        line = f"{kind}: {', '.join(stored[:_EXPLAINED])}{more}"
     return line + ("" if rules.ignore is None else f"; {rules.ignore} is ignored")
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from fcn_tf.data.datasets import ade20k
 from fcn_tf.data.masks import histogram, infer, notation
+from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
 from tests.mask_files import encoded, halves, soft
 
@@ -23,6 +24,16 @@ def test_what_masks_mean_is_found_out():
     assert found.values == (0, 1, 2) and found.ignore == 255
     assert discovered(encoded([[0, 128, 255]]), num_classes=3).values == (0, 128, 255)
     assert discovered(encoded([[[255, 0, 0], [0, 0, 0]]])).colors == ((0, 0, 0), (255, 0, 0))
+
+
+def test_what_masks_mean_is_said_in_one_line():
+    assert infer.explain(MaskRules((0, 1, 2), ignore=255)) == "masks hold class ids 0 to 2; 255 is ignored"
+    assert infer.explain(MaskRules((0, 255))) == "masks: 0 becomes class 0, 255 class 1"
+    red, black = (255, 0, 0), (0, 0, 0)
+    line = "masks in colours: (0, 0, 0) becomes class 0, (255, 0, 0) class 1"
+    assert infer.explain(MaskRules(colors=(black, red))) == line
+    many = infer.explain(MaskRules(colors=ade20k.SPEC.colors[:15]))
+    assert many.count("class 11") == 1 and many.endswith(" class 11, ... (15 classes)"), "the rest is counted"
 
 
 @pytest.mark.parametrize(
