@@ -58,7 +58,7 @@ class Product(Stepper):
             network = build.build_network(
                 arch, num_classes=num_classes, weights=weights, dropout_rate=dropout, dtype=precision
             )
-            optimizer = optimizers.build_adam(learning_rate, factors=network.learning_rate_factors())
+            optimizer = optimizers.build("adam", learning_rate, factors=network.learning_rate_factors())
         self.model = network.model
         self._trainer = loop.Trainer(
             network,

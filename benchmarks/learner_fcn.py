@@ -84,7 +84,7 @@ class Fcn(Learner):
         strategy = distribution.choose_strategy()
         with strategy.scope():
             network = build.build_network(arch, num_classes=num_classes, weights=weights)
-            self._optimizer = optimizers.build_adam(learning_rate, factors=network.learning_rate_factors())
+            self._optimizer = optimizers.build("adam", learning_rate, factors=network.learning_rate_factors())
             self._optimizer.build(network.model.trainable_variables)
         self._model = network.model
         loss = losses.PixelLoss(("cross_entropy",), ignore_label=IGNORED)

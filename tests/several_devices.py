@@ -28,8 +28,8 @@ FOUR_CLASSES = DatasetSpec("four", ("a", "b", "c", "d"), ((0, 0, 0),) * 4, ignor
 
 
 OPTIMIZERS = {
-    "fused Adam": lambda: optimizers.build_adam(0.01),
-    "scaled": lambda: optimizers.build_adam(0.01, scale_loss=True),
+    "fused Adam": lambda: optimizers.build("adam", 0.01),
+    "scaled": lambda: optimizers.build("adam", 0.01, scale_loss=True),
     "SGD": lambda: optimizers.build("sgd", 10.0, nesterov=True, clip_norm=0.01),
     "scaled SGD": lambda: optimizers.build("sgd", 10.0, clip_norm=0.01, scale_loss=True),
     "AdamW": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.1, epsilon=1e-3),
@@ -65,9 +65,9 @@ def overflow_difference(strategy):
     """Of an optimiser with scaled losses: its step with finite gradients and one that overflowed on one replica."""
     gradient = tf.constant([1.0, -2.0, 3.0])
     with strategy.scope():
-        shared, together = keras.Variable(np.zeros(3, np.float32)), optimizers.build_adam(0.01, scale_loss=True)
+        shared, together = keras.Variable(np.zeros(3, np.float32)), optimizers.build("adam", 0.01, scale_loss=True)
         together.build([shared])
-    single, alone = keras.Variable(np.zeros(3, np.float32)), optimizers.build_adam(0.01)
+    single, alone = keras.Variable(np.zeros(3, np.float32)), optimizers.build("adam", 0.01)
     alone.apply([3 * gradient], [single])
 
     @tf.function
@@ -204,7 +204,7 @@ def comparison(one, several, folder, batch_size):
 
     def in_parts(strategy, **options):
         plain = functools.partial(small_network, normalized=False)
-        return steps(strategy, *new(strategy, plain, lambda: optimizers.build_adam(0.01)), batch_size, **options)
+        return steps(strategy, *new(strategy, plain, lambda: optimizers.build("adam", 0.01)), batch_size, **options)
 
     (plain_losses, plain_weights), (lean_losses, lean_weights) = (
         in_parts(one),

@@ -55,10 +55,6 @@ VGG19 = Remote(
     size=534_904_783,
     md5="106118b7cf60435e6d8e04f6a6dc3657",
 )
-VGG19_BETA16 = Remote(
-    "http://www.vlfeat.org/matconvnet/models/beta16/imagenet-vgg-verydeep-19.mat",
-    md5="8ee3263992981a1d26e73b3ca028a123",
-)
 VGG16 = Remote(
     "https://www.vlfeat.org/matconvnet/models/imagenet-vgg-verydeep-16.mat",
     md5="f72d927587ca4c97fbd165ec9cb9997f",

@@ -11,7 +11,6 @@ import numpy as np
 from fcn_tf.training.hooks import Hook, TrainingState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-NO_STOP = (0,) * len(SIGNALS)
 
 
 class Interrupts:

@@ -209,10 +209,3 @@ def build(
     )
     # Named, as Keras would name only the first one of a process: a checkpoint knows variables by their path.
     return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer") if scale_loss else optimizer
-
-
-def build_adam(
-    learning_rate: float, *, factors: Mapping[str, float] | None = None, scale_loss: bool = False
-) -> keras.optimizers.Optimizer:
-    """`build` of "adam"."""
-    return build("adam", learning_rate, factors=factors, scale_loss=scale_loss)

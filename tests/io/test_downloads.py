@@ -315,7 +315,6 @@ def test_progress_bar_goes_to_stderr(host, path, capsys):
     ("remote", "name"),
     [
         (downloads.VGG19, "imagenet-vgg-verydeep-19.mat"),
-        (downloads.VGG19_BETA16, "imagenet-vgg-verydeep-19.mat"),
         (downloads.VGG16, "imagenet-vgg-verydeep-16.mat"),
         (downloads.ADE20K, "ADEChallengeData2016.zip"),
     ],

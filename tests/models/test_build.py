@@ -15,7 +15,7 @@ from fcn_tf.config import ARCH_FLAGS, Config
 from fcn_tf.errors import UserError
 from fcn_tf.models import cpu, remat
 from fcn_tf.models.build import build_network
-from fcn_tf.training.optimizers import build_adam
+from fcn_tf.training import optimizers
 from tests import matfiles
 from tests.conftest import ROOT
 from tests.models import reference
@@ -245,7 +245,7 @@ def test_no_black_predictions(tmp_path):
     network = build_network(arch, num_classes=classes, weights=loud)
     model = network.model
     assert 190 < pool3_rms(model, images) < 210
-    optimizer = build_adam(Config().learning_rate, factors=network.learning_rate_factors())
+    optimizer = optimizers.build("adam", Config().learning_rate, factors=network.learning_rate_factors())
     optimizer.build(model.trainable_variables)
 
     @tf.function

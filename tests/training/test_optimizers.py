@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.training.optimizers import FusedAdam, FusedSGD, build, build_adam, clip_scale
+from fcn_tf.training.optimizers import FusedAdam, FusedSGD, build, clip_scale
 
 
 def variables():
@@ -151,15 +151,15 @@ def test_it_goes_through_a_graph_and_through_its_config():
         np.testing.assert_allclose(mine.numpy(), theirs, atol=1e-6)
 
 
-def test_build_adam_is_upstreams_adam():
-    optimizer = build_adam(1e-4, factors={"a": 10.0})
+def test_adam_is_upstreams_adam():
+    optimizer = build("adam", 1e-4, factors={"a": 10.0})
     assert (optimizer.epsilon, optimizer.beta_1, optimizer.beta_2) == (1e-8, 0.9, 0.999)
     assert float(optimizer.learning_rate) == pytest.approx(1e-4)
-    assert float(build_adam(1e-4, scale_loss=True).learning_rate) == pytest.approx(1e-4)
+    assert float(build("adam", 1e-4, scale_loss=True).learning_rate) == pytest.approx(1e-4)
 
 
 def test_losses_are_scaled_and_steps_with_infinite_gradients_left_out():
-    optimizer = build_adam(0.01, scale_loss=True)
+    optimizer = build("adam", 0.01, scale_loss=True)
     both = variables()
     optimizer.build(both)
     scale = float(optimizer.scale_loss(1.0))
@@ -177,7 +177,7 @@ def test_losses_are_scaled_and_steps_with_infinite_gradients_left_out():
 def test_a_float16_network_learns():
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 3, dtype="mixed_float16")])
     images, target = np.ones((1, 4, 4, 3), np.float32), 1e-6  # gradients that float16 alone would lose
-    optimizer = build_adam(0.01, scale_loss=True)
+    optimizer = build("adam", 0.01, scale_loss=True)
     before = model.get_weights()
     with tf.GradientTape() as tape:
         loss = optimizer.scale_loss(tf.reduce_sum(tf.cast(model(images), tf.float32)) * target)

@@ -43,7 +43,7 @@ def new_step(
         if not np.any(variable.numpy()):
             variable.assign(keras.random.normal(variable.shape, stddev=0.1, seed=2))
     network.freeze(freeze)
-    optimizer = optimizers.build_adam(0.01)
+    optimizer = optimizers.build("adam", 0.01)
     optimizer.build(network.model.trainable_variables)
     loss = losses.PixelLoss(names, ignore_label=255)
     strategy = tf.distribute.get_strategy()
