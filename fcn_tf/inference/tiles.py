@@ -147,7 +147,17 @@ def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
 def seen_in_parts(
     images: np.ndarray, tile: int, *, num_classes: int, in_bands: bool
 ) -> Iterator[tuple[np.ndarray, Iterator[Tile]]]:
-    """What the model sees of images (B, H, W, 3) at a time, and the parts that are labelled of it; see `predict`."""
+    """Cuts images into what the model sees at a time, and that into the parts that are labelled.
+
+    Args:
+      images: uint8 (B, H, W, 3).
+      tile: side of the tiles in pixels; 0 for the whole images.
+      num_classes: how many scores a pixel has, by which bands are made.
+      in_bands: whether to label band after band of a tile, and not all of it.
+
+    Yields:
+      uint8 (B, h, w, 3), and what is labelled of it.
+    """
     for each in tiles(images.shape[1], images.shape[2], tile):
         seen = images[:, *each.seen]
         height, width = seen.shape[1:3]

@@ -33,7 +33,15 @@ def check_zip(stream: BinaryIO) -> None:
 
 
 def check_members(members: Iterable[zipfile.ZipInfo], size: int) -> None:
-    """As `check_zip`, of the table of a zip file of `size` bytes."""
+    """As `check_zip`, of the table of a zip file.
+
+    Args:
+      members: the table.
+      size: of the file, in bytes.
+
+    Raises:
+      zipfile.BadZipFile: as `check_zip`.
+    """
     members = list(members)
     total = sum(member.file_size for member in members)
     if total > most_bytes(size):

@@ -31,7 +31,12 @@ def counts_from_cells(cells: Any, spec: DatasetSpec) -> np.ndarray:
 
 
 def pixel_masks(labels: tf.Tensor, spec: DatasetSpec) -> tuple[tf.Tensor, tf.Tensor]:
-    """Two masks: of the pixels that are not ignored, and of those whose label is a class."""
+    """Two masks, bool (B, H, W): of the pixels that are not ignored, and of those whose label is a class.
+
+    Args:
+      labels: int32 (B, H, W).
+      spec: of the data set.
+    """
     ignore = spec.ignore_label
     counted = tf.ones_like(labels, tf.bool) if ignore is None else tf.not_equal(labels, ignore)
     return counted, (labels >= 0) & (labels < spec.num_classes)
@@ -47,7 +52,16 @@ def _cell_numbers(labels: tf.Tensor, predictions: tf.Tensor, spec: DatasetSpec) 
 
 
 def image_cells(labels: tf.Tensor, predictions: tf.Tensor, spec: DatasetSpec) -> tf.Tensor:
-    """`confusion_cells` of each image: int64 (B, C * C + 2)."""
+    """`confusion_cells` of each image.
+
+    Args:
+      labels: int32 (B, H, W).
+      predictions: int32 (B, H, W), class ids.
+      spec: of the data set.
+
+    Returns:
+      int64 (B, C * C + 2).
+    """
     size, images = spec.num_classes**2 + 2, tf.shape(labels)[0]
     cell = _cell_numbers(labels, predictions, spec) + size * tf.range(images)[:, None, None]
     cells = size * images

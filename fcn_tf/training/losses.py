@@ -8,7 +8,7 @@ attribute `divisible`: whether a batch can be computed in parts (--accumulate).
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -55,7 +55,7 @@ class PixelMean:
 
 
 @tf.custom_gradient
-def softmax_cross_entropy(logits, labels):
+def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> Any:
     """Softmax cross-entropy of each pixel in nats: float32 (B, H, W, C), int32 (B, H, W) -> float32 (B, H, W).
 
     TensorFlow's fused operation computes exponentials twice, without the processor's widest instructions. oneDNN's

@@ -54,7 +54,17 @@ def state_at(
     batch_size: int,
     rate: Callable[[], float],
 ) -> TrainingState:
-    """The state of a training that goes on after `step`; 0 for a new one."""
+    """The state of a training that goes on.
+
+    Args:
+      step: the last one that was taken; 0 for a new training.
+      run: whose history says how long it took so far.
+      checkpoints: of the run; that of `step` has the metrics since the last validation and the last point.
+      intervals: when things happen.
+      train: the training examples.
+      batch_size: images a step, over all replicas.
+      rate: returns the optimiser's learning rate.
+    """
     rows = run.read_history()
     notes = checkpoints.notes(step)
     # Metrics in a checkpoint whose validation was made up for afterwards are reported already.

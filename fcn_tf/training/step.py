@@ -91,8 +91,20 @@ class TrainingStep:
         """The graph of a step on such a batch, with so many stop_requests."""
         return self._function.get_concrete_function(images, labels, *_scalars(0, True, stop_requests)).graph
 
-    def gradients(self, images: tf.Tensor, labels: tf.Tensor, number: tf.Tensor):
-        """This replica's share of the loss, its scaled gradients, confusion cells, and new moving statistics."""
+    def gradients(
+        self, images: tf.Tensor, labels: tf.Tensor, number: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor, list[tf.Tensor]]:
+        """This replica's part of a step, before anything is summed over replicas.
+
+        Args:
+          images: uint8 (B, H, W, 3), those of this replica.
+          labels: int32 (B, H, W).
+          number: int32 scalar, steps taken before.
+
+        Returns:
+          Its share of the loss (float32 scalar); the gradients of the trainable variables, times the optimiser's loss
+          scale; int64 confusion cells, see `in_graph.confusion_cells`; and the new moving statistics.
+        """
         context = tf.distribute.get_replica_context()
         seed = tf.random.experimental.stateless_fold_in([self._seed, number], context.replica_id_in_sync_group)
         add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)

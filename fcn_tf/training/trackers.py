@@ -158,7 +158,11 @@ class TrackMetrics(Hook):
 
 
 def read_ids(run: Run) -> dict[str, str]:
-    """The ids of a run at the services it was sent to, by service; empty where there are none."""
+    """The ids of a run at the services it was sent to, by service; empty where there are none.
+
+    Raises:
+      UserError: if the file that keeps them is damaged.
+    """
     if not files.exists(run.trackers):
         return {}
     try:

@@ -99,7 +99,16 @@ def _decode(
 
 
 def check_range(label: np.ndarray, spec: DatasetSpec, *, name: str) -> None:
-    """Raises UserError unless every value is a class id of `spec` or its ignore label."""
+    """Makes sure that every value is a class id or the ignore label.
+
+    Args:
+      label: int32 (H, W), contiguous.
+      spec: of the data set.
+      name: of the file, for the error.
+
+    Raises:
+      UserError: if not; it names the values and the flag.
+    """
     # Seen as unsigned, negative values are huge: one comparison finds all. This runs on every label map read.
     beyond = label[label.view(np.uint32) >= spec.num_classes]
     wrong = beyond[beyond != spec.ignore_label]

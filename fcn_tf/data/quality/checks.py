@@ -386,7 +386,13 @@ def image_sizes(split: Split) -> dict[str, list[int]]:
 def class_table(
     pixel_counts: PixelCounts, spec: DatasetSpec, weights: tuple[float, ...] | None
 ) -> list[dict[str, Any]]:
-    """A row a class: id, name, weight if there are any, and of each split the share of its pixels and its images."""
+    """A row a class for check.json: id, name, weight, and by split its share of the pixels and its number of images.
+
+    Args:
+      pixel_counts: from `find`.
+      spec: of the data set.
+      weights: one a class, as `class_weights.balanced` makes them; None to leave them out.
+    """
     rows: list[dict[str, Any]] = [
         {"id": number, "name": name, **({"weight": weights[number]} if weights else {})}
         for number, name in enumerate(spec.class_names)

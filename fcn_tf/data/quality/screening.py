@@ -89,7 +89,15 @@ def check_masks(dataset: Dataset, cache: FileScanCache) -> dict[str, dict[int, i
 
 
 def class_pixels(histogram: Histogram, rules: MaskRules, *, name: str) -> dict[int, int]:
-    """{class id or ignore label: pixels} of a mask.
+    """How many pixels of a mask are of which class.
+
+    Args:
+      histogram: what it stores.
+      rules: what that means.
+      name: of the file, for the error.
+
+    Returns:
+      {class id or ignore label: pixels}.
 
     Raises:
       UserError: if a value is out of range.
