@@ -1,7 +1,7 @@
 """What a data set is: its classes (`DatasetSpec`), items (`Example`), a way to read one (`Dataset`), its entry."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -118,6 +118,10 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def recolored(self, colors: tuple[tuple[int, int, int], ...]) -> "Dataset":
+        """The same, with one (r, g, b) in [0, 255] a class."""
+        return replace(self, spec=replace(self.spec, colors=colors))
 
 
 @dataclass(frozen=True)

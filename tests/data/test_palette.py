@@ -5,7 +5,7 @@ import pytest
 
 from fcn_tf import registry
 from fcn_tf.data import datasets, palette
-from fcn_tf.data.datasets import ade20k, camvid, shapes, voc
+from fcn_tf.data.datasets import ade20k, camvid, run_classes, shapes, voc
 
 _COLORS = ((255, 0, 0), (0, 0, 255))
 
@@ -115,8 +115,7 @@ def test_a_data_set_is_loaded_in_a_palette_and_a_run_keeps_its_colours():
     dataset = datasets.load("shapes", "", "train")
     colors = [[number, 0, 0] for number in range(6)]
     settings = {"class_names": list(spec.class_names), "colors": colors, "flags": {"palette": "auto"}}
-    assert datasets.as_in_run(dataset, settings, "auto").spec.colors[5] == (5, 0, 0)
-    assert datasets.as_in_run(dataset, {**settings, "flags": {}}, "auto").spec.colors[5] == (5, 0, 0)
-    assert datasets.as_in_run(dataset, settings, "hls") is dataset
-    assert datasets.as_in_run(dataset, {**settings, "class_names": ["a"]}, "auto") is dataset
-    assert datasets.as_in_run(dataset, None, "auto") is dataset
+    assert run_classes.in_colors_of(settings, dataset, "auto").spec.colors[5] == (5, 0, 0)
+    assert run_classes.in_colors_of({**settings, "flags": {}}, dataset, "auto").spec.colors[5] == (5, 0, 0)
+    assert run_classes.in_colors_of(settings, dataset, "hls") is dataset
+    assert run_classes.in_colors_of({**settings, "class_names": ["a"]}, dataset, "auto") is dataset

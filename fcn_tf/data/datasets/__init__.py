@@ -1,7 +1,6 @@
 """Data sets by name: a new one is a file here with an `ENTRY`, and a line in `registry.DATASETS`."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from fcn_tf import registry
@@ -63,26 +62,7 @@ def in_colors(dataset: Dataset, wanted: str) -> Dataset:
     """
     spec = dataset.spec
     own = spec.colors if wanted == "auto" else registry.resolve(registry.PALETTES[wanted])(spec.num_classes)
-    return _recolored(dataset, palette.told_apart(own))
-
-
-def as_in_run(dataset: Dataset, settings: Mapping[str, Any] | None, wanted: str) -> Dataset:
-    """The same data set in the colours that a run has given its classes.
-
-    Args:
-      dataset: any.
-      settings: the run's config.json; None without a run.
-      wanted: the palette; where it is not the run's, the colours stay as they are.
-    """
-    if not settings or "colors" not in settings or settings.get("class_names") != list(dataset.spec.class_names):
-        return dataset
-    if settings.get("flags", {}).get("palette", "auto") != wanted:
-        return dataset
-    return _recolored(dataset, tuple((red, green, blue) for red, green, blue in settings["colors"]))
-
-
-def _recolored(dataset: Dataset, colors: tuple[palette.Color, ...]) -> Dataset:
-    return dataclasses.replace(dataset, spec=dataclasses.replace(dataset.spec, colors=colors))
+    return dataset.recolored(palette.told_apart(own))
 
 
 def _load(name: str, data_dir: str, split: str, options: Options) -> Dataset:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fcn_tf.data import datasets
 from fcn_tf.data.base import Dataset, are_numbers
 from fcn_tf.data.datasets import run_examples
 from fcn_tf.errors import UserError
@@ -43,7 +42,22 @@ def in_run(dataset: Dataset, settings: Mapping[str, Any] | None, palette: str, *
         dataset = replace(dataset, spec=replace(dataset.spec, class_names=known))
     elif own:
         settings = {**settings, "class_names": list(found)}
-    return datasets.as_in_run(dataset, settings, palette)
+    return in_colors_of(settings, dataset, palette)
+
+
+def in_colors_of(settings: Mapping[str, Any], dataset: Dataset, palette: str) -> Dataset:
+    """The same data set in the colours that a run has given its classes.
+
+    Args:
+      settings: the run's config.json.
+      dataset: where it names other classes than the run, the colours stay as they are.
+      palette: likewise where it is not the run's.
+    """
+    if "colors" not in settings or settings.get("class_names") != list(dataset.spec.class_names):
+        return dataset
+    if settings.get("flags", {}).get("palette", "auto") != palette:
+        return dataset
+    return dataset.recolored(tuple((red, green, blue) for red, green, blue in settings["colors"]))
 
 
 def require_same(run: Run, dataset: Dataset) -> None:
