@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from fcn_tf.io.system import has_instructions, memory_for_us, memory_left, reservable, threads
+from fcn_tf.errors import UserError
+from fcn_tf.io.system import has_instructions, memory_for_us, memory_left, require_packages, reservable, threads
 
 GIB = 2**30
 PROC = {"proc/meminfo": f"MemAvailable: {8 * 2**20} kB\n", "proc/self/status": "VmRSS:\t1048576 kB\n"}
@@ -109,3 +110,11 @@ def test_threads_are_those_that_tensorflow_is_told_or_as_many_as_cpus(monkeypatc
     assert cpus > 0 and threads() == {"cpus": cpus, "intra_op_threads": cpus, "inter_op_threads": cpus}
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
     assert threads() == {"cpus": cpus, "intra_op_threads": 3, "inter_op_threads": cpus}
+
+
+def test_packages_that_are_missing_are_named_and_the_command_installs_all():
+    require_packages("--mode=x", {"json": "json"})
+    with pytest.raises(UserError, match="^--mode=x needs no-a, which is not installed: pip install numpy no-a$"):
+        require_packages("--mode=x", {"numpy": "numpy", "no_such_a": "no-a"})
+    with pytest.raises(UserError, match="^--mode=x needs no-a, no-b, which are not installed: pip install no-a no-b$"):
+        require_packages("--mode=x", {"no_such_a": "no-a", "no_such_b": "no-b"})
