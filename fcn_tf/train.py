@@ -299,7 +299,7 @@ def _train(stage: _Stage, *, checkpoint: int | None, strategy, origin, **parts) 
 def _halvings(stage: _Stage) -> int:
     """How often --on_nan=rollback has halved the learning rate of a run; another --learning_rate starts anew."""
     saved = stage.run.read_config() if stage.run.has_checkpoint() and stage.run.exists() else {}
-    same = (saved.get("flags") or {}).get("learning_rate") == stage.config.learning_rate
+    same = (saved.get("flags") or {}).get("learning_rate") == stage.described.learning_rate
     halvings = saved.get("halvings")
     return min(halvings, _MOST_HALVINGS) if same and isinstance(halvings, int) and halvings > 0 else 0
 
