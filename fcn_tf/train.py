@@ -345,7 +345,9 @@ def _attempt(
         network = build_network(
             num_classes=spec.num_classes, weights=None if config.weights == "none" else weights_file
         )
-        if not checkpoint_steps(target.checkpoints) and (known := pretrained.table(weights_file, network.model)):
+        if checkpoint_steps(target.checkpoints):
+            resume.require_same_network(network.model, target)
+        elif known := pretrained.table(weights_file, network.model):
             print(weights_table.show(known))
         network.freeze(config.freeze.split(",") if config.freeze else ())
         network = _with_rates(network, config)
