@@ -36,11 +36,13 @@ class _Stage(NamedTuple):
       config: its settings.
       run: where it is written.
       described: the settings for config.json, those of the command where the run is that of the command.
+      factor: what --stage_rate has made of the command's --learning_rate.
     """
 
     config: Config
     run: Run
     described: Config
+    factor: float = 1.0
 
 
 def run(config: Config) -> int:
@@ -158,18 +160,18 @@ def _stages(config: Config) -> list[_Stage]:
         return [_Stage(config, Run(config.logs_dir), config)]
     stages: list[_Stage] = []
     for number, arch in enumerate(registry.STAGED):
-        last = number == len(registry.STAGED) - 1
+        last, factor = number == len(registry.STAGED) - 1, config.stage_rate**number
         stage = dataclasses.replace(
             config,
             arch=arch,
             logs_dir=config.logs_dir if last else files.join(config.logs_dir, arch),
             init_from=stages[-1].run.logs_dir if stages else config.init_from,
-            learning_rate=config.learning_rate * config.stage_rate**number,
+            learning_rate=config.learning_rate * factor,
             staged=False,
             stage_rate=1.0,
             **{name: getattr(Config, name) for name in ARCH_FLAGS if not registry.arch_flags(arch, {name: None})},
         )
-        stages.append(_Stage(stage, Run(stage.logs_dir), config if last else stage))
+        stages.append(_Stage(stage, Run(stage.logs_dir), config if last else stage, factor))
     return stages
 
 
@@ -286,7 +288,8 @@ def _train(stage: _Stage, *, checkpoint: int | None, strategy, origin, **parts) 
         if halvings == _MOST_HALVINGS:
             raise UserError(
                 f"{reason}, though --on_nan=rollback halved the learning rate {halvings} times; look at these files, "
-                f"or try --precision=float32 or a --learning_rate below {config.learning_rate / 2**halvings:g}."
+                f"or try --precision=float32 or a --learning_rate below "
+                f"{config.learning_rate / 2**halvings / stage.factor:g}."
             )
         halvings += 1
         best = target.best_checkpoint()
@@ -388,6 +391,7 @@ def _attempt(
         seed=config.seed,
         loss=loss,
         rate=rate,
+        rate_factor=stage.factor,
         ema=config.ema,
         early_stopping=config.early_stopping,
         accumulate=config.accumulate,

@@ -90,10 +90,24 @@ def test_it_goes_back_to_the_best_with_half_the_rate_and_stays_there(folder, fra
     assert "halved" not in capsys.readouterr().out and "halvings" not in run_of(folder).read_config()
 
 
-def test_the_last_network_of_staged_keeps_its_half_too(folder, fragile, monkeypatch, capsys):
-    """Whose config.json has the --learning_rate of the command, which --stage_rate has lowered."""
+@pytest.fixture
+def two_stages(monkeypatch):
     monkeypatch.setitem(registry.HEADS, "first", registry.HEADS["fcn8s"])
     monkeypatch.setattr(registry, "STAGED", ("first", "fcn8s"))
+
+
+@pytest.mark.usefixtures("two_stages")
+def test_what_is_advised_in_staged_is_the_rate_of_the_command(folder, fragile):
+    """Of which --stage_rate makes that of the second network."""
+    fragile(3, 4e-3)
+    settings = SETTINGS | {"staged": True, "stage_rate": 2.0, "on_nan": "stop"}
+    with pytest.raises(UserError, match=r"loss of step 3 is nan .* --resume_from=best --learning_rate=0\.0003, or"):
+        train.run(tiny_training.config(folder, **settings))
+
+
+@pytest.mark.usefixtures("two_stages")
+def test_the_last_network_of_staged_keeps_its_half_too(folder, fragile, capsys):
+    """Whose config.json has the --learning_rate of the command, which --stage_rate has lowered."""
     fragile(3, 1e-3)
     settings = SETTINGS | {"staged": True, "stage_rate": 0.5, "max_steps": 4}
     assert train.run(tiny_training.config(folder, **settings)) == 0
