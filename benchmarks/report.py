@@ -116,14 +116,12 @@ def accuracy_table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def networks_in_short(results: Sequence[dict[str, Any]]) -> str:
-    """The same results in two lines: what each network reached, and its parameters; the best first."""
-    columns = [
-        (f"`{each['name']}`", f"{_mean(each, 'mean_iou'):.3f}", f"{each['parameters'] / 1e6:.0f} M")
+    """The same results in a sentence: what each network reached, and its parameters; the best first."""
+    parts = [
+        f"`{each['name']}` {_mean(each, 'mean_iou'):.3f} ({each['parameters'] / 1e6:.0f} M)"
         for each in sorted(results, key=lambda each: -_mean(each, "mean_iou"))
     ]
-    lines = zip(("", "mean IoU", "parameters"), *columns, strict=True)
-    header, *rows = (f"| {' | '.join(cells)} |" for cells in lines)
-    return "\n".join([header, "|---" * (len(columns) + 1) + "|", *rows])
+    return f"Mean IoU (parameters): {', '.join(parts)}."
 
 
 def race_table(result: dict[str, Any]) -> str:

@@ -4,9 +4,9 @@ Networks of fcn_tf by their defaults, FCN-8s in PyTorch (peer_torch.py), and U-N
 (peer_keras.py), all from the same file of VGG16's weights, learn the same batches in turns of `--every` steps, each
 alone on the cores during its turn. Networks of fcn_tf have rates of their own for each layer; peers have one, so they
 are tried with each of `--peer_rates`. After a turn they are scored, which is not counted, and written to `--logs_dir`:
-the same command goes on where it stopped. Who reached the target rests; its step is interpolated between two scores.
-`--python` names an interpreter that has the peers' packages, as for peers.py. `--max_steps=4 --every=2 --photos=2
---image_size=32` is quick.
+the same command goes on where it stopped, also with more `--max_steps`. Who reached the target rests; its step is
+interpolated between two scores. `--python` names an interpreter that has the peers' packages, as for peers.py.
+`--max_steps=4 --every=2 --photos=2 --image_size=32` is quick.
 """
 
 import argparse
@@ -157,7 +157,10 @@ class _Contender:
 
 
 def _write_batches(args: argparse.Namespace, folder: str) -> int:
-    """Writes the batches where they are not yet; returns the number of classes."""
+    """Writes the batches where they are not yet, or too few; returns the number of classes.
+
+    Those of fewer steps are the first of those of more, so contenders go on where they gave up.
+    """
     settings = {
         "steps": args.max_steps, "batch_size": args.batch_size, "image_size": args.image_size, "photos": args.photos,
         "seed": 0,
@@ -166,9 +169,10 @@ def _write_batches(args: argparse.Namespace, folder: str) -> int:
     if os.path.exists(path):
         kept = json.loads(files.read_bytes(path))
         classes = kept.pop("num_classes")
-        if kept != settings:
+        if kept | {"steps": 0} != settings | {"steps": 0}:
             raise UserError(f"{folder} holds batches of {kept}, expected {settings}; give another --logs_dir.")
-        return classes
+        if kept["steps"] >= args.max_steps:
+            return classes
     options = {"dataset": "camvid", "data_dir": os.path.abspath(args.data_dir)}
     with turns.Worker("benchmarks.learner_fcn:Batches", **options) as worker:
         classes = worker.call("write", folder=folder, **settings)

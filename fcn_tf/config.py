@@ -841,10 +841,13 @@ def _known(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inherited(given: Mapping[str, Any], origin: Mapping[str, Any]) -> dict[str, Any]:
     """What decides about the layers of a run's model, and their widths; of another arch, about those of its trunk."""
-    names = ["weights", "model_dir", "trunk", "longest_side"]
     if given.get("arch", origin.get("arch")) == origin.get("arch") and not given.get("staged"):
-        names.extend(_names(Scope.MODEL))
-    return {name: origin[name] for name in names if name in origin}
+        names = ["weights", "model_dir", *_names(Scope.MODEL)]
+        return {name: origin[name] for name in names if name in origin}
+    kept = {name: origin[name] for name in ("weights", "model_dir", "trunk", "longest_side") if name in origin}
+    if not kept.get("trunk") and "arch" in origin:
+        kept["trunk"] = registry.own_trunk(origin["arch"])
+    return kept
 
 
 class _Location(NamedTuple):

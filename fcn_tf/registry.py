@@ -152,6 +152,12 @@ def arch_flags(arch: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in getattr(HEADS[arch], "flags", ()) if name in values}
 
 
+def own_trunk(arch: str) -> str:
+    """The trunk of an arch where --trunk names no other. Its head says so, too, but not without Keras."""
+    family = arch.rpartition("_")[2]
+    return {"alexnet": "alexnet", "mindspore": "vgg_bn"}.get(family, "vgg")
+
+
 def takes_class_weights(loss: str) -> bool:
     """Whether a loss, or one of a sum, uses --class_weights."""
     return any("class_weights" in getattr(LOSSES[name], "flags", ()) for name in loss.split("+"))

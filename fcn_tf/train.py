@@ -35,11 +35,13 @@ class _Stage(NamedTuple):
       config: its settings.
       run: where it is written.
       described: the settings for config.json, those of the command where the run is that of the command.
+      factor: what --stage_rate has made of the command's --learning_rate.
     """
 
     config: Config
     run: Run
     described: Config
+    factor: float = 1.0
 
 
 class _Common(NamedTuple):
@@ -192,18 +194,18 @@ def _stages(config: Config) -> list[_Stage]:
         return [_Stage(config, Run(config.logs_dir), config)]
     stages: list[_Stage] = []
     for number, arch in enumerate(registry.STAGED):
-        last = number == len(registry.STAGED) - 1
+        last, factor = number == len(registry.STAGED) - 1, config.stage_rate**number
         stage = dataclasses.replace(
             config,
             arch=arch,
             logs_dir=config.logs_dir if last else files.join(config.logs_dir, arch),
             init_from=stages[-1].run.logs_dir if stages else config.init_from,
-            learning_rate=config.learning_rate * config.stage_rate**number,
+            learning_rate=config.learning_rate * factor,
             staged=False,
             stage_rate=1.0,
             **{name: getattr(Config, name) for name in ARCH_FLAGS if not registry.arch_flags(arch, {name: None})},
         )
-        stages.append(_Stage(stage, Run(stage.logs_dir), config if last else stage))
+        stages.append(_Stage(stage, Run(stage.logs_dir), config if last else stage, factor))
     return stages
 
 
@@ -337,7 +339,8 @@ def _train(
         if halvings == _MOST_HALVINGS:
             raise UserError(
                 f"{reason}, though --on_nan=rollback halved the learning rate {halvings} times; look at these files, "
-                f"or try --precision=float32 or a --learning_rate below {config.learning_rate / 2**halvings:g}."
+                f"or try --precision=float32 or a --learning_rate below "
+                f"{config.learning_rate / 2**halvings / stage.factor:g}."
             )
         halvings += 1
         best = target.best_checkpoint()
@@ -350,7 +353,7 @@ def _train(
 def _halvings(stage: _Stage) -> int:
     """How often --on_nan=rollback has halved the learning rate of a run; another --learning_rate starts anew."""
     saved = _begun(stage.run)
-    same = (saved.get("flags") or {}).get("learning_rate") == stage.config.learning_rate
+    same = (saved.get("flags") or {}).get("learning_rate") == stage.described.learning_rate
     halvings = saved.get("halvings")
     return min(halvings, _MOST_HALVINGS) if same and isinstance(halvings, int) and halvings > 0 else 0
 
@@ -404,7 +407,7 @@ def _build(
 ) -> tuple[Any, Any]:
     """The network, with the weights that it starts from, and its optimiser."""
     from fcn_tf.models import build, weights_table
-    from fcn_tf.training import optimizers
+    from fcn_tf.training import optimizers, resume
 
     config, spec = stage.config, common.train.spec
     build_network = functools.partial(
@@ -419,8 +422,9 @@ def _build(
     with common.strategy.scope():
         weights = None if config.weights == "none" else common.weights_file
         network = build_network(num_classes=spec.num_classes, weights=weights)
-        known = None if stage.run.has_checkpoint() else pretrained.table(common.weights_file, network.model)
-        if known:
+        if stage.run.has_checkpoint():
+            resume.require_same_network(network.model, stage.run)
+        elif known := pretrained.table(common.weights_file, network.model):
             print(weights_table.show(known))
         network.freeze(config.freeze.split(",") if config.freeze else ())
         network = _with_rates(network, config)
@@ -468,6 +472,7 @@ def _trainer(stage: _Stage, common: _Common, network: Any, optimizer: Any, rate:
         seed=config.seed,
         loss=common.loss,
         rate=rate,
+        rate_factor=stage.factor,
         ema=config.ema,
         early_stopping=config.early_stopping,
         accumulate=config.accumulate,

@@ -235,12 +235,7 @@ def test_networks_in_short():
         {"name": name, "parameters": parameters, "seeds": [{"mean_iou": value} for value in values]}
         for name, parameters, values in (("b", 134.4e6, [0.25]), ("a", 22e6, [0.5, 0.6]))
     ]
-    assert report.networks_in_short(found).splitlines() == [
-        "|  | `a` | `b` |",
-        "|---|---|---|",
-        "| mean IoU | 0.550 | 0.250 |",
-        "| parameters | 22 M | 134 M |",
-    ]
+    assert report.networks_in_short(found) == "Mean IoU (parameters): `a` 0.550 (22 M), `b` 0.250 (134 M)."
 
 
 def export_rows(folder):

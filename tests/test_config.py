@@ -266,6 +266,22 @@ def test_a_new_run_has_the_network_of_the_one_it_starts_from():
 
 
 @pytest.mark.parametrize(
+    ("origin", "given", "trunk"),
+    [
+        ({"arch": "fcn8s_mindspore"}, {}, ""),
+        ({"arch": "fcn8s_mindspore"}, {"arch": "light"}, "vgg_bn"),
+        ({"arch": "fcn8s_mindspore"}, {"staged": True}, "vgg_bn"),
+        ({"arch": "fcn32s_alexnet"}, {"arch": "fcn16s"}, "alexnet"),
+        ({"arch": "light", "trunk": "vgg_bn"}, {"arch": "fcn8s"}, "vgg_bn"),
+        ({"arch": "light"}, {"arch": "fcn8s_mindspore"}, "vgg"),
+        ({"arch": "light"}, {"arch": "fcn8s_mindspore", "trunk": "vgg_bn"}, "vgg_bn"),
+    ],
+)
+def test_a_new_run_has_the_trunk_of_the_one_it_starts_from_whatever_its_own_arch_would_take(origin, given, trunk):
+    assert merge({"init_from": "there", **given}, None, origin=saved(**origin)).trunk == trunk
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"loss": "dice", "class_weights": "balanced"}, "--class_weights=balanced has no effect on --loss=dice; use"),

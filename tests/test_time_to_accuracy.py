@@ -7,10 +7,11 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import time_to_accuracy, turns
+from benchmarks import learner_fcn, time_to_accuracy, turns
 from benchmarks.learner import Learner
 from fcn_tf.errors import UserError
 from fcn_tf.models import pretrained
+from tests import tiny_training
 
 
 class Constant(Learner):
@@ -123,6 +124,39 @@ def test_batches_of_another_command_are_not_mixed_up(folder):
     (folder / "batches.json").write_text('{"steps": 9, "num_classes": 2}')
     with pytest.raises(UserError, match="holds batches of {'steps': 9}, expected {'steps': 4"):
         time_to_accuracy._write_batches(args, str(folder))
+
+
+def test_more_steps_begin_with_the_batches_of_fewer(tmp_path, monkeypatch):
+    class Batches:
+        """As the worker that writes them, in this process."""
+
+        def __init__(self, target, **options):
+            self._batches = learner_fcn.Batches(**options)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def call(self, name, **arguments):
+            return getattr(self._batches, name)(**arguments)
+
+    monkeypatch.setattr(turns, "Worker", Batches)
+    data_dir = tiny_training.write_camvid(tmp_path / "data", train=3, validation=1)
+    args = types.SimpleNamespace(max_steps=2, batch_size=2, image_size=32, photos=2, data_dir=data_dir)
+    folder = tmp_path / "logs"
+    assert time_to_accuracy._write_batches(args, str(folder)) == 11
+    few = {name: np.load(folder / f"{name}.npy") for name in ("images", "labels", "photos", "truth")}
+    args.max_steps = 5
+    time_to_accuracy._write_batches(args, str(folder))
+    more = {name: np.load(folder / f"{name}.npy") for name in few}
+    assert len(few["images"]) == 4 and len(more["images"]) == 10
+    for name, array in few.items():
+        np.testing.assert_array_equal(more[name][: len(array)], array)
+    args.max_steps = 2  # which are there
+    time_to_accuracy._write_batches(args, str(folder))
+    assert len(np.load(folder / "images.npy")) == 10
 
 
 @pytest.mark.parametrize("where", ["benchmarks.learner_fcn:Fcn", "benchmarks.peer_torch:TorchLearner"])

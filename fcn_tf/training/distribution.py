@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import functools
 import os
 import re
 import signal
@@ -48,8 +49,14 @@ def choose_strategy() -> tf.distribute.Strategy:
                 '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}.'
             ) from None
     if len(tf.config.list_logical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
+        return _mirrored()
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored() -> tf.distribute.Strategy:
+    """The only one of a process: TensorFlow counts the sums of each from the same number, and confuses those of two."""
+    return tf.distribute.MirroredStrategy()
 
 
 def _connect(resolver) -> tf.distribute.Strategy:

@@ -24,7 +24,13 @@ class Diverged(UserError):
 
 
 def diverged(
-    error: NonFiniteLoss, examples: Sequence[Example], *, run: Run, learning_rate: float, checkpoint: str | None
+    error: NonFiniteLoss,
+    examples: Sequence[Example],
+    *,
+    run: Run,
+    learning_rate: float,
+    rate_factor: float,
+    checkpoint: str | None,
 ) -> Diverged:
     """The error to raise.
 
@@ -33,6 +39,7 @@ def diverged(
       examples: of that step's batch, as far as this worker has them.
       run: whose best validation it may go back to.
       learning_rate: of that step.
+      rate_factor: how many times --learning_rate that is without a schedule.
       checkpoint: the newest one, if there is one.
     """
     batch = f" (its batch: {texts.some([example.name for example in examples], _SHOWN)})" if examples else ""
@@ -41,10 +48,10 @@ def diverged(
     if best is None:
         return Diverged(
             f"{reason}; the last checkpoint is {checkpoint or 'none yet'}. Try a lower --learning_rate than "
-            f"{learning_rate:g} in another --logs_dir, --on_nan=rollback, or --precision=float32.",
+            f"{learning_rate / rate_factor:g} in another --logs_dir, --on_nan=rollback, or --precision=float32.",
             reason,
         )
-    lower = min(learning_rate / 10, best["learning_rate"] or learning_rate)
+    lower = min(learning_rate / 10, best["learning_rate"] or learning_rate) / rate_factor
     return Diverged(
         f"{reason}; the best validation was at step {best['step']}. Continue from its checkpoint with "
         f"--resume_from=best --learning_rate={lower:g}, or let --on_nan=rollback do so, or try --precision=float32 in "

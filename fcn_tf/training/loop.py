@@ -45,6 +45,7 @@ class Trainer:
       seed: of the dropout masks.
       loss: to be minimised; None for the plain cross-entropy.
       rate: the learning rate as a function of the steps taken before; None to leave it as it is.
+      rate_factor: how many times --learning_rate it is before any schedule, for what is advised where it diverges.
       ema: decay of the moving average of the weights, which is then what is validated and kept; 0 for none.
       early_stopping: validations without a better mean IoU after which to stop; 0 for never.
       accumulate, recompute: see `TrainingStep`.
@@ -71,6 +72,7 @@ class Trainer:
         seed: int,
         loss: losses.PixelLoss | None = None,
         rate: Callable[[int], float] | None = None,
+        rate_factor: float = 1.0,
         ema: float = 0.0,
         early_stopping: int = 0,
         accumulate: int = 1,
@@ -83,7 +85,7 @@ class Trainer:
         model, spec = network.model, train.spec
         loss = loss or losses.PixelLoss(("cross_entropy",), ignore_label=spec.ignore_label)
         self._optimizer, self._strategy, self._train, self._run = optimizer, strategy, train, run
-        self._batch_size, self._batches = batch_size, batches
+        self._batch_size, self._batches, self._rate_factor = batch_size, batches, rate_factor
         self._seed = seed
         self._continue_with = ""  # how the command that continues differs from the one that was given
         self._chief = chief = distribution.is_chief(strategy)
@@ -176,6 +178,7 @@ class Trainer:
                     self._examples_of(error.step),
                     run=self._run,
                     learning_rate=schedules.current_rate(self._optimizer),
+                    rate_factor=self._rate_factor,
                     checkpoint=self.checkpoints.latest,
                 ) from None
         if state.stop is None:

@@ -283,6 +283,11 @@ def test_every_arch_takes_the_flags_that_its_line_names():
         ]
 
 
+def test_the_trunk_of_an_arch_is_known_without_its_head():
+    trunks = {arch: registry.resolve(entry).trunk for arch, entry in registry.HEADS.items()}
+    assert trunks == {arch: registry.own_trunk(arch) for arch in registry.HEADS}
+
+
 def with_quirks(narrow, arch="original", **flags):
     keras.utils.set_random_seed(0)
     return build_network(arch, num_classes=7, weights=narrow[0], flags=flags)

@@ -31,6 +31,34 @@ def test_one_device_is_used_as_it_is(monkeypatch):
     assert is_chief(chosen) and replica_batch_size(chosen, 7) == 7
 
 
+def test_trainings_of_one_process_share_a_strategy():
+    """With one each, the second of another network fails: "Shape mismatch in the collective instance 100"."""
+    output, _ = (process := processes.start("-c", _TWO_TRAININGS)).communicate(timeout=600)
+    assert process.returncode == 0 and output.splitlines()[-1] == "2 [2.0] [2.0, 2.0]", output
+
+
+_TWO_TRAININGS = """
+import functools
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+devices = tf.config.list_logical_devices("CPU")
+tf.config.list_logical_devices = lambda kind: devices  # as two GPUs
+tf.distribute.MirroredStrategy = functools.partial(tf.distribute.MirroredStrategy, ["CPU:0", "CPU:1"])
+
+from fcn_tf.training import distribution
+
+def summed(length):
+    strategy = distribution.choose_strategy()
+    context = tf.distribute.get_replica_context
+    run = tf.function(lambda: strategy.run(lambda: context().all_reduce("SUM", tf.ones(length))), autograph=False)
+    return strategy.experimental_local_results(run())[0].numpy().tolist()
+
+print(distribution.choose_strategy().num_replicas_in_sync, summed(1), summed(2))
+"""
+
+
 @pytest.mark.parametrize(
     "task_type, task_id, roles, leads",
     [

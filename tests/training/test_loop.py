@@ -1,6 +1,8 @@
 """The training loop learns, resumes exactly, stops cleanly and writes what it should; on one and many devices."""
 
+import dataclasses
 import errno
+import functools
 import json
 import math
 import os
@@ -8,6 +10,7 @@ import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,7 +24,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.inference import evaluator
 from fcn_tf.io import files, run_dir, system
 from fcn_tf.io.run_dir import HISTORY_COLUMNS, Run
-from fcn_tf.models import build
+from fcn_tf.models import build, pytorch_tutorial
 from fcn_tf.reports import charts
 from fcn_tf.reports.charts import write_curves
 from fcn_tf.training import profiling, validation
@@ -587,6 +590,37 @@ def test_a_run_of_another_network_is_refused(finished, folder):
     shutil.copytree(run_of(finished).checkpoints, run_of(folder).checkpoints)
     with pytest.raises(UserError, match="another network"):
         train.run(tiny_training.config(folder, arch="fcn8s", precision="float16"))
+
+
+@pytest.mark.parametrize("change", ["scale", "order"])
+def test_a_run_whose_network_another_version_built_otherwise_of_the_same_variables_is_refused(
+    change, folder, monkeypatch, capsys
+):
+    """As fcn8s_pytorch on a trunk with batch normalisation, whose features were divided by 58."""
+    settings = {"arch": "fcn8s_pytorch", "trunk": "vgg_bn", "max_steps": 2, "eval_every": 2}
+    head = pytorch_tutorial.FCN8S
+    with monkeypatch.context() as patched:
+        if change == "scale":
+            built = functools.partial(head.build, feature_scale=58.0)
+            patched.setattr(pytorch_tutorial, "FCN8S", dataclasses.replace(head, build=built, takes_scale=False))
+        else:
+            patched.setattr(keras.layers, "Add", lambda **_: lambda maps: maps[0])
+        assert train.run(tiny_training.config(folder, **settings)) == 0
+    before = {path: path.read_bytes() for path in Path(run_of(folder).logs_dir).rglob("*") if path.is_file()}
+    said = {
+        "scale": r"scale_pool5 multiplies by 0.0172413 there and by 1.0 here",
+        "order": r"bn_t1 reads relu_t1 there and fuse_1 here",
+    }[change]
+    with pytest.raises(UserError, match=rf"model.keras is a network of another version: {said}.*--init_from") as caught:
+        train.run(tiny_training.config(folder, **settings | {"max_steps": 4}))
+    assert "\n" not in str(caught.value)
+    after = {path: path.read_bytes() for path in before}
+    assert {str(path) for path in before if before[path] != after[path]} <= {run_of(folder).facts}
+
+    os.remove(run_of(folder).model)  # nothing says what it was
+    capsys.readouterr()
+    assert train.run(tiny_training.config(folder, **settings | {"max_steps": 4})) == 0
+    assert "resumed at step 2" in capsys.readouterr().out
 
 
 def start_main(folder, *arguments, **environment):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf import train
+from fcn_tf import registry, train
 from fcn_tf.data import datasets, pipeline
 from fcn_tf.errors import UserError
 from fcn_tf.io.run_dir import Run
@@ -88,6 +88,34 @@ def test_it_goes_back_to_the_best_with_half_the_rate_and_stays_there(folder, fra
     # Another rate is what it says.
     assert train.run(tiny_training.config(folder, **SETTINGS | {"max_steps": 9, "learning_rate": 1e-3})) == 0
     assert "halved" not in capsys.readouterr().out and "halvings" not in run_of(folder).read_config()
+
+
+@pytest.fixture
+def two_stages(monkeypatch):
+    monkeypatch.setitem(registry.HEADS, "first", registry.HEADS["fcn8s"])
+    monkeypatch.setattr(registry, "STAGED", ("first", "fcn8s"))
+
+
+@pytest.mark.usefixtures("two_stages")
+def test_what_is_advised_in_staged_is_the_rate_of_the_command(folder, fragile):
+    """Of which --stage_rate makes that of the second network."""
+    fragile(3, 4e-3)
+    settings = SETTINGS | {"staged": True, "stage_rate": 2.0, "on_nan": "stop"}
+    with pytest.raises(UserError, match=r"loss of step 3 is nan .* --resume_from=best --learning_rate=0\.0003, or"):
+        train.run(tiny_training.config(folder, **settings))
+
+
+@pytest.mark.usefixtures("two_stages")
+def test_the_last_network_of_staged_keeps_its_half_too(folder, fragile, capsys):
+    """Whose config.json has the --learning_rate of the command, which --stage_rate has lowered."""
+    fragile(3, 1e-3)
+    settings = SETTINGS | {"staged": True, "stage_rate": 0.5, "max_steps": 4}
+    assert train.run(tiny_training.config(folder, **settings)) == 0
+    assert capsys.readouterr().out.count("back to the best validation") == 3  # 3e-3 twice, 1.5e-3 once
+    assert train.run(tiny_training.config(folder, **settings | {"max_steps": 6})) == 0
+    assert "learning rate 0.00075 (halved 1 times)" in capsys.readouterr().out
+    assert run_of(folder).read_config()["halvings"] == 1
+    assert [row["learning_rate"] for row in run_of(folder).read_history()][-2:] == pytest.approx([RATE / 4] * 2)
 
 
 def test_three_times_at_most(folder, fragile, capsys):
