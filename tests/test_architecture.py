@@ -242,6 +242,32 @@ def test_a_mode_is_one_file_and_one_line(monkeypatch, capsys):
     assert capsys.readouterr().out == "shapes validation\n"
 
 
+def additions(text):
+    """[(file, lines)] of what the document adds, in its order."""
+    blocks = re.findall(r"```diff\n(.*?)```", text, re.DOTALL)
+    parts = [part for block in blocks for part in re.split(r"^\+\+\+ ", block, flags=re.MULTILINE) if part]
+    pairs = (part.partition("\n") for part in parts)
+    return [(file, re.sub(r"^\+", "", body, flags=re.MULTILINE)) for file, _, body in pairs]
+
+
+def test_what_the_document_adds_runs_as_it_stands():
+    parts = additions(TEXT)
+    modules = {}
+    for file, body in parts:
+        if ", " not in file and file.endswith(".py"):
+            name = file.removesuffix(".py").replace("/", ".")
+            modules[name] = module = types.ModuleType(name)
+            exec(compile(body, file, "exec"), vars(module))
+    entries = {}
+    for file, body in parts:
+        if file.startswith("fcn_tf/registry.py"):
+            entries |= eval("{" + body + "}", {"WithFlags": registry.WithFlags})
+    assert len(entries) == len(modules) >= 7
+    for entry in entries.values():
+        module, name = entry.split(":")
+        assert callable(getattr(modules[module], name)) or vars(modules[module])[name]
+
+
 def test_tables_agree():
     from fcn_tf.data import datasets
 
