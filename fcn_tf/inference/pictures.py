@@ -48,7 +48,7 @@ def from_array(array: np.ndarray, *, name: str) -> np.ndarray:
     Args:
       array: (H, W), (H, W, 1) grey; (H, W, 2) grey and alpha; (H, W, 3) RGB; (H, W, 4) RGB and alpha, which is dropped.
         uint8, or uint16 of which the upper 8 bits count, or other whole numbers in [0, 255], or floats in [0, 255].
-        Floats that all lie in [0, 1] are taken for shares of 255, with a warning. A picture that is nearly black
+        Floats that all lie in [0, 1] are taken for shares of 255, with a warning. A picture that is nearly black or dim
         because its values are of fewer bits than 16, or are but 0 and 1, is taken as it is, with a warning.
       name: what to call it in errors.
 

@@ -31,6 +31,7 @@ _RUNS = 3  # zlib's Z_RLE
 one_large_at_a_time = threading.Lock()  # whoever is about to take much memory: each may have all that is free
 _ORIENTATION = 0x0112  # EXIF's tag
 _SIXTEEN = "of 16 bits"
+_WHITE_14 = (1 << 14) - 1
 _PNM = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of PGM and PPM: width, height, highest value
 # EXIF's orientation -> the Pillow transposition that turns a picture upright; 1 needs none.
 TURNS = {
@@ -79,12 +80,23 @@ def convert_image(picture: Image.Image, *, name: str, say: Callable[[str], Any] 
         return _upright_rgb(picture, name, say)
 
 
-def darkness(highest: int) -> str:
-    """What becomes of 16 bits up to this value, of which the upper 8 stay, and how to mend it; "" where all is well."""
-    if not 0 < highest < 1 << 12:
+def darkness(highest: int, *, exact: bool = True) -> str:
+    """What becomes of 16 bits up to this value, of which the upper 8 stay, and how to mend it; "" where all is well.
+
+    A picture of 14 bits is told by its white, 16383: with any other highest value that is as large, it may as well be
+    one of 16 bits that was taken in dim light.
+
+    Args:
+      highest: the highest value of a picture.
+      exact: whether it is that to the bit; False where it is the most that it may be.
+    """
+    if 0 < highest < 1 << 12:
+        bits = next(bits for bits in (8, 10, 12) if highest < 1 << bits)
+    elif exact and highest == _WHITE_14:
+        bits = 14
+    else:
         return ""
-    bits = next(bits for bits in (8, 10, 12) if highest < 1 << bits)
-    dark = "black" if bits == 8 else f"nearly black ({highest >> 8} of 255)"
+    dark = {8: "black", 14: f"dim ({highest >> 8} of 255)"}.get(bits, f"nearly black ({highest >> 8} of 255)")
     mend = f"multiply values of {bits} bits by {1 << 16 - bits}"
     return f"no value above {highest} of 65535, so it becomes {dark}; {mend}"
 
@@ -95,23 +107,27 @@ def _upright_rgb(picture: Image.Image, name: str, say: Callable[[str], Any] | No
         picture = picture.transpose(Image.Transpose[turn])
     eight = _eight_bits(picture, name)
     pixels = np.asarray(eight if eight.mode == "RGB" else eight.convert("RGB"))
-    if say is not None and (highest := _highest(picture, eight)):
+    highest, exact = _highest(picture, eight) if say is not None else (0, True)
+    if say is not None and highest:
         if pixels.max() == 0 and eight is picture:
             say(f"{name}: 16 bits with no value above 255 of 65535: black, or of 8 bits, which times 256 would be seen")
-        elif dark := darkness(highest):
+        elif dark := darkness(highest, exact=exact):
             say(f"{name}: 16 bits with {dark}")
     return pixels
 
 
-def _highest(picture: Image.Image, eight: Image.Image) -> int:
-    """The highest value of 16 bits, given what `_eight_bits` makes of them; 0 for a picture that has fewer."""
+def _highest(picture: Image.Image, eight: Image.Image) -> tuple[int, bool]:
+    """The highest value of 16 bits, given what `_eight_bits` makes of them, and whether it is exact.
+
+    0 for a picture that has fewer bits. Of colours, Pillow has kept the upper 8: it is the most that it may be.
+    """
     if 0 in picture.size:
-        return 0
+        return 0, True
     if eight is not picture:
-        return int(np.asarray(picture).max())
+        return int(np.asarray(picture).max()), True
     if not picture.info.get(_SIXTEEN):
-        return 0
-    return 256 * int(np.asarray(picture.convert("RGB")).max()) + 255  # of colours, Pillow has kept the upper 8 bits
+        return 0, True
+    return 256 * int(np.asarray(picture.convert("RGB")).max()) + 255, False
 
 
 class Probe(NamedTuple):
@@ -123,12 +139,14 @@ class Probe(NamedTuple):
       thumbnail: greyscale uint8 (16, 17) of it as stored.
       highest: the highest value of a photo of 16 bits, for `darkness`: of colours, the most that it may be, for their
         lower 8 bits are not known; 0 where there are fewer bits.
+      exact: whether that is the highest value to the bit.
     """
 
     size: tuple[int, int]
     orientation: int
     thumbnail: np.ndarray
     highest: int
+    exact: bool
 
 
 def probe_image(data: bytes, *, name: str) -> Probe:
@@ -141,7 +159,7 @@ def probe_image(data: bytes, *, name: str) -> Probe:
         size = picture.info["size"]
         eight = _eight_bits(picture, name)
         thumbnail = eight.convert("L").resize((17, 16), Image.Resampling.BOX)
-        return Probe(size, _orientation(picture), np.asarray(thumbnail), _highest(picture, eight))
+        return Probe(size, _orientation(picture), np.asarray(thumbnail), *_highest(picture, eight))
 
 
 def read_size(data: bytes, *, name: str) -> tuple[int, int]:

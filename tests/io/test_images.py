@@ -66,6 +66,9 @@ def test_sixteen_bit_grey_keeps_its_upper_byte():
         (1000, r"above 1000 of 65535, so it becomes nearly black \(3 of 255\); multiply values of 10 bits by 64"),
         (4095, r"above 4095 of 65535, so it becomes nearly black \(15 of 255\); multiply values of 12 bits by 16"),
         (4096, None),
+        (16382, None),  # 16 bits, perhaps, in dim light
+        (16383, r"above 16383 of 65535, so it becomes dim \(63 of 255\); multiply values of 14 bits by 4"),
+        (16384, None),
     ],
 )
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
@@ -86,6 +89,9 @@ def test_sixteen_bits_of_colours_that_become_black_are_told(form, alpha):
         said = []
         images.decode_image(cv2.imencode(form, pixels)[1].tobytes(), name="x", say=said.append)
         assert len(said) == 1 and said[0].startswith(told)
+    # So whether the highest value is the white of 14 bits is not known.
+    white = np.full((2, 3, 3), 16383, np.uint16)
+    images.decode_image(cv2.imencode(form, white)[1].tobytes(), name="x", say=pytest.fail)
 
 
 def test_a_probe_finds_the_highest_of_sixteen_bits():
@@ -93,14 +99,15 @@ def test_a_probe_finds_the_highest_of_sixteen_bits():
     color = cv2.imencode(".png", np.full((2, 3, 3), 1000, np.uint16))[1].tobytes()
     turned = Image.Exif()
     turned[0x0112] = 6
-    for data, highest in (
-        (_bytes(grey), 1000),
-        (_bytes(grey, "TIFF", exif=turned), 1000),
-        (color, 1023),  # the lower 8 bits are not known
-        (_bytes(grey.convert("L")), 0),
-        (images.encode_jpeg(np.full((80, 80, 3), 9, np.uint8)), 0),
+    for data, highest, exact in (
+        (_bytes(grey), 1000, True),
+        (_bytes(grey, "TIFF", exif=turned), 1000, True),
+        (color, 1023, False),  # the lower 8 bits are not known
+        (_bytes(grey.convert("L")), 0, True),
+        (images.encode_jpeg(np.full((80, 80, 3), 9, np.uint8)), 0, True),
     ):
-        assert images.probe_image(data, name="x").highest == highest
+        probe = images.probe_image(data, name="x")
+        assert (probe.highest, probe.exact) == (highest, exact)
 
 
 def test_eight_bits_may_be_black():
