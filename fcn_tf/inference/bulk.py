@@ -177,8 +177,13 @@ class BulkPredictor:
 
 def _read(item: Input) -> _Picture:
     data = read_file(item.path, fix="give another picture")
-    image = images.decode_image(data, name=item.path, say=lambda line: write_line(f"note: {line}"))
+    image = images.decode_image(data, name=item.path, say=_note)
+    images.tell_pages(data, name=item.path, say=_note)
     return _Picture(image, georeference.of(item.path, data))
+
+
+def _note(line: str) -> None:
+    write_line(f"note: {line}")
 
 
 def _pixels(segmentation: Segmentation) -> dict[int, int]:

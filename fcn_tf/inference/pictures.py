@@ -36,7 +36,9 @@ def read(picture: Picture, *, name: str = "") -> np.ndarray:
     """
     if isinstance(picture, str | os.PathLike):
         path = os.fspath(picture)
-        return images.decode_image(read_file(path, fix="give another picture"), name=name or path, say=warnings.warn)
+        data = read_file(path, fix="give another picture")
+        images.tell_pages(data, name=name or path, say=warnings.warn)
+        return images.decode_image(data, name=name or path, say=warnings.warn)
     if isinstance(picture, Image.Image):
         return images.convert_image(picture, name=name or "the Pillow image", say=warnings.warn)
     return from_array(np.asarray(picture), name=name or "the array")

@@ -30,6 +30,8 @@ _ASKED = 256_000_000  # bytes; pictures that take less are decoded without askin
 _RUNS = 3  # zlib's Z_RLE
 one_large_at_a_time = threading.Lock()  # whoever is about to take much memory: each may have all that is free
 _ORIENTATION = 0x0112  # EXIF's tag
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of either byte order, and BigTIFF
+_SUBFILE_TYPE = 254  # TIFF's tag; its bits 1 and 4: another size of the first picture, or its mask
 _SIXTEEN = "of 16 bits"
 _WHITE_14 = (1 << 14) - 1
 _PNM = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of PGM and PPM: width, height, highest value
@@ -175,6 +177,38 @@ def read_size(data: bytes, *, name: str) -> tuple[int, int]:
         return Image.open(io.BytesIO(data), formats=_FORMATS).size
 
 
+def tell_pages(data: bytes, *, name: str, say: Callable[[str], Any]) -> None:
+    """Says so where a TIFF or a GIF holds several pictures, of which the first is read.
+
+    Args:
+      data: a whole image file.
+      name: what to call it.
+      say: gets the line.
+    """
+    if further := _further_pages(data):
+        say(f"{name}: holds {further + 1} pictures, of which the first is labelled; save the others as files")
+
+
+def _further_pages(data: bytes) -> int:
+    """How many there are after the first; 0 for other formats, and where it cannot be told.
+
+    Smaller copies and masks of the first, as map TIFFs hold them, do not count.
+    """
+    if not data.startswith((*_TIFFS, b"GIF8")):
+        return 0
+    try:
+        with Image.open(io.BytesIO(data), formats=("TIFF", "GIF")) as picture:
+            pages = range(1, getattr(picture, "n_frames", 1))
+            return len(pages) if picture.format == "GIF" else sum(_is_page(picture, number) for number in pages)
+    except Exception:  # malformed bytes make Pillow raise nearly anything; the first page may be sound all the same
+        return 0
+
+
+def _is_page(picture: Image.Image, number: int) -> bool:
+    picture.seek(number)
+    return not picture.tag_v2.get(_SUBFILE_TYPE, 0) & 5  # type: ignore[attr-defined]
+
+
 def decode_label(data: bytes, *, name: str) -> np.ndarray:
     """Decodes a label map to the values it stores.
 
@@ -288,6 +322,11 @@ def _explained(name: str, data: bytes = b"") -> Iterator[None]:
             if data[4:8] == b"ftyp" and (form := _BRANDS.get(data[8:12])):
                 raise UserError(
                     f"{name}: it is {form}, which is not read; expected {_EXPECTED}. Save it as JPEG."
+                ) from None
+            if data.startswith(_TIFFS):
+                raise UserError(
+                    f"{name}: a TIFF of a kind that is not read, or a damaged one; expected 1, 3 or 4 bands of 8 or 16 "
+                    "bits, the bands of each pixel together. Save it so, or as PNG."
                 ) from None
             reason = f"it begins with {data[:8]!r}"
         raise UserError(

@@ -110,6 +110,27 @@ def test_a_probe_finds_the_highest_of_sixteen_bits():
         assert (probe.highest, probe.exact) == (highest, exact)
 
 
+def test_further_pictures_of_a_file_are_told():
+    said = []
+    pages = [Image.new("L", (4, 3), number) for number in range(3)]
+    for form, told in (("TIFF", 3), ("GIF", 3), ("WEBP", 0), ("PNG", 0)):
+        data = _bytes(pages[0], form, save_all=True, append_images=pages[1:])
+        images.tell_pages(data, name="x", say=said.append)
+        assert said == [f"x: holds {told} pictures, of which the first is labelled; save the others as files"][:told]
+        said.clear()
+        images.tell_pages(_bytes(pages[0], form), name="x", say=pytest.fail)
+        images.tell_pages(data[:100], name="x", say=pytest.fail)
+    # A map's smaller copies are none.
+    pages[1].encoderinfo = pages[2].encoderinfo = {"tiffinfo": {254: 1}}
+    images.tell_pages(_bytes(pages[0], "TIFF", save_all=True, append_images=pages[1:]), name="x", say=pytest.fail)
+
+
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"II+\0"])
+def test_tiffs_that_are_not_read_are_told_as_such(start):
+    with pytest.raises(UserError, match="x: a TIFF of a kind that is not read.* expected 1, 3 or 4 bands of 8 or 16"):
+        images.decode_image(start + bytes(40), name="x")
+
+
 def test_eight_bits_may_be_black():
     for mode in ("RGB", "L", "P", "1", "RGBA", "LA"):
         images.decode_image(_bytes(Image.new(mode, (2, 2))), name="x", say=pytest.fail)
