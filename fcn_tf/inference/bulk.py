@@ -179,7 +179,11 @@ def _read(item: Input) -> _Picture:
     data = read_file(item.path, fix="give another picture")
     image = images.decode_image(data, name=item.path, say=_note)
     images.tell_pages(data, name=item.path, say=_note)
-    return _Picture(image, georeference.of(item.path, data))
+    found = georeference.of(item.path, data)
+    if found is not None and images.is_turned(data):
+        _note(f"{item.path}: turned by its EXIF data, so its georeference, which is of the unturned one, is not kept")
+        found = None
+    return _Picture(image, found)
 
 
 def _note(line: str) -> None:

@@ -209,6 +209,12 @@ def _is_page(picture: Image.Image, number: int) -> bool:
     return not picture.tag_v2.get(_SUBFILE_TYPE, 0) & 5  # type: ignore[attr-defined]
 
 
+def is_turned(data: bytes) -> bool:
+    """Whether the EXIF data of a photo turn or mirror it, as `decode_image` does."""
+    with _explained("", data):
+        return _orientation(Image.open(io.BytesIO(data), formats=_FORMATS)) != 1
+
+
 def decode_label(data: bytes, *, name: str) -> np.ndarray:
     """Decodes a label map to the values it stores.
 
