@@ -40,7 +40,17 @@ def read(picture: Picture, *, name: str = "") -> np.ndarray:
         images.tell_pages(data, name=name or path, say=warnings.warn)
         return images.decode_image(data, name=name or path, say=warnings.warn)
     if isinstance(picture, Image.Image):
+        if 0 in picture.size:
+            raise UserError(
+                f"{name or 'the Pillow image'} has {picture.width}x{picture.height} pixels, expected 1x1 or more; give "
+                "one with pixels."
+            )
         return images.convert_image(picture, name=name or "the Pillow image", say=warnings.warn)
+    if isinstance(picture, list | tuple):
+        raise UserError(
+            f"{name or 'the picture'} is a {type(picture).__name__}, expected an array, a Pillow image or a path; give "
+            "the numbers of a picture as np.array(numbers, 'uint8')."
+        )
     return from_array(np.asarray(picture), name=name or "the array")
 
 

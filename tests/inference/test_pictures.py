@@ -81,6 +81,8 @@ def test_dark_files_of_16_bits_are_told(pillow, tmp_path):
         (RGB.astype(np.int32) * 9, "from 0 to 2295"),
         (RGB > 3, "holds bool, expected uint8 RGB"),
         (np.array([["a"]]), "expected uint8 RGB"),
+        (RGB.tolist(), r"^x is a list, expected an array, .* np.array\(numbers, 'uint8'\)\.$"),  # not two rows of grey
+        (Image.new("RGB", (0, 3)), "^x has 0x3 pixels, expected 1x1 or more"),
     ],
 )
 def test_what_is_no_picture_is_refused(array, message):

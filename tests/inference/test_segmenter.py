@@ -76,6 +76,12 @@ def test_results_by_hand(label, tmp_path):
         np.testing.assert_array_equal(saved["probabilities"], found.probabilities)
         assert saved["class_names"].tolist() == ["red", "green", "blue"]
     assert found._repr_png_().startswith(b"\x89PNG")
+    assert found.save(str(tmp_path / "b"), outputs="labels,overlay") == [
+        f"{tmp_path}/b_label.png",
+        f"{tmp_path}/b_overlay.png",
+    ]
+    with pytest.raises(ValueError, match="opacity must be from 0 to 1, got 9"):
+        found.overlay(opacity=9)
 
 
 def test_outputs_that_were_not_asked_for_are_refused_before_anything_is_written(label, tmp_path):
