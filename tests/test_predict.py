@@ -8,6 +8,7 @@ import re
 import sys
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
@@ -379,6 +380,20 @@ def test_a_video_that_cannot_be_read_is_named_and_the_others_are_done(tmp_path, 
         "or copy it again.\n"
     )
     assert "1 of 2 labelled" in captured.out
+
+
+def test_a_video_that_is_cut_short_is_told(tmp_path, logs, capsys):
+    (tmp_path / "in").mkdir()
+    whole = tmp_path / "in/a.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 5.0, (48, 32))
+    for label in (0, 1, 2) * 4:
+        writer.write(tiny_run.paint(np.full((32, 48), label)))
+    writer.release()
+    assert label_folder(tmp_path, logs)[0] == 0 and "is it whole" not in capsys.readouterr().out
+    data = whole.read_bytes()
+    whole.write_bytes(data[: data.index(b"movi") + (len(data) - data.index(b"movi")) // 2])
+    assert label_folder(tmp_path, logs)[0] == 0
+    assert re.search(r"a.avi: \d frames could be read, though it says that it has about 12", capsys.readouterr().out)
 
 
 def test_a_video_that_does_not_fit_on_the_disk_is_named_and_not_done(tmp_path, logs, capsys):

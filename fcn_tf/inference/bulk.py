@@ -25,6 +25,7 @@ from fcn_tf.io.georeference import Georeference
 
 _UNUSABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next picture would fare no better
 _LARGE = 48_000_000  # bytes of a picture in memory; nothing else is read or written beside a larger one
+_MOST_FRAMES = 0.9  # of what a video says, which is rough: with fewer, it may be cut short or damaged
 _FRAME = "/{:06d}"  # after the name of a video: the beginning of the files of a frame
 
 
@@ -163,6 +164,11 @@ class BulkPredictor:
                 if overlay is not None and picture is not None:
                     overlay.add(picture)
         self._results.add(item, endings(item, outputs), frames)
+        if len(frames) < _MOST_FRAMES * video.frames:
+            _note(
+                f"{item.path}: {len(frames)} frames could be read, though it says that it has about {video.frames}: is "
+                "it whole?"
+            )
         self._write_rate(len(frames), f"{item.path}: frames", began)
 
     def _label(self, image: np.ndarray, item: Input, outputs: Sequence[str]) -> Segmentation:
