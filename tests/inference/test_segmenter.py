@@ -144,6 +144,17 @@ def test_what_is_no_model_is_refused(source, message, tmp_path, monkeypatch):
         fcn_tf.Segmenter.from_run(source)
 
 
+def test_a_folder_of_exports_and_a_file_beside_a_model_are_told_with_what_to_give(tmp_path):
+    for name in ("onnx", "tflite"):
+        (tmp_path / "export" / name).mkdir(parents=True)
+        (tmp_path / "export" / name / "classes.json").write_text("{}")
+    with pytest.raises(UserError, match="export holds exports, expected one of them; give .*/onnx or .*/tflite.$"):
+        fcn_tf.Segmenter.from_run(tmp_path / "export")
+    (tmp_path / "model.bin").write_bytes(b"x")
+    with pytest.raises(UserError, match="model.bin is a file, but no model; expected a run's folder"):
+        fcn_tf.Segmenter.from_run(tmp_path / "model.bin")
+
+
 def test_names_and_colours_must_match_the_model():
     with pytest.raises(UserError, match="tells 3 classes apart, got 2 class names and 3 colours"):
         fcn_tf.Segmenter(tiny_run.color_model(), class_names="ab", colors=tiny_run.COLORS)
