@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference.segmentation import folder_outputs, picture_outputs
-from fcn_tf.io import files, images, parts, videos
+from fcn_tf.io import files, georeference, images, parts, videos
 from fcn_tf.io.parts import Part
 
 STDIN = "-"
@@ -47,7 +47,7 @@ class Inputs:
 
     Attributes:
       found: the pictures and videos, sorted by path.
-      passed_over: the paths of other files in the folder.
+      passed_over: the paths of other files in the folder, but for georeferences of pictures.
     """
 
     found: tuple[Input, ...]
@@ -97,6 +97,8 @@ def find(source: str, *, output_dir: str) -> Inputs:
                 known = files.matches(os.path.basename(path), images.IMAGE_PATTERNS) or videos.is_video(path)
                 (paths if known else passed_over).append(path)
         shown = {path: path[len(source) :].lstrip("/\\") for path in paths}
+        used = {each for path in paths for each in georeference.beside(path)}
+        passed_over = [path for path in passed_over if path not in used]
     else:
         shown = _below_common_folder(path for path in files.glob(source) if not files.is_dir(path))
     if not shown:
