@@ -4,6 +4,7 @@ import codecs
 import collections
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -105,6 +106,8 @@ def find(source: str, *, output_dir: str) -> Inputs:
         extensions = {os.path.splitext(path)[1].lower() for path in passed_over}
         found = f", only {', '.join(sorted(extensions)[:5])}" if any(extensions) else ""
         unread = images.describe_unread(passed_over)
+        if source != STDIN and not files.exists(source) and not re.search(r"[*?[]", source):
+            found = "; there is no such file or folder"
         raise UserError(f"--input={source} names no picture{found}{unread}; expected {EXPECTED}.")
     names = output_names(list(shown.values()))
     is_video = {path: videos.is_video(path) for path in shown}
