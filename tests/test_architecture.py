@@ -155,9 +155,25 @@ def test_imports_point_down(path):
         assert floor(target) > floor(module), f"{module} may not import {target}: it does not stand below it"
 
 
+def reads_of_config():
+    """{(module, file of config that it imports)}; "config" where that is the package itself."""
+    read = {(SOURCES[path], module_of(name) or "") for path in SOURCES for name, _ in IMPORTS[path]}
+    return {(module, target) for module, target in read if target.split(".")[0] == "config"}
+
+
 def test_config_is_read_by_modes_and_flags_alone():
-    readers = {SOURCES[path] for path in SOURCES for name, _ in IMPORTS[path] if module_of(name) == "config"}
-    assert readers == {"command.flags", "command.call", *registry.MODES}
+    """And none of them says in which file of it a name stands."""
+    outside = {(module, target) for module, target in reads_of_config() if module.split(".")[0] != "config"}
+    assert {module for module, _ in outside} == {"command.flags", "command.call", *registry.MODES}
+    assert {target for _, target in outside} == {"config"}
+
+
+def test_files_of_config_import_those_above_them():
+    files = ["config." + name for name in re.findall(r"^  (\w+)  +\S", config.__doc__, re.M)]
+    assert sorted(["config", *files]) == sorted(name for name in NAMES if name.split(".")[0] == "config")
+    for module, target in reads_of_config():
+        if module in files:
+            assert target in files[: files.index(module)], f"{module} may not import {target}"
 
 
 def test_packages_have_no_circles():
