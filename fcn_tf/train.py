@@ -339,7 +339,7 @@ def _train(
         if halvings == _MOST_HALVINGS:
             raise UserError(
                 f"{reason}, though --on_nan=rollback halved the learning rate {halvings} times; look at these files, "
-                f"or try --precision=float32 or a --learning_rate below "
+                "or try --precision=float32 or a --learning_rate below "
                 f"{config.learning_rate / 2**halvings / stage.factor:g}."
             )
         halvings += 1

@@ -35,8 +35,8 @@ def grey(picture):
 
 
 def test_draws_a_panel_a_run_and_the_aim(tmp_path):
-    runs = {"one": write_run(tmp_path / "one", [0.2, 0.4]), "two": write_run(tmp_path / "two", [0.5])}
-    alone = decoded({"one": runs["one"]}, [])
+    runs = [("same", write_run(tmp_path / "one", [0.2, 0.4])), ("same", write_run(tmp_path / "two", [0.5]))]
+    alone = decoded(runs[:1], [])
     both = decoded(runs, [])
     aimed = decoded(runs, [None, 0.9])
     assert both.shape[1] == 2 * alone.shape[1] and both.shape == aimed.shape
@@ -47,7 +47,7 @@ def test_draws_a_panel_a_run_and_the_aim(tmp_path):
 
 def test_a_folder_without_a_history_is_named(tmp_path):
     with pytest.raises(SystemExit, match=r"history\.csv is empty or missing; expected the --logs_dir"):
-        make_curves.draw({"none": Run(str(tmp_path))}, [])
+        make_curves.draw([("none", Run(str(tmp_path)))], [])
 
 
 def test_command(tmp_path, monkeypatch, capsys):
@@ -56,3 +56,18 @@ def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["make_curves.py", f"--output={picture}", "--aims=0.5", f"a title={tmp_path}/one"])
     make_curves.main()
     assert capsys.readouterr().out.strip() == str(picture) and picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["logs"], "'logs' has no title; expected TITLE=LOGS_DIR"),
+        (["--aims=high", "a=logs"], "argument --aims: invalid _aims value: 'high'"),
+        (["--aims=0.5,0.6", "a=logs"], "--aims names 2, expected at most one for each of 1 runs"),
+    ],
+)
+def test_mistakes(arguments, said, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["make_curves.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        make_curves.main()
+    assert ended.value.code == 2 and said in capsys.readouterr().err

@@ -69,7 +69,7 @@ def has_controls(text: str) -> bool:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice that a mistyped word was meant for: one that it begins, else one that is nearly it, in whatever case.
+    """The choice that a mistyped word was meant for: the shortest that it begins, else one near to it, in any case.
 
     Args:
       word: what was typed.
@@ -83,7 +83,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
         by_folded.setdefault(each.casefold(), each)
     folded = word.strip().casefold()
     begun = [each for each in by_folded if len(folded) > 1 and each.startswith(folded)]
-    near = begun or difflib.get_close_matches(folded, by_folded, n=1)
+    near = [min(begun, key=len)] if begun else difflib.get_close_matches(folded, by_folded, n=1)
     return by_folded[near[0]] if near else ""
 
 

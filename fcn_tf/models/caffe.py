@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcn_tf.errors import UserError
-from fcn_tf.io import archives, files
+from fcn_tf.io import archives, files, texts
 from fcn_tf.models import matconvnet, weights_table
 from fcn_tf.models.matconvnet import ConvWeights, MatConvNet
 from fcn_tf.models.weights_table import Row
@@ -173,5 +173,5 @@ def _opened(path: str) -> Iterator[Any]:
 
 
 def _damaged(path: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = texts.reason(error)
     return UserError(f"{path}: no .npz file of numbers, or damaged ({reason}). Put a whole copy in its place.")

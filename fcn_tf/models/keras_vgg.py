@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, texts
 from fcn_tf.models import matconvnet
 from fcn_tf.models.matconvnet import ConvWeights, MatConvNet
 
@@ -44,7 +44,7 @@ def read(path: str) -> MatConvNet:
         raise
     # On damaged bytes HDF5 raises whatever comes: OSError, KeyError, RuntimeError, ValueError, ...
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = texts.reason(error)
         raise UserError(f"{path}: the file is damaged ({reason}). Put a whole copy in its place.") from None
     convs = {_ours(name): weights for name, weights in arrays.items()}
     convs = {name: convs[name] for name in sorted(convs)}  # "conv" < "fc", and each is numbered

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.errors import UserError
+from fcn_tf.io import texts
 from fcn_tf.models.base import Weights
 from fcn_tf.models.matconvnet import TRUNKS, ConvWeights, MatConvNet
 from fcn_tf.models.weights_table import OPTIMIZER, Row
@@ -94,9 +95,7 @@ def _open(prefix: str) -> tf.compat.v1.train.NewCheckpointReader:
     try:
         return tf.compat.v1.train.NewCheckpointReader(prefix)
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"{prefix} cannot be read ({str(error).splitlines()[0]}); copy it again, all its files."
-        ) from None
+        raise UserError(f"{prefix} cannot be read ({texts.first_line(error)}); copy it again, all its files.") from None
 
 
 def _find(prefix: str) -> Mapping[str, dict[str, _Found]]:
@@ -112,7 +111,7 @@ def _find(prefix: str) -> Mapping[str, dict[str, _Found]]:
             array = reader.get_tensor(variable)
         except (tf.errors.OpError, LookupError, RuntimeError) as error:
             raise UserError(
-                f"{prefix} cannot be read ({str(error).splitlines()[0]}); copy it again, all its files."
+                f"{prefix} cannot be read ({texts.first_line(error)}); copy it again, all its files."
             ) from None
         if kind == "bias":
             array = array.reshape(-1)

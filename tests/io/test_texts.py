@@ -48,7 +48,8 @@ def test_the_nearest_choice():
     choices = ("train", "Traffic light", "light", "Route 66")
     assert texts.nearest("trian", choices) == "train" and texts.nearest("LIGTH", choices) == "light"
     assert texts.nearest("traf", choices) == "Traffic light", "what it begins"
-    assert texts.nearest(" tr", choices) == "train", "the first of those"
+    assert texts.nearest(" tr", choices) == "train", "the shortest of those"
+    assert texts.nearest("sign", ["Sign symbol gantry", "signs"]) == "signs"
     assert texts.nearest("t", choices) == texts.nearest("xyz", choices) == texts.nearest("train", ()) == ""
 
 

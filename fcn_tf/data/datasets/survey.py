@@ -98,7 +98,7 @@ def _of_inferred(
         found.append(Finding("unpaired", "error", explanation, fix, listing.unpaired, left_out=left_out))
     if listing.unread:
         explanation = "These photos take no part: their formats, HEIC and AVIF, are not read."
-        fix = "Save them as JPEG, under the names of their masks"
+        fix = "Save each as JPEG, under the name of its mask"
         found.append(Finding("unread", "warning", explanation, fix, listing.unread))
     if split == "all":
         found += [_missing(each, f"no examples in {data_dir}") for each in _PURPOSES if each not in splits]

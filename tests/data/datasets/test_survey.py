@@ -114,4 +114,4 @@ def test_photos_that_are_not_read_are_a_finding(data):
         (data / "images" / name).touch()
     status, found, _ = run(data)
     assert status == 0 and [path[-6:] for path in found["unread"]["files"]] == ["x.heic", "y.avif"]
-    assert found["unread"]["severity"] == "warning" and "Save them as JPEG" in found["unread"]["mend"]
+    assert found["unread"]["severity"] == "warning" and "Save each as JPEG" in found["unread"]["mend"]
