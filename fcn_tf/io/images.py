@@ -197,27 +197,47 @@ def decode_label(data: bytes, *, name: str) -> np.ndarray:
     return _whole(_as_stored(_grey(pixels, name) if pixels.ndim == 3 else pixels, data), name)
 
 
-def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
+class StoredMask(NamedTuple):
+    """What `decode_mask` finds.
+
+    Attributes:
+      pixels: (H, W) whole numbers, as wide as they are stored, or uint8 (H, W, 3) RGB whose channels differ.
+      format: Pillow's name of it.
+      palette: uint8 (256, 3), the RGB colour of each index of a palette image; None for others.
+    """
+
+    pixels: np.ndarray
+    format: str
+    palette: np.ndarray | None = None
+
+
+def decode_mask(data: bytes, *, name: str) -> StoredMask:
     """Decodes a mask of any kind to what it stores, and names its format.
 
     As `decode_label`, but colours are left to the caller.
-
-    Returns:
-      (H, W) whole numbers, as wide as they are stored, or uint8 (H, W, 3) RGB whose channels differ; and Pillow's
-      name of the format.
 
     Raises:
       UserError: if it cannot be decoded.
     """
     with _reading(data, name, pixel_bytes=_MASK_BYTES) as picture:
-        form = picture.format or ""
+        form, palette = picture.format or "", _palette(picture)
         pixels = np.asarray(picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else picture)
     if pixels.ndim == 3:
         if pixels.shape[-1] >= 3 and (pixels[..., 1:3] != pixels[..., :1]).any():
-            return np.ascontiguousarray(pixels[..., :3]), form
+            return StoredMask(np.ascontiguousarray(pixels[..., :3]), form)
         pixels = pixels[..., 0]
     pixels = _as_stored(pixels, data)
-    return pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form
+    return StoredMask(pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form, palette)
+
+
+def _palette(picture: Image.Image) -> np.ndarray | None:
+    """The colours of a palette image, uint8 (256, 3) RGB, black where it names none; None of others."""
+    if picture.mode != "P":
+        return None
+    table = np.zeros((256, 3), np.uint8)
+    named = np.array(picture.getpalette("RGB") or [], np.uint8)[: table.size]
+    table.ravel()[: len(named)] = named
+    return table
 
 
 def encode_png(pixels: np.ndarray, *, quick: bool = False) -> bytes:

@@ -64,8 +64,8 @@ def test_jpeg_noise_goes_to_the_nearest_class(quality):
 
 def test_a_grey_that_is_no_colour_names_the_colours():
     """A mask of greys among masks in colours holds values, of which there are none to expect."""
-    with pytest.raises(UserError, match=r"holds 7 in .* expected the colours 000000,ff0000,0000ff\. .*,070707;"):
-        labels(encoded([[0, 7]]), COLORS)
+    with pytest.raises(UserError, match=r"holds 70 in .* expected the colours 000000,ff0000,0000ff\. .*,464646;"):
+        labels(encoded([[0, 70]]), COLORS)
     with pytest.raises(UserError, match="expected the colours 000000,ff0000,0000ff, whose channels end at 255"):
         labels(images.encode_png(np.array([[0, 700]])), COLORS)
 
