@@ -567,9 +567,13 @@ def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Ma
         counts = (np.bincount(train.read(example)[1].ravel()).tolist() for example in train.examples)
         return (dict(enumerate(pixels)) for pixels in counts)
     rules = screening.rules_of(train)
+    scans = FileScanCache(cache)
     if train.rules is not None:
         print(infer.explain(rules))
-    scans = FileScanCache(cache)
+    if train.checked is None and not rules.values:
+        masks = scans.masks((*train.examples, *validation.examples)).values()
+        if line := infer.explain_transparent(rules, [mask.histogram for mask in masks if mask.histogram]):
+            print(line)
     screening.check_masks(validation, scans)
     return list(screening.check_masks(train, scans).values())
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fcn_tf.data.masks import color_peaks, mixed, notation
@@ -80,10 +80,10 @@ def infer_mask_rules(masks: Mapping[str, Histogram], declared: DeclaredClasses, 
         values, ignore = _values(in_values, declared, ignore, name)
     colors = declared.colors
     if not values and not colors:
-        in_palettes = [histogram.in_palette for histogram in found]
-        _require_no_photos(in_palettes, name)
+        as_colors = [histogram.in_colors for histogram in found]
+        _require_no_photos(as_colors, name)
         mixed.require_one_reading(masks, name=name)
-        colors = _colors(in_palettes, declared, name)
+        colors = _colors(as_colors, declared, name)
     count = len(values) or len(colors)
     if declared.num_classes and declared.num_classes != count:
         flag = "--mask_values" if values else "--mask_colors"
@@ -106,6 +106,16 @@ def explain(rules: MaskRules) -> str:
         more = f", ... ({len(stored)} classes)" if len(stored) > _EXPLAINED else ""
         line = f"{kind}: {', '.join(stored[:_EXPLAINED])}{more}"
     return line + ("" if rules.ignore is None else f"; {rules.ignore} is ignored")
+
+
+def explain_transparent(rules: MaskRules, histograms: Iterable[Histogram]) -> str:
+    """One line on what transparent pixels are; "" where there are none, or classes are told by values."""
+    found = [] if rules.values else list(histograms)
+    transparent = sum(each.transparent for each in found)
+    if not transparent:
+        return ""
+    share = transparent / sum(each.width * each.height for each in found)
+    return f"{share:.1%} of the pixels of masks are transparent: they count as black, (0, 0, 0)"
 
 
 def _values(

@@ -37,7 +37,7 @@ def require_one_reading(masks: Mapping[str, Histogram], *, name: str) -> None:
             f"{texts.some(ids, _SHOWN)}. Save them in the colours of the others, or every mask as class ids."
         )
     ours |= {(value, value, value) for value in greys if 0 <= value <= 255}
-    palettes = {path: each.in_palette for path, each in masks.items() if each.palette}
+    palettes = {path: each.in_colors for path, each in masks.items() if each.palette}
     theirs = {color for each in palettes.values() for color in _areas(each)}
     off = APART // 2 if any(each.lossy for each in in_color) else 0
     own = {color for color in theirs if not _is_near(color, ours, off)}

@@ -88,13 +88,13 @@ class MaskRules:
         return {False: values, True: colors}
 
     def as_read(self, histogram: Histogram) -> Histogram:
-        """What counts of a mask: where classes are told by colours, those of its palette, and not its indices."""
-        return histogram if self.values else histogram.in_palette
+        """What counts of a mask: where classes are told by colours, those of a palette image, and black for nothing."""
+        return histogram if self.values else histogram.in_colors
 
     def exact(self, histogram: Histogram) -> dict[int, int]:
         """{stored value: class id or `ignore_label`} for what a mask holds exactly as it was declared."""
         known = self.known[self.as_read(histogram).in_color]
-        meant = {} if self.values else histogram.palette
+        meant = {} if self.values else histogram.colors
         return {v: known[meant.get(v, v)] for v in histogram.counts if meant.get(v, v) in known}
 
     def translate(self, histogram: Histogram, *, name: str) -> dict[int, int]:
@@ -113,8 +113,9 @@ class MaskRules:
                 "mask as class ids."
             )
         if (colored := self.as_read(histogram)) is not histogram:
-            by_color = self.translate(colored, name=f"{name} (a palette image, read by its colours)")
-            return {index: by_color[color] for index, color in histogram.palette.items()}
+            kind = " (a palette image, read by its colours)" if histogram.palette else ""
+            by_color = self.translate(colored, name=f"{name}{kind}")
+            return {value: by_color[color] for value, color in histogram.colors.items()}
         known = self.known[histogram.in_color]
         unknown = {value: count for value, count in histogram.counts.items() if value not in known}
         if not known:
@@ -167,6 +168,8 @@ class MaskRules:
             colors = notation.format_colors(self.colors)
             if not histogram.in_color and values[0] > 255:
                 return UserError(f"{what}expected the colours {colors}, whose channels end at 255. Correct the file.")
+            if histogram.transparent and 0 in values:
+                what = f"{what}transparent pixels count as (0, 0, 0); "
             first = values[0] if histogram.in_color else notation.pack((values[0],) * 3)  # a grey
             more_colors = f"--mask_colors={colors},{first:06x}"
             return UserError(
@@ -235,7 +238,7 @@ def ids_among_colors(histogram: Histogram, colors: Collection[Color]) -> tuple[i
         return ()
     greys = {value: notation.pack((value, value, value)) for value in histogram.counts if 0 <= value <= _NOISE}
     known = set(map(notation.pack, colors))
-    same = all(histogram.palette.get(value, grey) == grey for value, grey in greys.items())
+    same = all(histogram.colors.get(value, grey) == grey for value, grey in greys.items())
     strange = any(value and grey not in known for value, grey in greys.items())
     return tuple(sorted(greys)) if same and strange and set(histogram.counts) - {255} == set(greys) else ()
 

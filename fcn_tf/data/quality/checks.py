@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fcn_tf.data.base import DatasetSpec, Example
-from fcn_tf.data.masks import notation
+from fcn_tf.data.masks import infer, notation
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.rules import CountedFromOne, MaskRules, ids_among_colors
 from fcn_tf.data.quality import screening
@@ -330,6 +330,10 @@ def _formats(splits: dict[str, Split], rules: MaskRules | None, settable: bool) 
     if by_palette:
         explanation = "These masks are palette images among masks in colours: read by the colours of their palettes."
         found.append(Finding("palette_masks", "note", explanation, "", by_palette))
+    transparent = tuple(path for path, each in known if colors and each.transparent)
+    if rules and (line := infer.explain_transparent(rules, [histogram for _, histogram in known])):
+        explanation = f"{line}. Where alpha is the same everywhere, it is not looked at."
+        found.append(Finding("transparent_masks", "note", explanation, "", transparent))
     colored = tuple(path for path, histogram in known if histogram.in_color)
     if colored:
         explanation = "These masks are coded in colours."

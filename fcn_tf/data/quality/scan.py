@@ -183,6 +183,8 @@ def _scan_mask(data: bytes, name: str) -> dict[str, Any]:
         "height": found.height,
         "distinct": found.distinct,
         "counts": most,
+        "hidden": [value for value, _ in most if value in found.hidden],
+        "transparent": found.transparent,
         "palette": [(index, found.palette[index]) for index, _ in most if found.palette],
     }
 
@@ -191,7 +193,8 @@ def _mask(info: dict[str, Any]) -> MaskInfo:
     if "error" in info:
         return MaskInfo(error=info["error"])
     counts = {value: count for value, count in info["counts"]}
-    return MaskInfo(histogram=Histogram(**{**info, "counts": counts, "palette": dict(info["palette"])}))
+    palette, hidden = dict(info["palette"]), tuple(info["hidden"])
+    return MaskInfo(histogram=Histogram(**{**info, "counts": counts, "palette": palette, "hidden": hidden}))
 
 
 def _is_entry(key: str, entry: Any) -> bool:
@@ -203,9 +206,8 @@ def _is_entry(key: str, entry: Any) -> bool:
             if found is None:
                 return True
             pairs = (*found.counts.items(), *found.palette.items())
-            return set(found.palette) in (set(), set(found.counts)) and all(
-                type(number) is int for pair in pairs for number in pair
-            )
+            known = set(found.palette) in (set(), set(found.counts)) and type(found.transparent) is int
+            return known and all(type(number) is int for pair in (*pairs, found.hidden) for number in pair)
         usual = asdict(PhotoInfo())
         return all(type(value) is type(usual[name]) for name, value in asdict(PhotoInfo(**info)).items())
     except (TypeError, ValueError, KeyError, AttributeError):

@@ -252,3 +252,16 @@ def test_class_ids_among_masks_in_colours_are_no_dark_greys(ids):
     with pytest.raises(UserError, match="the mask holds 0, 1, 2, which seem to be class ids"):
         MaskRules(colors=(BLACK, RED, BLUE)).translate(histogram.count(ids, name="mask"), name="mask")
     assert discovered(painted, encoded([[0, 0, 255]])).colors[-1] == (255, 255, 255), "greys are colours"
+
+
+def test_what_is_transparent_is_no_class():
+    white = (255, 255, 255)
+    drawn = encoded([[(*white, 0), (*RED, 255), (*BLUE, 200)]])
+    empty = encoded([[(*white, 0)] * 3])
+    for others in ((), (empty,), (empty, encoded([[(*white, 0), (0, 0, 0, 255), (0, 0, 0, 255)]]))):
+        assert discovered(drawn, *others).colors == (BLACK, BLUE, RED)
+    masks = [histogram.count(data, name="mask") for data in (drawn, empty)]
+    line = "66.7% of the pixels of masks are transparent: they count as black, (0, 0, 0)"
+    assert infer.explain_transparent(MaskRules(colors=(BLACK, BLUE, RED)), masks) == line
+    assert infer.explain_transparent(MaskRules((0, 255)), masks) == "", "values are as they are stored"
+    assert discovered(encoded([[(*white, 0), (*RED, 0)]])).colors == (RED, white), "alpha says nothing"
