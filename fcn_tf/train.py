@@ -152,6 +152,7 @@ def _load_data(config: Config, target: Run, first: Run) -> tuple[RunExamples, Da
     settings = _begun(first) or None
     flags = {**config.data_flags(), "cache": target.facts, "split_rule": examples.split_rule}
     with run_examples.locating(target, config.data_dir):
+        datasets.name_skipped(config.dataset, config.data_dir, **config.data_flags())
         train, validation = (
             datasets.load(config.dataset, config.data_dir, split, **flags) for split in ("train", "validation")
         )

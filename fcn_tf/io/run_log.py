@@ -89,6 +89,14 @@ class RunLog:
         except OSError:
             return False
 
+    def note(self, line: str) -> None:
+        """Adds a line to run.log as soon as it can be; where it cannot, the line is lost."""
+        if self._log is None and self._held is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._held.fileno(), f"{texts.printable(line)}\n".encode())
+        else:
+            self.write(f"{line}\n")
+
     def tell_fault(self, error: Exception) -> str:
         """Keeps the traceback of an error that is none of the user's.
 
@@ -216,6 +224,6 @@ def attach(*, make: bool = False) -> bool:
 
 
 def note(line: str) -> None:
-    """Adds a line to run.log, if there is one."""
+    """Adds a line to run.log, if this process keeps one."""
     if _active is not None:
-        _active.write(f"{line}\n")
+        _active.note(line)
