@@ -23,6 +23,7 @@ ON_BAD_EXAMPLE = ("fail", "skip")
 ON_NAN = ("stop", "rollback")
 RESUME_FROM = ("latest", "best")
 TRAINED_WEIGHTS = "vgg16"  # what a printed command trains from instead of the tiny weights
+_OF_A_RUN = ("evaluate", "visualize", "predict", "explain", "export", "serve")  # the modes that use a run's model
 _LABELLING = ("visualize", "evaluate", "predict", "serve")  # the modes that label pictures with the run's model
 _SMALLEST_WINDOW = 32  # pixels: one cell of the coarsest feature map
 
@@ -614,6 +615,11 @@ class Config:
         """(height, width) of `image_size`."""
         return crops.parse_size(self.image_size)
 
+    @property
+    def needs_run(self) -> bool:
+        """Whether the mode can do nothing where `logs_dir` holds no run."""
+        return self.mode in _OF_A_RUN and not self.predictions
+
     def data_flags(self) -> dict[str, Any]:
         """The options of the data set, as `datasets.load` takes them."""
         return {name: getattr(self, name) for name in (*_names(Scope.DATA), "seed")}
@@ -807,7 +813,7 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
                     f"{config.logs_dir} holds a run with --{name}={was}, got --{name}={value}: a run continues "
                     f"as it was started; give another --logs_dir, or --{name}={was} to continue this one."
                 )
-    if config.mode in ("evaluate", "visualize", "predict", "explain", "export", "serve"):
+    if config.mode in _OF_A_RUN:
         for name in _names(Scope.MODEL):
             was = saved.get(name, getattr(Config, name))
             if (name in saved or name in given) and was != getattr(config, name):

@@ -127,7 +127,8 @@ def _call(mode: str, settings: dict[str, Any], *, verbose: bool) -> tuple[Config
     printed = io.StringIO()
     with contextlib.ExitStack() as quiet:
         quiet.enter_context(run_log.console(ending=False))
-        quiet.enter_context(run_log.kept(config.logs_dir, f"fcn_tf.{mode}_run", verbose=False, ending=False))
+        name, needs_run = f"fcn_tf.{mode}_run", config.needs_run
+        quiet.enter_context(run_log.kept(config.logs_dir, name, verbose=False, ending=False, needs_run=needs_run))
         if not verbose:
             quiet.enter_context(contextlib.redirect_stdout(printed))
             quiet.enter_context(contextlib.redirect_stderr(printed))
