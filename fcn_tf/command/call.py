@@ -11,6 +11,7 @@ from typing import Any
 
 from fcn_tf import config as configs
 from fcn_tf import registry
+from fcn_tf.command import other_names
 from fcn_tf.config import Config
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
@@ -143,8 +144,9 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
     checked = {}
     for name, value in settings.items():
         if name not in _KINDS:
-            near = texts.nearest(name, _KINDS)
-            raise UserError(f"unknown setting {name!r}; {f'did you mean {near}?' if near else 'see --help.'}")
+            meant, near = other_names.advice(name).replace("--", ""), texts.nearest(name, _KINDS)
+            fix = f"{meant}." if meant else f"did you mean {near}?" if near else "see --help."
+            raise UserError(f"unknown setting {name!r}; {fix}")
         kind = _KINDS[name]
         if name == "image_size" and (type(value) is int or isinstance(value, tuple) and len(value) == 2):
             value = crops.format_size(value)
