@@ -332,8 +332,7 @@ def _formats(splits: dict[str, Split], rules: MaskRules | None, settable: bool) 
         found.append(Finding("palette_masks", "note", explanation, "", by_palette))
     transparent = tuple(path for path, each in known if colors and each.transparent)
     if rules and (line := infer.explain_transparent(rules, [histogram for _, histogram in known])):
-        explanation = f"{line}. Where alpha is the same everywhere, it is not looked at."
-        found.append(Finding("transparent_masks", "note", explanation, "", transparent))
+        found.append(Finding("transparent_masks", "note", f"{line}.", "", transparent))
     colored = tuple(path for path, histogram in known if histogram.in_color)
     if colored:
         explanation = "These masks are coded in colours."
