@@ -107,7 +107,7 @@ def _verdict(split: str, failed: bool) -> str:
 
 
 def _command(config: Config, **changed: Any) -> str:
-    """The command that trains on this data set, as config.py's `train_command` with its flags."""
+    """The command that trains on this data set, as `config.train_command` with its flags."""
     logs_dir = free_logs_dir(config.logs_dir, config.dataset)
     return train_command(config, logs_dir=logs_dir, **changed)
 

@@ -155,9 +155,25 @@ def test_imports_point_down(path):
         assert floor(target) > floor(module), f"{module} may not import {target}: it does not stand below it"
 
 
+def reads_of_config():
+    """{(module, file of config that it imports)}; "config" where that is the package itself."""
+    read = {(SOURCES[path], module_of(name) or "") for path in SOURCES for name, _ in IMPORTS[path]}
+    return {(module, target) for module, target in read if target.split(".")[0] == "config"}
+
+
 def test_config_is_read_by_modes_and_flags_alone():
-    readers = {SOURCES[path] for path in SOURCES for name, _ in IMPORTS[path] if module_of(name) == "config"}
-    assert readers == {"command.flags", "command.call", *registry.MODES}
+    """And none of them says in which file of it a name stands."""
+    outside = {(module, target) for module, target in reads_of_config() if module.split(".")[0] != "config"}
+    assert {module for module, _ in outside} == {"command.flags", "command.call", *registry.MODES}
+    assert {target for _, target in outside} == {"config"}
+
+
+def test_files_of_config_import_those_above_them():
+    files = ["config." + name for name in re.findall(r"^  (\w+)  +\S", config.__doc__, re.M)]
+    assert sorted(["config", *files]) == sorted(name for name in NAMES if name.split(".")[0] == "config")
+    for module, target in reads_of_config():
+        if module in files:
+            assert target in files[: files.index(module)], f"{module} may not import {target}"
 
 
 def test_packages_have_no_circles():
@@ -240,6 +256,32 @@ def test_a_mode_is_one_file_and_one_line(monkeypatch, capsys):
     monkeypatch.setitem(registry.MODES, "tell", "temporary_mode:run")
     assert main.main(["main.py", "--mode=tell", "--logs_dir=none"]) == 0
     assert capsys.readouterr().out == "shapes validation\n"
+
+
+def additions(text):
+    """[(file, lines)] of what the document adds, in its order."""
+    blocks = re.findall(r"```diff\n(.*?)```", text, re.DOTALL)
+    parts = [part for block in blocks for part in re.split(r"^\+\+\+ ", block, flags=re.MULTILINE) if part]
+    pairs = (part.partition("\n") for part in parts)
+    return [(file, re.sub(r"^\+", "", body, flags=re.MULTILINE)) for file, _, body in pairs]
+
+
+def test_what_the_document_adds_runs_as_it_stands():
+    parts = additions(TEXT)
+    modules = {}
+    for file, body in parts:
+        if ", " not in file and file.endswith(".py"):
+            name = file.removesuffix(".py").replace("/", ".")
+            modules[name] = module = types.ModuleType(name)
+            exec(compile(body, file, "exec"), vars(module))
+    entries = {}
+    for file, body in parts:
+        if file.startswith("fcn_tf/registry.py"):
+            entries |= eval("{" + body + "}", {"WithFlags": registry.WithFlags})
+    assert len(entries) == len(modules) >= 7
+    for entry in entries.values():
+        module, name = entry.split(":")
+        assert callable(getattr(modules[module], name)) or vars(modules[module])[name]
 
 
 def test_tables_agree():

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -211,8 +212,19 @@ def test_compare_with_what_is_not_comparable(tmp_path, two_runs, monkeypatch):
     def compare():
         return evaluate.run(tiny_run.config("evaluate", tmp_path / "b", predictions=good, compare=str(tmp_path / "a")))
 
-    with pytest.raises(UserError, match="evaluate that run first"):
+    expected = "expected the --logs_dir of an evaluated run, or the folder of an evaluation"
+    with pytest.raises(UserError, match=f"^--compare=[^ ]*/a: there is no such folder; {expected}. Correct the path.$"):
         compare()
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match=f"/a: no run and no per_image.npz is in this folder; {expected}. Give another"):
+        compare()
+    run = tiny_run.write_run(tmp_path / "a")
+    missing = f"this run is not evaluated, {run.evaluation}/per_image.npz is missing; {expected}."
+    with pytest.raises(
+        UserError, match=f"{missing} First run --mode=evaluate --logs_dir={run.logs_dir} --split=validation.$"
+    ):
+        compare()
+    shutil.rmtree(tmp_path / "a")
     evaluate.run(tiny_run.config("evaluate", tmp_path / "a", predictions=good))
     unlike = tiny_run.dataset(PAIRS, spec=dataclasses.replace(tiny_run.SPEC, ignore_label=0))
     put(monkeypatch, unlike)

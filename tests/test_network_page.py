@@ -29,6 +29,6 @@ def test_the_table_of_receptive_fields(network):
 
 def test_the_pictures_are_small():
     names = re.findall(r"\]\((network_\w+\.jpg)\)", PAGE)
-    assert len(names) == 4
+    assert len(names) == 5
     for name in names:
         assert (ROOT / "docs" / name).stat().st_size < 150_000

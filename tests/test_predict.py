@@ -8,6 +8,7 @@ import re
 import sys
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
@@ -307,7 +308,7 @@ def test_names_that_are_no_utf_8(tmp_path, logs, monkeypatch):
     assert label_folder(tmp_path, logs, output_dir=str(out))[0] == 0
 
 
-def test_world_files_and_geotiff_tags_are_kept(tmp_path, logs):
+def test_world_files_and_geotiff_tags_are_kept(tmp_path, logs, capsys):
     save(tmp_path / "in/a.png", [[1]])
     (tmp_path / "in/a.pgw").write_text("1\n0\n0\n-1\n5\n6\n")
     tags = TiffImagePlugin.ImageFileDirectory_v2()
@@ -320,6 +321,22 @@ def test_world_files_and_geotiff_tags_are_kept(tmp_path, logs):
         assert (out / f"b_{kind}.pgw").read_text().split() == ["2.0", "0.0", "0.0", "-4.0", "101.0", "198.0"]
         assert "EPSG:32633" in (out / f"b_{kind}.png.aux.xml").read_text()
     assert not (out / "a_label.png.aux.xml").exists()
+    assert "passed over" not in capsys.readouterr().out
+
+
+def test_a_world_file_of_a_picture_that_is_turned_is_not_kept(tmp_path, logs, capsys):
+    """Its numbers are of the pixels as they are stored."""
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    (tmp_path / "in").mkdir()
+    Image.fromarray(tiny_run.paint([[1, 2]])).save(tmp_path / "in/a.png", exif=turn)
+    for name in ("a.pgw", "b.pgw"):
+        (tmp_path / "in" / name).write_text("1\n0\n0\n-1\n5\n6\n")
+    _, out = label_folder(tmp_path, logs)
+    assert (out / "a_label.png").exists() and not (out / "a_label.pgw").exists()
+    said = capsys.readouterr().out
+    assert "in/a.png: turned by its EXIF data, so its georeference" in said
+    assert "passed over 1 file that is no picture to it (1 .pgw)" in said  # b has no picture
 
 
 def clip(path, frames, rate=5.0):
@@ -363,6 +380,20 @@ def test_a_video_that_cannot_be_read_is_named_and_the_others_are_done(tmp_path, 
         "or copy it again.\n"
     )
     assert "1 of 2 labelled" in captured.out
+
+
+def test_a_video_that_is_cut_short_is_told(tmp_path, logs, capsys):
+    (tmp_path / "in").mkdir()
+    whole = tmp_path / "in/a.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 5.0, (48, 32))
+    for label in (0, 1, 2) * 4:
+        writer.write(tiny_run.paint(np.full((32, 48), label)))
+    writer.release()
+    assert label_folder(tmp_path, logs)[0] == 0 and "is it whole" not in capsys.readouterr().out
+    data = whole.read_bytes()
+    whole.write_bytes(data[: data.index(b"movi") + (len(data) - data.index(b"movi")) // 2])
+    assert label_folder(tmp_path, logs)[0] == 0
+    assert re.search(r"a.avi: \d frames could be read, though it says that it has about 12", capsys.readouterr().out)
 
 
 def test_a_video_that_does_not_fit_on_the_disk_is_named_and_not_done(tmp_path, logs, capsys):

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import flags
 import main
@@ -40,6 +41,20 @@ def examples_in(out, split):
             part[values["name"].decode()] = values
         found.append(part)
     return found
+
+
+def test_a_warning_names_the_first_photo_that_its_sixteen_bits_leave_dark(folder, tmp_path, capsys):
+    prepared.make("folder", folder, tmp_path / "plain")
+    assert "16 bits" not in capsys.readouterr().err
+    for number, highest in ((3, 1000), (5, 16383)):
+        photo = Image.fromarray(np.full((20 + number, 33 - number), highest, np.uint16))
+        photo.save(f"{folder}/images/p{number}.png")
+        files.remove(f"{folder}/images/p{number}.jpg")
+    prepared.make("folder", folder, tmp_path / "out")
+    told = re.findall("warning: .*", capsys.readouterr().err)
+    assert len(told) == 1 and told[0].endswith("; --mode=check names all such photos")
+    dark = r"p3.png: 16 bits with no value above 1000 .* by 64|p5.png: 16 bits with no value above 16383 .* by 4;"
+    assert re.search(dark, told[0])
 
 
 def test_records_hold_the_bytes_of_the_files_and_other_tools_can_read_them(folder, tmp_path, capsys):

@@ -147,6 +147,8 @@ def test_it_starts_answers_and_ends_on_sigterm(logs):
         # A body that is too large is read to its end, or the answer would be lost with the connection.
         status, body = fetch(f"{server.url}/v1/segment", bytes(40_000_000))
         assert status == 413 and b"more than 32 MB" in body
+        status, body = fetch(f"{server.url}/v1/segment", PICTURE, **{"Content-Type": "multipart/form-data"})
+        assert status == 422 and b"No boundary given" in body  # and nothing on the console
         idle = socket.create_connection(server.url.removeprefix("http://").split(":"), timeout=SECONDS)
         server.process.send_signal(signal.SIGTERM)
         output, _ = server.process.communicate(timeout=SECONDS)

@@ -16,7 +16,7 @@ from fcn_tf.errors import UserError
 from fcn_tf.io import files, texts
 
 _MOST_FILES, _LONGEST_NAME = 100, 64
-_PACKAGE = os.path.dirname(configs.__file__)
+_PACKAGE = os.path.dirname(registry.__file__)
 _PRESET_FOLDERS = (os.path.join(_PACKAGE, "configs"), os.path.join(os.path.dirname(_PACKAGE), "configs"))
 _PRESET = re.compile(r"(?:configs/)?(\w+)(?:\.cfg)?")
 _NUMBERS = {int: "a whole number", float: "a number"}

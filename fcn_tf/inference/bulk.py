@@ -25,6 +25,7 @@ from fcn_tf.io.georeference import Georeference
 
 _UNUSABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next picture would fare no better
 _LARGE = 48_000_000  # bytes of a picture in memory; nothing else is read or written beside a larger one
+_MOST_FRAMES = 0.9  # of what a video says, which is rough: with fewer, it may be cut short or damaged
 _FRAME = "/{:06d}"  # after the name of a video: the beginning of the files of a frame
 
 
@@ -163,6 +164,11 @@ class BulkPredictor:
                 if overlay is not None and picture is not None:
                     overlay.add(picture)
         self._results.add(item, endings(item, outputs), frames)
+        if len(frames) < _MOST_FRAMES * video.frames:
+            _note(
+                f"{item.path}: {len(frames)} frames could be read, though it says that it has about {video.frames}: is "
+                "it whole?"
+            )
         self._write_rate(len(frames), f"{item.path}: frames", began)
 
     def _label(self, image: np.ndarray, item: Input, outputs: Sequence[str]) -> Segmentation:
@@ -177,8 +183,17 @@ class BulkPredictor:
 
 def _read(item: Input) -> _Picture:
     data = read_file(item.path, fix="give another picture")
-    image = images.decode_image(data, name=item.path, say=lambda line: write_line(f"note: {line}"))
-    return _Picture(image, georeference.of(item.path, data))
+    image = images.decode_image(data, name=item.path, say=_note)
+    images.tell_pages(data, name=item.path, say=_note)
+    found = georeference.of(item.path, data)
+    if found is not None and images.is_turned(data):
+        _note(f"{item.path}: turned by its EXIF data, so its georeference, which is of the unturned one, is not kept")
+        found = None
+    return _Picture(image, found)
+
+
+def _note(line: str) -> None:
+    write_line(f"note: {line}")
 
 
 def _pixels(segmentation: Segmentation) -> dict[int, int]:

@@ -122,6 +122,11 @@ def of_run(run_dir: Run, runtime: str, *, quantize: str, plain: bool) -> Export 
     return found
 
 
+def is_export(folder: str) -> bool:
+    """Whether `--mode=export` wrote this folder, whatever it holds by now."""
+    return files.exists(files.join(folder, METADATA))
+
+
 def find(path: str) -> Export | None:
     """The export that a path names: its folder, or the model in it; None where there is none.
 
@@ -136,7 +141,7 @@ def find(path: str) -> Export | None:
     else:
         return None
     described = files.join(folder, METADATA)
-    if not files.exists(described):
+    if not is_export(folder):
         return None
     name = next((name for name, file in formats.items() if files.exists(files.join(folder, file))), None)
     if name is None:

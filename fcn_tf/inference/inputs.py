@@ -4,13 +4,14 @@ import codecs
 import collections
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fcn_tf.errors import UserError
 from fcn_tf.inference.segmentation import folder_outputs, picture_outputs
-from fcn_tf.io import files, images, parts, videos
+from fcn_tf.io import files, georeference, images, parts, videos
 from fcn_tf.io.parts import Part
 
 STDIN = "-"
@@ -47,7 +48,7 @@ class Inputs:
 
     Attributes:
       found: the pictures and videos, sorted by path.
-      passed_over: the paths of other files in the folder.
+      passed_over: the paths of other files in the folder, but for georeferences of pictures.
     """
 
     found: tuple[Input, ...]
@@ -97,12 +98,16 @@ def find(source: str, *, output_dir: str) -> Inputs:
                 known = files.matches(os.path.basename(path), images.IMAGE_PATTERNS) or videos.is_video(path)
                 (paths if known else passed_over).append(path)
         shown = {path: path[len(source) :].lstrip("/\\") for path in paths}
+        used = {each for path in paths for each in georeference.beside(path)}
+        passed_over = [path for path in passed_over if path not in used]
     else:
         shown = _below_common_folder(path for path in files.glob(source) if not files.is_dir(path))
     if not shown:
         extensions = {os.path.splitext(path)[1].lower() for path in passed_over}
         found = f", only {', '.join(sorted(extensions)[:5])}" if any(extensions) else ""
         unread = images.describe_unread(passed_over)
+        if source != STDIN and not files.exists(source) and not re.search(r"[*?[]", source):
+            found = "; there is no such file or folder"
         raise UserError(f"--input={source} names no picture{found}{unread}; expected {EXPECTED}.")
     names = output_names(list(shown.values()))
     is_video = {path: videos.is_video(path) for path in shown}

@@ -36,9 +36,21 @@ def read(picture: Picture, *, name: str = "") -> np.ndarray:
     """
     if isinstance(picture, str | os.PathLike):
         path = os.fspath(picture)
-        return images.decode_image(read_file(path, fix="give another picture"), name=name or path, say=warnings.warn)
+        data = read_file(path, fix="give another picture")
+        images.tell_pages(data, name=name or path, say=warnings.warn)
+        return images.decode_image(data, name=name or path, say=warnings.warn)
     if isinstance(picture, Image.Image):
+        if 0 in picture.size:
+            raise UserError(
+                f"{name or 'the Pillow image'} has {picture.width}x{picture.height} pixels, expected 1x1 or more; give "
+                "one with pixels."
+            )
         return images.convert_image(picture, name=name or "the Pillow image", say=warnings.warn)
+    if isinstance(picture, list | tuple):
+        raise UserError(
+            f"{name or 'the picture'} is a {type(picture).__name__}, expected an array, a Pillow image or a path; give "
+            "the numbers of a picture as np.array(numbers, 'uint8')."
+        )
     return from_array(np.asarray(picture), name=name or "the array")
 
 
@@ -48,7 +60,7 @@ def from_array(array: np.ndarray, *, name: str) -> np.ndarray:
     Args:
       array: (H, W), (H, W, 1) grey; (H, W, 2) grey and alpha; (H, W, 3) RGB; (H, W, 4) RGB and alpha, which is dropped.
         uint8, or uint16 of which the upper 8 bits count, or other whole numbers in [0, 255], or floats in [0, 255].
-        Floats that all lie in [0, 1] are taken for shares of 255, with a warning. A picture that is nearly black
+        Floats that all lie in [0, 1] are taken for shares of 255, with a warning. A picture that is nearly black or dim
         because its values are of fewer bits than 16, or are but 0 and 1, is taken as it is, with a warning.
       name: what to call it in errors.
 

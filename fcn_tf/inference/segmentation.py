@@ -68,7 +68,12 @@ class Segmentation:
 
         Returns:
           uint8 (H, W, 3), RGB.
+
+        Raises:
+          ValueError: if `opacity` is out of range.
         """
+        if not 0 <= opacity <= 1:
+            raise ValueError(f"opacity must be from 0 to 1, got {opacity}")
         drawn = np.empty_like(self.image)
         for rows in self._bands():
             drawn[rows] = palette.overlay(self.image[rows], self.labels[rows], self.colors, opacity=opacity)
@@ -103,7 +108,7 @@ class Segmentation:
 
         Args:
           path: folder and beginning of the names; the folder is made.
-          outputs: which of labels, overlay, confidence and probabilities.
+          outputs: which of labels, overlay, confidence and probabilities; also as the flag, with commas between.
 
         Returns:
           The paths of the files.
@@ -112,6 +117,7 @@ class Segmentation:
           ValueError: if an output is unknown, or was not asked of the Segmenter.
           OSError: if a file cannot be written.
         """
+        outputs = outputs.split(",") if isinstance(outputs, str) else outputs
         encoded = {path + picture_output(name).ending: picture_output(name).encode(self) for name in outputs}
         for each, data in encoded.items():
             files.write_bytes(each, data)

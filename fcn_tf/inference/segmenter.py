@@ -134,6 +134,8 @@ class Segmenter:
         from_file = path.endswith(_MODEL_FILE) and not files.is_dir(path)
         folder = os.path.dirname(path) if from_file else path
         run = source if isinstance(source, TrainedRun) else None
+        if run is None and not from_file:
+            _require_folder(path)
         if run is None and (not from_file or Run(folder).exists()):
             run = load_run(folder)
         if from_file and not files.exists(path):
@@ -280,6 +282,19 @@ def of_run(
         return Segmenter.from_run(run, tta=tta, sliding_window=sliding_window, precision=precision, say=say)
     names, colors = run.class_names, run.colors
     return Segmenter(export, class_names=names, colors=colors, tta=tta, sliding_window=sliding_window)
+
+
+def _require_folder(path: str) -> None:
+    """Raises UserError where a path that names no model is a file, or a folder of exports: it says what to give."""
+    if not files.is_dir(path):
+        if files.exists(path):
+            raise UserError(
+                f"{path} is a file, but no model; expected a run's folder or model.keras, or the folder of an export."
+            )
+        return
+    below = [files.join(path, name) for name in files.list_dir(path)]
+    if not Run(path).exists() and (exports := [each for each in below if exported.is_export(each)]):
+        raise UserError(f"{path} holds exports, expected one of them; give {' or '.join(exports)}.")
 
 
 def _out_of_memory() -> tuple[type[Exception], ...]:

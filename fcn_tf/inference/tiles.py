@@ -13,6 +13,7 @@ from fcn_tf.data import crops
 from fcn_tf.errors import UserError
 
 _BAND = 1 << 24  # bytes of scores that are brought to the size of an image at once
+_STRIDE = 32  # pixels between the coarsest features of all networks, or a multiple of that
 _MARGIN = 8  # a tile's outer 1 / _MARGIN is context: another tile, with more context there, labels it
 
 Part = tuple[int, int, int, int]  # (top, left, height, width) of what is kept, within what is seen
@@ -180,14 +181,19 @@ def bands(tile: Tile, rows: int) -> Iterator[Tile]:
 
 
 def _cuts(length: int, side: int) -> list[tuple[int, int, int, int]]:
-    """(start, end) of each tile along one axis, and (first, last) of what it labels."""
+    """(start, end) of each tile along one axis, and (first, last) of what it labels; the last may be shorter."""
     if side == 0 or length <= side:
         return [(0, length, 0, length)]
     count = 1 + math.ceil((length - side) / max(1, side - 2 * (side // _MARGIN)))
-    starts = [round(number * (length - side) / (count - 1)) for number in range(count)]
+    # Where the network's coarsest features lie is counted from the start of what it sees: a tile that starts between
+    # two of those of the whole image has others.
+    step = math.gcd(_STRIDE, 1 << (side // _MARGIN).bit_length() - 1) if side >= _MARGIN else 1
+    farthest = -(-(length - side) // step)
+    starts = [step * round(number * farthest / (count - 1)) for number in range(count)]
+    ends = [min(start + side, length) for start in starts]
     # Halfway through each overlap.
-    edges = [0, *((after + before + side) // 2 for before, after in itertools.pairwise(starts)), length]
+    edges = [0, *((start + end) // 2 for start, end in zip(starts[1:], ends, strict=False)), length]
     return [
-        (start, start + side, first, last)
-        for start, (first, last) in zip(starts, itertools.pairwise(edges), strict=True)
+        (start, end, first, last)
+        for start, end, (first, last) in zip(starts, ends, itertools.pairwise(edges), strict=True)
     ]

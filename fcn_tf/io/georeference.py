@@ -59,13 +59,26 @@ def of(path: str, data: bytes) -> Georeference | None:
       path: of the picture; files beside it are looked for.
       data: its content.
     """
-    stem, extension = os.path.splitext(path)
-    short = extension[1:2] + extension[-1:] + "w"  # .jgw, .pgw, .tfw
-    world = _first(*(f"{stem}.{each}" for each in (short, short.upper(), f"{extension[1:]}w", "wld")))
-    projection = _first(f"{stem}.prj", f"{stem}.PRJ")
-    tags = _tags(data) if extension.lower() in _TIFF else {}
+    tags = _tags(data) if os.path.splitext(path)[1].lower() in _TIFF else {}
+    world, projection = _first(*_world_files(path)), _first(*_projections(path))
     found = Georeference(world or _world(tags), projection, _epsg(_geokeys(tags)))
     return None if found == Georeference() else found
+
+
+def beside(path: str) -> tuple[str, ...]:
+    """The paths of the sidecar files that a picture may have."""
+    return (*_world_files(path), *_projections(path))
+
+
+def _world_files(path: str) -> tuple[str, ...]:
+    stem, extension = os.path.splitext(path)
+    short = extension[1:2] + extension[-1:] + "w"  # .jgw, .pgw, .tfw
+    return tuple(f"{stem}.{each}" for each in (short, short.upper(), f"{extension[1:]}w", "wld"))
+
+
+def _projections(path: str) -> tuple[str, ...]:
+    stem, _ = os.path.splitext(path)
+    return f"{stem}.prj", f"{stem}.PRJ"
 
 
 def _first(*paths: str) -> bytes | None:

@@ -30,7 +30,10 @@ _ASKED = 256_000_000  # bytes; pictures that take less are decoded without askin
 _RUNS = 3  # zlib's Z_RLE
 one_large_at_a_time = threading.Lock()  # whoever is about to take much memory: each may have all that is free
 _ORIENTATION = 0x0112  # EXIF's tag
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of either byte order, and BigTIFF
+_SUBFILE_TYPE = 254  # TIFF's tag; its bits 1 and 4: another size of the first picture, or its mask
 _SIXTEEN = "of 16 bits"
+_WHITE_14 = (1 << 14) - 1
 _PNM = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)")  # of PGM and PPM: width, height, highest value
 # EXIF's orientation -> the Pillow transposition that turns a picture upright; 1 needs none.
 TURNS = {
@@ -97,12 +100,23 @@ def describe_unread(paths: Iterable[str]) -> str:
     return f"; {many} {' and '.join(formats)}, which {verb} not read: save {them} as JPEG"
 
 
-def darkness(highest: int) -> str:
-    """What becomes of 16 bits up to this value, of which the upper 8 stay, and how to mend it; "" where all is well."""
-    if not 0 < highest < 1 << 12:
+def darkness(highest: int, *, exact: bool = True) -> str:
+    """What becomes of 16 bits up to this value, of which the upper 8 stay, and how to mend it; "" where all is well.
+
+    A picture of 14 bits is told by its white, 16383: with any other highest value that is as large, it may as well be
+    one of 16 bits that was taken in dim light.
+
+    Args:
+      highest: the highest value of a picture.
+      exact: whether it is that to the bit; False where it is the most that it may be.
+    """
+    if 0 < highest < 1 << 12:
+        bits = next(bits for bits in (8, 10, 12) if highest < 1 << bits)
+    elif exact and highest == _WHITE_14:
+        bits = 14
+    else:
         return ""
-    bits = next(bits for bits in (8, 10, 12) if highest < 1 << bits)
-    dark = "black" if bits == 8 else f"nearly black ({highest >> 8} of 255)"
+    dark = {8: "black", 14: f"dim ({highest >> 8} of 255)"}.get(bits, f"nearly black ({highest >> 8} of 255)")
     mend = f"multiply values of {bits} bits by {1 << 16 - bits}"
     return f"no value above {highest} of 65535, so it becomes {dark}; {mend}"
 
@@ -113,23 +127,27 @@ def _upright_rgb(picture: Image.Image, name: str, say: Callable[[str], Any] | No
         picture = picture.transpose(Image.Transpose[turn])
     eight = _eight_bits(picture, name)
     pixels = np.asarray(eight if eight.mode == "RGB" else eight.convert("RGB"))
-    if say is not None and (highest := _highest(picture, eight)):
+    highest, exact = _highest(picture, eight) if say is not None else (0, True)
+    if say is not None and highest:
         if pixels.max() == 0 and eight is picture:
             say(f"{name}: 16 bits with no value above 255 of 65535: black, or of 8 bits, which times 256 would be seen")
-        elif dark := darkness(highest):
+        elif dark := darkness(highest, exact=exact):
             say(f"{name}: 16 bits with {dark}")
     return pixels
 
 
-def _highest(picture: Image.Image, eight: Image.Image) -> int:
-    """The highest value of 16 bits, given what `_eight_bits` makes of them; 0 for a picture that has fewer."""
+def _highest(picture: Image.Image, eight: Image.Image) -> tuple[int, bool]:
+    """The highest value of 16 bits, given what `_eight_bits` makes of them, and whether it is exact.
+
+    0 for a picture that has fewer bits. Of colours, Pillow has kept the upper 8: it is the most that it may be.
+    """
     if 0 in picture.size:
-        return 0
+        return 0, True
     if eight is not picture:
-        return int(np.asarray(picture).max())
+        return int(np.asarray(picture).max()), True
     if not picture.info.get(_SIXTEEN):
-        return 0
-    return 256 * int(np.asarray(picture.convert("RGB")).max()) + 255  # of colours, Pillow has kept the upper 8 bits
+        return 0, True
+    return 256 * int(np.asarray(picture.convert("RGB")).max()) + 255, False
 
 
 class Probe(NamedTuple):
@@ -141,12 +159,14 @@ class Probe(NamedTuple):
       thumbnail: greyscale uint8 (16, 17) of it as stored.
       highest: the highest value of a photo of 16 bits, for `darkness`: of colours, the most that it may be, for their
         lower 8 bits are not known; 0 where there are fewer bits.
+      exact: whether that is the highest value to the bit.
     """
 
     size: tuple[int, int]
     orientation: int
     thumbnail: np.ndarray
     highest: int
+    exact: bool
 
 
 def probe_image(data: bytes, *, name: str) -> Probe:
@@ -159,7 +179,7 @@ def probe_image(data: bytes, *, name: str) -> Probe:
         size = picture.info["size"]
         eight = _eight_bits(picture, name)
         thumbnail = eight.convert("L").resize((17, 16), Image.Resampling.BOX)
-        return Probe(size, _orientation(picture), np.asarray(thumbnail), _highest(picture, eight))
+        return Probe(size, _orientation(picture), np.asarray(thumbnail), *_highest(picture, eight))
 
 
 def read_size(data: bytes, *, name: str) -> tuple[int, int]:
@@ -173,6 +193,44 @@ def read_size(data: bytes, *, name: str) -> tuple[int, int]:
     """
     with _explained(name, data):
         return Image.open(io.BytesIO(data), formats=_FORMATS).size
+
+
+def tell_pages(data: bytes, *, name: str, say: Callable[[str], Any]) -> None:
+    """Says so where a TIFF or a GIF holds several pictures, of which the first is read.
+
+    Args:
+      data: a whole image file.
+      name: what to call it.
+      say: gets the line.
+    """
+    if further := _further_pages(data):
+        say(f"{name}: holds {further + 1} pictures, of which the first is labelled; save the others as files")
+
+
+def _further_pages(data: bytes) -> int:
+    """How many there are after the first; 0 for other formats, and where it cannot be told.
+
+    Smaller copies and masks of the first, as map TIFFs hold them, do not count.
+    """
+    if not data.startswith((*_TIFFS, b"GIF8")):
+        return 0
+    try:
+        with Image.open(io.BytesIO(data), formats=("TIFF", "GIF")) as picture:
+            pages = range(1, getattr(picture, "n_frames", 1))
+            return len(pages) if picture.format == "GIF" else sum(_is_page(picture, number) for number in pages)
+    except Exception:  # malformed bytes make Pillow raise nearly anything; the first page may be sound all the same
+        return 0
+
+
+def _is_page(picture: Image.Image, number: int) -> bool:
+    picture.seek(number)
+    return not picture.tag_v2.get(_SUBFILE_TYPE, 0) & 5  # type: ignore[attr-defined]
+
+
+def is_turned(data: bytes) -> bool:
+    """Whether the EXIF data of a photo turn or mirror it, as `decode_image` does."""
+    with _explained("", data):
+        return _orientation(Image.open(io.BytesIO(data), formats=_FORMATS)) != 1
 
 
 def decode_label(data: bytes, *, name: str) -> np.ndarray:
@@ -341,6 +399,11 @@ def _explained(name: str, data: bytes = b"") -> Iterator[None]:
             if data[4:8] == b"ftyp" and (form := _BRANDS.get(data[8:12])):
                 raise UserError(
                     f"{name}: it is {form}, which is not read; expected {_EXPECTED}. Save it as JPEG."
+                ) from None
+            if data.startswith(_TIFFS):
+                raise UserError(
+                    f"{name}: a TIFF of a kind that is not read, or a damaged one; expected 1, 3 or 4 bands of 8 or 16 "
+                    "bits, the bands of each pixel together. Save it so, or as PNG."
                 ) from None
             reason = f"it begins with {data[:8]!r}"
         raise UserError(

@@ -155,10 +155,7 @@ def read_pixel_counts(run: Run, dataset: Dataset) -> np.ndarray:
     """
     path = files.join(_folder(run), FILE)
     if not files.exists(path):
-        raise UserError(
-            f"--compare={run.logs_dir}: {path} does not exist; evaluate that run first with "
-            f"--mode=evaluate --logs_dir={run.logs_dir} and the same --split."
-        )
+        raise UserError(_missing(run, path, dataset.split))
     try:
         data = io.BytesIO(files.read_bytes(path))
         archives.check_zip(data)
@@ -196,6 +193,19 @@ def read_summary(run: Run) -> dict[str, Any]:
 def _folder(run: Run) -> str:
     """Where the evaluation lies: in the run, or in the folder itself."""
     return run.logs_dir if files.exists(files.join(run.logs_dir, FILE)) else run.evaluation
+
+
+def _missing(run: Run, path: str, split: str) -> str:
+    """Why there is no evaluation to compare with, and what to do."""
+    expected = "expected the --logs_dir of an evaluated run, or the folder of an evaluation"
+    if not files.is_dir(run.logs_dir):
+        return f"--compare={run.logs_dir}: there is no such folder; {expected}. Correct the path."
+    if not run.exists():
+        return f"--compare={run.logs_dir}: no run and no {FILE} is in this folder; {expected}. Give another."
+    return (
+        f"--compare={run.logs_dir}: this run is not evaluated, {path} is missing; {expected}. First run "
+        f"--mode=evaluate --logs_dir={run.logs_dir} --split={split}."
+    )
 
 
 def _pictures(

@@ -1,6 +1,5 @@
 """Joins a trunk and a head, and fills them with pretrained weights. Pure Keras."""
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import keras
 
 from fcn_tf import registry
 from fcn_tf.errors import UserError
+from fcn_tf.io import texts
 from fcn_tf.models import resizing, weights_table
 from fcn_tf.models.base import Head
 
@@ -144,6 +144,6 @@ def build_model(arch: str, **options: Any) -> keras.Model:
 
 
 def _unknown(arch: str) -> str:
-    near = difflib.get_close_matches(str(arch), registry.HEADS, 1)
-    meant = f"; did you mean {near[0]!r}?" if near else "."
+    near = texts.nearest(str(arch), registry.HEADS)
+    meant = f"; did you mean {near!r}?" if near else "."
     return f"arch is {arch!r}; expected one of {', '.join(registry.HEADS)}{meant}"

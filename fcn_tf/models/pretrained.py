@@ -15,6 +15,10 @@ from fcn_tf.models.weights_table import Row, TrainedHead
 _READERS = {".h5": keras_vgg.read, ".hdf5": keras_vgg.read, ".safetensors": torchvision_vgg.read}  # others: .mat
 _CAFFE = ".npz"
 _PICKLES = (".pth", ".pt", ".pkl", ".bin", ".ckpt")
+_OTHERS = {
+    ".caffemodel": "a file of Caffe itself; expected its arrays in an .npz, which docs/networks.md says how to write.",
+    ".keras": "a whole model; expected weights of a trunk, such as Keras' .h5. A run's model goes to --init_from.",
+}
 _WITHOUT = (
     "Without it: --weights=FILE.mat takes a file that you have, --weights=tiny the embedded network, for trying out."
 )
@@ -84,6 +88,8 @@ def read(weights: str | None, model_dir: str = "data/models/") -> tuple[MatConvN
             f"Convert it, with the source code at hand: python tools/convert_torchvision.py --input={path} "
             "--output=FILE.safetensors."
         )
+    if ending in _OTHERS:
+        raise UserError(f"{path}: {_OTHERS[ending]}")
     return _READERS.get(ending, matconvnet.read)(path), None
 
 

@@ -76,7 +76,7 @@ def run(server: Server, bound: socket.socket, *, seconds: float, on_start: Calla
         ws="none",
         timeout_graceful_shutdown=max(1, round(seconds)),
     )
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # warns of each damaged form
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # tells of each damaged form
     received: list[int] = []
     former = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _SIGNALS}
     try:

@@ -1,6 +1,7 @@
 """--input: the names of results, whatever the paths look like."""
 
 import io
+import re
 
 import pytest
 
@@ -106,3 +107,9 @@ def test_photos_that_are_not_read_are_told_what_to_do(tmp_path):
     (tmp_path / "a.HEIC").touch()
     with pytest.raises(UserError, match=r"names no picture, only \.heic; 1 photo is \.heic, which is not read"):
         inputs.find(str(tmp_path), output_dir="out")
+
+
+@pytest.mark.parametrize(("name", "said"), [("no.jpg", "; there is no such file or folder"), ("*.jpg", "")])
+def test_what_is_not_there_is_said_to_be_missing(name, said, tmp_path):
+    with pytest.raises(UserError, match=re.escape(f"{name} names no picture{said}; expected a picture")):
+        inputs.find(str(tmp_path / name), output_dir="out")

@@ -47,6 +47,7 @@ def test_floats_in_0_1_are_scaled_with_a_word():
     [
         (RGB.astype(np.uint16) * 16, r"x is uint16 with no value above 4080 .*\(15 of 255\).* 12 bits by 16$", 15),
         ((RGB > 100).astype(np.uint8), "x holds 0 and 1 alone: nearly black; multiply it by 255 if 1 is white", 1),
+        (np.full((2, 2), 16383, np.uint16), r"16383 of 65535, so it becomes dim .* of 14 bits by 4", 63),
         ((RGB > 100).astype(np.int64), "x holds 0 and 1 alone", 1),
     ],
 )
@@ -80,6 +81,8 @@ def test_dark_files_of_16_bits_are_told(pillow, tmp_path):
         (RGB.astype(np.int32) * 9, "from 0 to 2295"),
         (RGB > 3, "holds bool, expected uint8 RGB"),
         (np.array([["a"]]), "expected uint8 RGB"),
+        (RGB.tolist(), r"^x is a list, expected an array, .* np.array\(numbers, 'uint8'\)\.$"),  # not two rows of grey
+        (Image.new("RGB", (0, 3)), "^x has 0x3 pixels, expected 1x1 or more"),
     ],
 )
 def test_what_is_no_picture_is_refused(array, message):

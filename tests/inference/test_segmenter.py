@@ -76,6 +76,12 @@ def test_results_by_hand(label, tmp_path):
         np.testing.assert_array_equal(saved["probabilities"], found.probabilities)
         assert saved["class_names"].tolist() == ["red", "green", "blue"]
     assert found._repr_png_().startswith(b"\x89PNG")
+    assert found.save(str(tmp_path / "b"), outputs="labels,overlay") == [
+        f"{tmp_path}/b_label.png",
+        f"{tmp_path}/b_overlay.png",
+    ]
+    with pytest.raises(ValueError, match="opacity must be from 0 to 1, got 9"):
+        found.overlay(opacity=9)
 
 
 def test_outputs_that_were_not_asked_for_are_refused_before_anything_is_written(label, tmp_path):
@@ -136,6 +142,17 @@ def test_what_is_no_model_is_refused(source, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         fcn_tf.Segmenter.from_run(source)
+
+
+def test_a_folder_of_exports_and_a_file_beside_a_model_are_told_with_what_to_give(tmp_path):
+    for name in ("onnx", "tflite"):
+        (tmp_path / "export" / name).mkdir(parents=True)
+        (tmp_path / "export" / name / "classes.json").write_text("{}")
+    with pytest.raises(UserError, match="export holds exports, expected one of them; give .*/onnx or .*/tflite.$"):
+        fcn_tf.Segmenter.from_run(tmp_path / "export")
+    (tmp_path / "model.bin").write_bytes(b"x")
+    with pytest.raises(UserError, match="model.bin is a file, but no model; expected a run's folder"):
+        fcn_tf.Segmenter.from_run(tmp_path / "model.bin")
 
 
 def test_names_and_colours_must_match_the_model():

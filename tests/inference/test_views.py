@@ -1,5 +1,7 @@
 """Views and tiles: label each pixel once, and changes nothing where nothing can change."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -69,6 +71,23 @@ def test_tiles_of_a_1x1_model_equal_the_whole_picture(side):
     whole = evaluator.Predictor(model).labels(images)
     np.testing.assert_array_equal(evaluator.Predictor(model, InferenceOptions(tile=side)).labels(images), whole)
     np.testing.assert_array_equal(whole, images.argmax(-1))
+
+
+def test_tiles_of_a_model_of_stride_32_equal_the_whole_picture():
+    """They begin where its coarsest features do: the second of three at 128, and not halfway, at 112."""
+    pictures = keras.Input((None, None, 3))
+    model = keras.Model(pictures, keras.layers.UpSampling2D(32)(keras.layers.AveragePooling2D(32)(pictures)))
+    images = photos(1, 480, 480)
+    whole = evaluator.Predictor(model).labels(images)
+    np.testing.assert_array_equal(evaluator.Predictor(model, InferenceOptions(tile=256)).labels(images), whole)
+
+
+@pytest.mark.parametrize("length", [257, 480, 2301])
+def test_tiles_begin_at_multiples_of_32_and_overlap(length):
+    found = list(tiles(1, length, 256))
+    for one, other in itertools.pairwise([tile.seen[1] for tile in found]):
+        assert other.start % 32 == 0 and one.stop - other.start >= 32 and other.stop - other.start <= 256
+    assert found[-1].seen[1].stop == length
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])

@@ -73,6 +73,9 @@ def test_photos_that_are_not_read_are_counted_and_named():
         (1000, r"above 1000 of 65535, so it becomes nearly black \(3 of 255\); multiply values of 10 bits by 64"),
         (4095, r"above 4095 of 65535, so it becomes nearly black \(15 of 255\); multiply values of 12 bits by 16"),
         (4096, None),
+        (16382, None),  # 16 bits, perhaps, in dim light
+        (16383, r"above 16383 of 65535, so it becomes dim \(63 of 255\); multiply values of 14 bits by 4"),
+        (16384, None),
     ],
 )
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
@@ -93,6 +96,9 @@ def test_sixteen_bits_of_colours_that_become_black_are_told(form, alpha):
         said = []
         images.decode_image(cv2.imencode(form, pixels)[1].tobytes(), name="x", say=said.append)
         assert len(said) == 1 and said[0].startswith(told)
+    # So whether the highest value is the white of 14 bits is not known.
+    white = np.full((2, 3, 3), 16383, np.uint16)
+    images.decode_image(cv2.imencode(form, white)[1].tobytes(), name="x", say=pytest.fail)
 
 
 def test_a_probe_finds_the_highest_of_sixteen_bits():
@@ -100,14 +106,36 @@ def test_a_probe_finds_the_highest_of_sixteen_bits():
     color = cv2.imencode(".png", np.full((2, 3, 3), 1000, np.uint16))[1].tobytes()
     turned = Image.Exif()
     turned[0x0112] = 6
-    for data, highest in (
-        (_bytes(grey), 1000),
-        (_bytes(grey, "TIFF", exif=turned), 1000),
-        (color, 1023),  # the lower 8 bits are not known
-        (_bytes(grey.convert("L")), 0),
-        (images.encode_jpeg(np.full((80, 80, 3), 9, np.uint8)), 0),
+    for data, highest, exact in (
+        (_bytes(grey), 1000, True),
+        (_bytes(grey, "TIFF", exif=turned), 1000, True),
+        (color, 1023, False),  # the lower 8 bits are not known
+        (_bytes(grey.convert("L")), 0, True),
+        (images.encode_jpeg(np.full((80, 80, 3), 9, np.uint8)), 0, True),
     ):
-        assert images.probe_image(data, name="x").highest == highest
+        probe = images.probe_image(data, name="x")
+        assert (probe.highest, probe.exact) == (highest, exact)
+
+
+def test_further_pictures_of_a_file_are_told():
+    said = []
+    pages = [Image.new("L", (4, 3), number) for number in range(3)]
+    for form, told in (("TIFF", 3), ("GIF", 3), ("WEBP", 0), ("PNG", 0)):
+        data = _bytes(pages[0], form, save_all=True, append_images=pages[1:])
+        images.tell_pages(data, name="x", say=said.append)
+        assert said == [f"x: holds {told} pictures, of which the first is labelled; save the others as files"][:told]
+        said.clear()
+        images.tell_pages(_bytes(pages[0], form), name="x", say=pytest.fail)
+        images.tell_pages(data[:100], name="x", say=pytest.fail)
+    # A map's smaller copies are none.
+    pages[1].encoderinfo = pages[2].encoderinfo = {"tiffinfo": {254: 1}}
+    images.tell_pages(_bytes(pages[0], "TIFF", save_all=True, append_images=pages[1:]), name="x", say=pytest.fail)
+
+
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"II+\0"])
+def test_tiffs_that_are_not_read_are_told_as_such(start):
+    with pytest.raises(UserError, match="x: a TIFF of a kind that is not read.* expected 1, 3 or 4 bands of 8 or 16"):
+        images.decode_image(start + bytes(40), name="x")
 
 
 def test_eight_bits_may_be_black():

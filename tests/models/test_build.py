@@ -546,5 +546,6 @@ def test_what_build_model_lacks_is_told_at_once():
         build_model("fcn8")
     with pytest.raises(UserError, match="^Give num_classes, too"):
         build_model("fcn8s")
-    with pytest.raises(UserError, match=r"did you mean 'light'\?$"):
-        build_model("lihgt", num_classes=2)
+    for typed in ("lihgt", "LIGHT", "lig"):
+        with pytest.raises(UserError, match=r"did you mean 'light'\?$"):
+            build_model(typed, num_classes=2)

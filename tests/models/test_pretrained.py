@@ -43,6 +43,16 @@ def test_a_path_is_itself(tmp_path, as_given):
     assert pretrained.find(as_given(path)) == str(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a.caffemodel", "of Caffe itself; expected its arrays in an .npz, which"), ("a.keras", "goes to --init_from.$")],
+)
+def test_files_of_other_kinds_are_told_with_what_takes_them(name, told, tmp_path):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=f"{name}: a .*{told}"):
+        pretrained.read(str(tmp_path / name))
+
+
 def test_a_missing_file_is_told_with_a_place_to_get_one():
     with pytest.raises(UserError) as caught:
         pretrained.find("no/such.mat")

@@ -7,7 +7,7 @@ interrupted run leaves behind is no data set, and the next run removes it.
 import contextlib
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ import tqdm
 
 from fcn_tf.data.base import SPLITS, Dataset, Example
 from fcn_tf.data.datasets import records
-from fcn_tf.data.masks.read import read_file
+from fcn_tf.data.masks.read import WarnOnce, read_file
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality import scan, screening
 from fcn_tf.errors import UserError
@@ -90,10 +90,10 @@ def write(folder: str, splits: Mapping[str, Dataset], data_dir: str) -> dict[str
 
 def _write(folder: str, splits: Mapping[str, Dataset], data_dir: str) -> dict[str, dict[str, Any]]:
     """As `write`, into a folder that is there, and this process's own."""
-    written = {}
+    written, say = {}, WarnOnce()
     with tqdm.tqdm(total=sum(map(len, splits.values())), unit="example", desc="prepare", disable=None) as bar:
         for split, dataset in splits.items():
-            written[split] = _write_split(folder, split, dataset, data_dir, bar)
+            written[split] = _write_split(folder, split, dataset, data_dir, bar, say)
     first = next(iter(splits.values()))
     rules = first.rules if isinstance(first.rules, MaskRules) else None
     records.write_manifest(folder, first.spec, rules, written)
@@ -105,8 +105,10 @@ def num_shards(total_bytes: int, examples: int) -> int:
     return min(_SHARDS * max(1, -(-total_bytes // (_SHARDS * _SHARD_BYTES))), examples)
 
 
-def _write_split(folder: str, split: str, dataset: Dataset, data_dir: str, bar: tqdm.tqdm) -> dict[str, Any]:
-    """Writes the shards and the index of a split, one shard after the other."""
+def _write_split(
+    folder: str, split: str, dataset: Dataset, data_dir: str, bar: tqdm.tqdm, say: Callable[[str], Any]
+) -> dict[str, Any]:
+    """Writes the shards and the index of a split, one shard after the other; `say` gets a line for each dark photo."""
     import tensorflow as tf
 
     with ThreadPoolExecutor() as pool:
@@ -124,18 +126,21 @@ def _write_split(folder: str, split: str, dataset: Dataset, data_dir: str, bar: 
                     rows[index] = _row(packed, record, offset + _FRAME[0], data_dir)
                     offset += sum(_FRAME) + len(record)
                     bar.update()
+                    if packed.darkness:
+                        say(f"{packed.example.image}: 16 bits with {packed.darkness}")
             shard_bytes.append(offset)
     return records.write_index(folder, split, [rows[index] for index in range(len(dataset))], shard_bytes)
 
 
 @dataclass(frozen=True)
 class _Packed:
-    """An example and the bytes of its files."""
+    """An example, the bytes of its files, the pixels of each class, and what of its photo is dark ("": nothing)."""
 
     example: Example
     image: bytes
     label: bytes
     pixels: dict[int, int]
+    darkness: str
 
 
 def _packed(pool: ThreadPoolExecutor, dataset: Dataset, indices: range) -> Iterator[_Packed]:
@@ -146,11 +151,12 @@ def _packed(pool: ThreadPoolExecutor, dataset: Dataset, indices: range) -> Itera
         example = dataset.examples[index]
         path = example.label or ""
         image, label = read_file(example.image), read_file(path)
-        mask = scan.mask_in(label, name=path)
-        why = screening.why_unusable(example, scan.photo_in(image, name=example.image), mask)
+        photo, mask = scan.photo_in(image, name=example.image), scan.mask_in(label, name=path)
+        why = screening.why_unusable(example, photo, mask)
         if why or mask.histogram is None:
             raise UserError(f"{why.rstrip('.')}. Fix it, or leave such files out: --on_bad_example=skip.")
-        return _Packed(example, image, label, screening.class_pixels(mask.histogram, rules, name=path))
+        pixels = screening.class_pixels(mask.histogram, rules, name=path)
+        return _Packed(example, image, label, pixels, photo.darkness)
 
     for start in range(0, len(indices), _CHUNK):
         yield from pool.map(pack, indices[start : start + _CHUNK])

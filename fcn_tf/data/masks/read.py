@@ -39,16 +39,17 @@ def read_file(path: str, *, fix: str = "restore it or remove its pair") -> bytes
 
 def reader(spec: DatasetSpec, rules: MaskRules | None) -> Callable[[Example], tuple[np.ndarray, np.ndarray]]:
     """`read_pair` for a split of a data set; a warning names the first photo that its 16 bits leave black."""
-    return functools.partial(read_pair, spec, rules, say=_WarnOnce())
+    return functools.partial(read_pair, spec, rules, say=WarnOnce())
 
 
-class _WarnOnce:
+class WarnOnce:
     """Prints the first line that it is given, without damaging a progress bar. Thread-safe."""
 
     def __init__(self) -> None:
         self._calls = itertools.count()
 
     def __call__(self, line: str) -> None:
+        """Prints the line, if it is the first."""
         if next(self._calls) == 0:
             tqdm.tqdm.write(f"warning: {line}; --mode=check names all such photos", sys.stderr)
 

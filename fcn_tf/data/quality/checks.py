@@ -16,9 +16,10 @@ from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.findings import Commands, Finding, alternatives
 from fcn_tf.data.quality.scan import FileScanCache, MaskInfo, PhotoInfo
 from fcn_tf.errors import UserError
-from fcn_tf.io import images, texts
+from fcn_tf.io import texts
 
 _ALIKE = 6  # of 256 bits may differ between two copies of a picture, one of them compressed again or resized
+_BLACK, _DIM = (1 << 12) - 1, (1 << 14) - 1  # the highest values of 12 and 14 bits, in files of 16
 _PLAIN = 16  # a picture with fewer bits set is too plain to be told from others
 _CLASSES_SHOWN = 8  # in a finding; the rest is counted
 
@@ -125,16 +126,27 @@ def _files(splits: dict[str, Split], commands: Commands) -> list[Finding]:
 
 
 def _dark(splits: dict[str, Split]) -> list[Finding]:
-    """Photos of 16 bits that have so small values that they become black, or nearly so."""
-    known = {path: photo.highest for split in splits.values() for path, photo in split.photos.items()}
-    dark = {path: highest for path, highest in known.items() if images.darkness(highest)}
+    """Photos of 16 bits that have so small values that they become black, nearly so, or dim."""
+    photos = {path: photo for split in splits.values() for path, photo in split.photos.items() if photo.highest}
+    dark = {path: photo for path, photo in photos.items() if photo.darkness}
+    if photos and _BLACK < (highest := max(photo.highest for photo in photos.values())) <= _DIM:
+        # One such photo alone may be of dim light; where all are, it is worth saying, whatever the cause.
+        explanation = (
+            f"No photo of 16 bits has a value above {highest} of 65535: of the upper 8 bits, which count, no more than "
+            f"{highest >> 8} of 255 is used. So the photos become dim, as those of 14 bits do."
+        )
+        fix = (
+            "Nothing where they were taken in dim light; if they are of 14 bits, multiply all of them, and photos that "
+            "are labelled later, by 4, and save them in 16 bits"
+        )
+        return [Finding("dim_photos", "warning" if dark else "note", explanation, fix, tuple(photos))]
     if not dark:
         return []
     # The brightest says how many bits they have: a factor of its own for each would make dark photos bright.
-    brightest = max(dark, key=lambda path: dark[path])
+    brightest = max(dark, key=lambda path: dark[path].highest)
     explanation = (
         "Of 16 bits the upper 8 count, and these photos leave them (nearly) empty: little can be learned from them. "
-        f"The brightest, {brightest}, has {images.darkness(dark[brightest])}."
+        f"The brightest, {brightest}, has {dark[brightest].darkness}."
     )
     fix = (
         "Nothing where they were taken in the dark; else multiply all of them, and photos that are labelled later, by "

@@ -22,7 +22,7 @@ from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.io import archives, files, images, shards, texts
 
-_VERSION = 4  # of the cache's content
+_VERSION = 5  # of the cache's content
 _KEPT = 300  # values a mask that are kept, the most frequent: more than any data set has classes
 _CHUNK = 256  # files in flight
 
@@ -37,7 +37,7 @@ class PhotoInfo:
       orientation: EXIF's, 1 to 8; from 5 on width and height were exchanged.
       fingerprint: perceptual hash, 256 bits as hexadecimal: whether each pixel of a thumbnail of 17x16 is darker
         than the next (dHash).
-      highest: the highest value of 16 bits, see `images.Probe`; 0 where there are fewer.
+      highest, exact: the highest value of 16 bits, see `images.Probe`; 0 where there are fewer.
     """
 
     error: str = ""
@@ -46,6 +46,12 @@ class PhotoInfo:
     orientation: int = 1
     fingerprint: str = ""
     highest: int = 0
+    exact: bool = True
+
+    @property
+    def darkness(self) -> str:
+        """See `images.darkness`."""
+        return images.darkness(self.highest, exact=self.exact)
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,7 @@ def _scan_photo(data: bytes, name: str) -> dict[str, Any]:
         "orientation": found.orientation,
         "fingerprint": np.packbits(bits).tobytes().hex(),
         "highest": found.highest,
+        "exact": found.exact,
     }
 
 

@@ -159,6 +159,27 @@ def test_photos_of_sixteen_bits_that_become_black(data, capsys):
     assert "dark_photos" not in run(data)[1]
 
 
+@pytest.mark.parametrize("lowest", [1000, 5000])
+def test_photos_of_fourteen_bits_are_dim(lowest, data):
+    """One photo may be of dim light; what none of them exceeds is worth saying, and of 12 bits they are not."""
+    values = [*np.linspace(lowest, 16382, len(NAMES)).astype(int)]
+    for name, highest in zip(NAMES, values, strict=True):
+        Image.fromarray(np.full((32, 40), highest, np.uint16)).save(data / f"images/{name}.png")
+    found = run(data)[1]
+    finding = found["dim_photos"]
+    assert finding["severity"] == ("note" if lowest > 4095 else "warning") and "dark_photos" not in found
+    assert len(finding["files"]) == len(NAMES)
+    assert "No photo of 16 bits has a value above 16382 of 65535" in finding["means"]
+    assert "no more than 63 of 255" in finding["means"]
+    assert "if they are of 14 bits, multiply all of them, and photos that are labelled later, by 4" in finding["mend"]
+    # The white of 14 bits is told by itself, also where other photos are brighter.
+    for name, highest in ((NAMES[0], 16383), (NAMES[1], 65535)):
+        Image.fromarray(np.full((32, 40), highest, np.uint16)).save(data / f"images/{name}.png")
+    found = run(data)[1]
+    assert "dim_photos" not in found and "values of 14 bits by 4." in found["dark_photos"]["means"]
+    assert found["dark_photos"]["files"] == [str(data / f"images/{NAMES[0]}.png")]
+
+
 def test_out_of_range(data):
     ids(data, [0, 1, 2])
     write(data / "masks/p4.png", np.resize([0, 1, 9], (32, 40)))
