@@ -312,7 +312,7 @@ def _transparent(picture: Image.Image, pixels: np.ndarray) -> np.ndarray | None:
         alpha = np.frombuffer(key.ljust(256, b"\xff")[:256], np.uint8)[pixels]
     elif picture.mode in ("P", "L", "RGB") and isinstance(key, int | tuple):
         same = pixels == np.array(key)
-        alpha = np.where(same.all(axis=-1) if same.ndim == 3 else same, 0, 255)
+        alpha = np.where(same.all(axis=-1) if same.ndim == 3 else same, np.uint8(0), np.uint8(255))
     else:
         return None
     seen = alpha >= 128
