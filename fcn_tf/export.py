@@ -145,6 +145,7 @@ def _require_replaceable(folder: str) -> None:
 def _examples(config: Config, known: dict[str, Any]) -> tuple[Dataset, bool]:
     """What to compare on, and whether its ground truth is that of the run's classes."""
     try:
+        datasets.name_skipped(config.dataset, config.data_dir, **config.data_flags())
         dataset = datasets.load(config.dataset, config.data_dir, config.split, **known)
         if len(dataset):
             return dataset, True

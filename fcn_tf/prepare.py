@@ -41,6 +41,7 @@ def _load(config: Config) -> dict[str, Dataset]:
     cache = Run(config.logs_dir).facts
     resolved = datasets.resolve(config.dataset, config.data_dir, **config.data_flags(), cache=cache)
     config = dataclasses.replace(config, **resolved)
+    datasets.name_skipped(config.dataset, config.data_dir, **config.data_flags())
     loaded: dict[str, Dataset] = {}
     missing: list[MissingSplit] = []
     for split in SPLITS:

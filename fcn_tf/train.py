@@ -152,6 +152,7 @@ def _load_data(config: Config, target: Run, first: Run) -> tuple[RunExamples, Da
     settings = _begun(first) or None
     flags = {**config.data_flags(), "cache": target.facts, "split_rule": examples.split_rule}
     with run_examples.locating(target, config.data_dir):
+        datasets.name_skipped(config.dataset, config.data_dir, **config.data_flags())
         train, validation = (
             datasets.load(config.dataset, config.data_dir, split, **flags) for split in ("train", "validation")
         )
@@ -567,9 +568,13 @@ def _check_masks(train: Dataset, validation: Dataset, cache: str) -> Iterable[Ma
         counts = (np.bincount(train.read(example)[1].ravel()).tolist() for example in train.examples)
         return (dict(enumerate(pixels)) for pixels in counts)
     rules = screening.rules_of(train)
+    scans = FileScanCache(cache)
     if train.rules is not None:
         print(infer.explain(rules))
-    scans = FileScanCache(cache)
+    if train.checked is None and not rules.values:
+        masks = scans.masks((*train.examples, *validation.examples)).values()
+        if line := infer.explain_transparent(rules, [mask.histogram for mask in masks if mask.histogram]):
+            print(line)
     screening.check_masks(validation, scans)
     return list(screening.check_masks(train, scans).values())
 

@@ -14,6 +14,16 @@ def encoded(pixels, form="PNG", mode=None, **options):
     return file.getvalue()
 
 
+def indexed(indices, *colors, **options):
+    """Indices (H, W) in a palette PNG of these colours; without any, the palette is a ramp of greys."""
+    picture = Image.fromarray(np.asarray(indices, np.uint8)).convert("P")
+    if colors:
+        picture.putpalette(np.array(colors, np.uint8).ravel().tolist())
+    file = io.BytesIO()
+    picture.save(file, "PNG", **options)
+    return file.getvalue()
+
+
 def sixteen_bits():
     """0, 1000, 40000 and 0 in a 16-bit PNG of 2x2."""
     file = io.BytesIO()

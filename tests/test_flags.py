@@ -13,7 +13,7 @@ import pytest
 
 import main
 from fcn_tf import registry
-from fcn_tf.command import flags
+from fcn_tf.command import flags, other_names
 from fcn_tf.config import Config, Scope, flag_name, flag_of
 from fcn_tf.data import datasets
 from fcn_tf.errors import UserError
@@ -169,8 +169,8 @@ def test_a_home_folder_that_no_shell_has_put_in(empty_folder, monkeypatch):
 
 
 def test_other_names_are_no_flags_of_ours_and_lead_to_flags():
-    assert not set(flags._MEANT) & set(flags.FLAGS)
-    assert {ours.split(",")[0] for ours in flags._OTHER_NAMES} <= set(flags.FLAGS)
+    assert not set(other_names._MEANT) & set(flags.FLAGS)
+    assert {ours.split(",")[0] for ours in other_names._OTHER_NAMES} <= set(flags.FLAGS)
 
 
 def test_spaces_around_a_number_do_not_matter():

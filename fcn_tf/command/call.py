@@ -11,6 +11,7 @@ from typing import Any
 
 from fcn_tf import config as configs
 from fcn_tf import registry
+from fcn_tf.command import other_names
 from fcn_tf.config import Config
 from fcn_tf.data import crops
 from fcn_tf.errors import UserError
@@ -127,7 +128,8 @@ def _call(mode: str, settings: dict[str, Any], *, verbose: bool) -> tuple[Config
     printed = io.StringIO()
     with contextlib.ExitStack() as quiet:
         quiet.enter_context(run_log.console(ending=False))
-        quiet.enter_context(run_log.kept(config.logs_dir, f"fcn_tf.{mode}_run", verbose=False, ending=False))
+        name, needs_run = f"fcn_tf.{mode}_run", config.needs_run
+        quiet.enter_context(run_log.kept(config.logs_dir, name, verbose=False, ending=False, needs_run=needs_run))
         if not verbose:
             quiet.enter_context(contextlib.redirect_stdout(printed))
             quiet.enter_context(contextlib.redirect_stderr(printed))
@@ -142,8 +144,9 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
     checked = {}
     for name, value in settings.items():
         if name not in _KINDS:
-            near = texts.nearest(name, _KINDS)
-            raise UserError(f"unknown setting {name!r}; {f'did you mean {near}?' if near else 'see --help.'}")
+            meant, near = other_names.advice(name).replace("--", ""), texts.nearest(name, _KINDS)
+            fix = f"{meant}." if meant else f"did you mean {near}?" if near else "see --help."
+            raise UserError(f"unknown setting {name!r}; {fix}")
         kind = _KINDS[name]
         if name == "image_size" and (type(value) is int or isinstance(value, tuple) and len(value) == 2):
             value = crops.format_size(value)

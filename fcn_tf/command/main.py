@@ -35,7 +35,8 @@ def _run(argv: list[str], *, ending: bool) -> int:
         if config is None:
             sys.stdout.flush()
             return 0
-        with run_log.kept(config.logs_dir, _without_secrets(argv), verbose=config.verbosity > 0, ending=ending) as log:
+        verbose, command = config.verbosity > 0, _without_secrets(argv)
+        with run_log.kept(config.logs_dir, command, verbose=verbose, ending=ending, needs_run=config.needs_run) as log:
             try:
                 # Only now: a typing mistake should not wait for imports.
                 return registry.resolve(registry.MODES[config.mode])(config)

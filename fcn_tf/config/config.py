@@ -63,6 +63,11 @@ class Config(Fields):
         """(height, width) of `image_size`."""
         return crops.parse_size(self.image_size)
 
+    @property
+    def needs_run(self) -> bool:
+        """Whether the mode can do nothing where `logs_dir` holds no run."""
+        return self.mode in scopes.OF_A_RUN and not self.predictions
+
     def data_flags(self) -> dict[str, Any]:
         """The options of the data set, as `datasets.load` takes them."""
         return {name: getattr(self, name) for name in (*scopes.names(Scope.DATA), "seed")}

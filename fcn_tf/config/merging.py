@@ -64,25 +64,37 @@ def merge(given: dict[str, Any], saved: dict[str, Any] | None, *, origin: Mappin
     saved = _known(saved)
     if given.get("dataset", saved.get("dataset")) != saved.get("dataset"):
         saved = {name: value for name, value in saved.items() if name not in scopes.names(Scope.DATA)}
+    arch = saved.get("arch", Config.arch)
+    if saved.get("trunk") == "" and given.get("trunk") == registry.own_trunk(arch) and given.get("arch", arch) == arch:
+        given = {**given, "trunk": ""}  # the same trunk by its name
     config = Config(**{**saved, **given})
     if config.mode == "train":
         # What was typed comes first: it may be why others differ.
         for name, value in sorted(config.to_json().items(), key=lambda item: item[0] not in given):
             was = saved.get(name, getattr(Config, name))  # of a run that is older than the flag, its default
             if name not in scopes.RESUMABLE and (name in saved or name in given) and was != value:
+                fix = f"leave out --{name}" if was == "" else f"--{name}={was}"
                 raise UserError(
-                    f"{config.logs_dir} holds a run with --{name}={was}, got --{name}={value}: a run continues "
-                    f"as it was started; give another --logs_dir, or --{name}={was} to continue this one."
+                    f"{config.logs_dir} holds a run {_had(name, was, saved)}, got --{name}={value}: a run continues "
+                    f"as it was started; give another --logs_dir, or {fix} to continue this one."
                 )
-    if config.mode in ("evaluate", "visualize", "predict", "explain", "export", "serve"):
+    if config.mode in scopes.OF_A_RUN:
         for name in scopes.names(Scope.MODEL):
             was = saved.get(name, getattr(Config, name))
             if (name in saved or name in given) and was != getattr(config, name):
                 raise UserError(
-                    f"the model in {config.logs_dir} was trained with --{name}={was}, got "
+                    f"the model in {config.logs_dir} was trained {_had(name, was, saved)}, got "
                     f"--{name}={getattr(config, name)}: it is used as it was trained; leave the flag out."
                 )
     return effective(config, given)
+
+
+def _had(name: str, value: Any, saved: Mapping[str, Any]) -> str:
+    """The value that a run has of a flag, to follow what it is: "with --arch=fcn8s"."""
+    if value != "":
+        return f"with --{name}={value}"
+    own = f" ({registry.own_trunk(saved.get('arch', Config.arch))}, its arch's own)" if name == "trunk" else ""
+    return f"without --{name}{own}"
 
 
 def _known(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _READ = {  # of the flags of the data, model and run, those that modes other tha
     "explain": ("palette",),
     "serve": ("palette",),
 }
+OF_A_RUN = tuple(_READ)  # the modes that use a run's model
 
 
 def flags_of(mode: str) -> list[dataclasses.Field]:

@@ -255,27 +255,80 @@ def decode_label(data: bytes, *, name: str) -> np.ndarray:
     return _whole(_as_stored(_grey(pixels, name) if pixels.ndim == 3 else pixels, data), name)
 
 
-def decode_mask(data: bytes, *, name: str) -> tuple[np.ndarray, str]:
+class StoredMask(NamedTuple):
+    """What `decode_mask` finds.
+
+    Attributes:
+      pixels: (H, W) whole numbers, as wide as they are stored, or uint8 (H, W, 3) RGB whose channels differ.
+      format: Pillow's name of it.
+      palette: uint8 (256, 3), the RGB colour of each index of a palette image; None for others.
+      transparent: bool (H, W), pixels that an alpha channel or a transparent colour hides; None where all are to be
+        seen. Those of colours are black; of numbers, as they are stored.
+    """
+
+    pixels: np.ndarray
+    format: str
+    palette: np.ndarray | None = None
+    transparent: np.ndarray | None = None
+
+
+def decode_mask(data: bytes, *, name: str) -> StoredMask:
     """Decodes a mask of any kind to what it stores, and names its format.
 
-    As `decode_label`, but colours are left to the caller.
-
-    Returns:
-      (H, W) whole numbers, as wide as they are stored, or uint8 (H, W, 3) RGB whose channels differ; and Pillow's
-      name of the format.
+    As `decode_label`, but colours are left to the caller, and alpha below 128 hides a pixel. Where it hides all of
+    them, it says nothing, unless they are of one grey, as of an empty drawing.
 
     Raises:
       UserError: if it cannot be decoded.
     """
     with _reading(data, name, pixel_bytes=_MASK_BYTES) as picture:
-        form = picture.format or ""
+        form, palette = picture.format or "", _palette(picture)
         pixels = np.asarray(picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else picture)
+        hidden = _transparent(picture, pixels)
     if pixels.ndim == 3:
-        if pixels.shape[-1] >= 3 and (pixels[..., 1:3] != pixels[..., :1]).any():
-            return np.ascontiguousarray(pixels[..., :3]), form
+        if _differ(pixels):
+            pixels, hidden = pixels[..., :3], None if hidden is not None and hidden.all() else hidden
+            pixels = np.ascontiguousarray(pixels if hidden is None else np.where(hidden[..., None], 0, pixels))
+            if _differ(pixels):
+                return StoredMask(pixels, form, None, hidden)
         pixels = pixels[..., 0]
     pixels = _as_stored(pixels, data)
-    return pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form
+    if hidden is not None and hidden.all() and (pixels != pixels[0, 0]).any():
+        hidden = None
+    return StoredMask(pixels if pixels.dtype == np.uint8 else _whole(pixels, name), form, palette, hidden)
+
+
+def _differ(pixels: np.ndarray) -> bool:
+    """Whether (H, W, channels) has colours that are no greys."""
+    return pixels.shape[-1] >= 3 and bool((pixels[..., 1:3] != pixels[..., :1]).any())
+
+
+def _transparent(picture: Image.Image, pixels: np.ndarray) -> np.ndarray | None:
+    """Bool (H, W): the pixels of a decoded picture that are not to be seen; None where all are."""
+    key = picture.info.get("transparency")  # one index or colour, or the alpha of each index
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        alpha = pixels[..., -1]
+    elif picture.mode == "P" and isinstance(key, bytes):
+        alpha = np.frombuffer(key.ljust(256, b"\xff")[:256], np.uint8)[pixels]
+    elif picture.mode in ("P", "L", "RGB") and isinstance(key, int | tuple):
+        same = pixels == np.array(key)
+        alpha = np.where(same.all(axis=-1) if same.ndim == 3 else same, np.uint8(0), np.uint8(255))
+    else:
+        return None
+    seen = alpha >= 128
+    if not seen.any():
+        seen = alpha > 0  # all of it is faint
+    return None if seen.all() else ~seen
+
+
+def _palette(picture: Image.Image) -> np.ndarray | None:
+    """The colours of a palette image, uint8 (256, 3) RGB, black where it names none; None of others."""
+    if picture.mode != "P":
+        return None
+    table = np.zeros((256, 3), np.uint8)
+    named = np.array(picture.getpalette("RGB") or [], np.uint8)[: table.size]
+    table.ravel()[: len(named)] = named
+    return table
 
 
 def encode_png(pixels: np.ndarray, *, quick: bool = False) -> bytes:

@@ -38,9 +38,9 @@ class RunLog:
       path: of run.log, once it is written to; None before, and where it cannot be.
     """
 
-    def __init__(self, logs_dir: str, command: str, *, verbose: bool):
+    def __init__(self, logs_dir: str, command: str, *, verbose: bool, needs_run: bool = False):
         self.path: str | None = None
-        self._logs_dir, self._verbose = logs_dir, verbose
+        self._logs_dir, self._verbose, self._needs_run = logs_dir, verbose, needs_run
         self._first_line = f"=== {time.strftime('%Y-%m-%d %H:%M:%S %z')}, fcn_tf {__version__}, Python "
         self._first_line += f"{platform.python_version()}, process {os.getpid()}: {texts.printable(command)}\n"
         self._log: int | None = None  # descriptor of run.log
@@ -66,7 +66,10 @@ class RunLog:
         """
         if self._log is not None or files.is_remote(self._logs_dir):
             return
-        path = Run(self._logs_dir).log
+        run = Run(self._logs_dir)
+        path = run.log
+        if self._needs_run and not (files.exists(run.config) or files.exists(run.model)):
+            return  # an error will say so; what else lies in the folder is none of ours
         with contextlib.suppress(OSError):
             if make:
                 files.makedirs(self._logs_dir)
@@ -88,6 +91,14 @@ class RunLog:
             return os.write(self._log, data) == len(data)
         except OSError:
             return False
+
+    def note(self, line: str) -> None:
+        """Adds a line to run.log as soon as it can be; where it cannot, the line is lost."""
+        if self._log is None and self._held is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._held.fileno(), f"{texts.printable(line)}\n".encode())
+        else:
+            self.write(f"{line}\n")
 
     def tell_fault(self, error: Exception) -> str:
         """Keeps the traceback of an error that is none of the user's.
@@ -171,7 +182,7 @@ def console(*, ending: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept(logs_dir: str, command: str, *, verbose: bool, ending: bool) -> Iterator[RunLog]:
+def kept(logs_dir: str, command: str, *, verbose: bool, ending: bool, needs_run: bool = False) -> Iterator[RunLog]:
     """Keeps what libraries write to file descriptor 2, log and warn of in run.log.
 
     A process has one such block at a time; one within it leaves things as they are.
@@ -181,9 +192,10 @@ def kept(logs_dir: str, command: str, *, verbose: bool, ending: bool) -> Iterato
       command: what was typed, for the first line.
       verbose: show it on the console instead; run.log then holds tracebacks alone.
       ending: whether the process ends after it.
+      needs_run: whether the command can but read a run in `logs_dir`: where there is none, nothing is written there.
     """
     global _active
-    log = RunLog(logs_dir, command, verbose=verbose)
+    log = RunLog(logs_dir, command, verbose=verbose, needs_run=needs_run)
     if _active is not None:
         yield log
         return
@@ -216,6 +228,6 @@ def attach(*, make: bool = False) -> bool:
 
 
 def note(line: str) -> None:
-    """Adds a line to run.log, if there is one."""
+    """Adds a line to run.log, if this process keeps one."""
     if _active is not None:
-        _active.write(f"{line}\n")
+        _active.note(line)

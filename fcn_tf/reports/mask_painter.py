@@ -74,7 +74,7 @@ class MaskPainter:
         try:
             return self._rules.translate(stored, name="")
         except UserError:  # a finding says so
-            return {value: label for value, label in self._rules.known[stored.in_color].items()}
+            return self._rules.exact(stored)
 
     def _color(self, value: int, classes: dict[int, int], in_color: bool) -> Color:
         label = classes.get(value)

@@ -123,6 +123,12 @@ def test_load_run(run, tmp_path):
     ("wrong", "message"),
     [
         ({"max_step": 3}, "unknown setting 'max_step'; did you mean max_steps?"),
+        ({"lr": 3}, "unknown setting 'lr'; use learning_rate."),
+        (
+            {"Epochs": 3},
+            "unknown setting 'Epochs'; use max_steps, which counts steps: an epoch is the training images / ",
+        ),
+        ({"num_workers": 3}, "unknown setting 'num_workers'; the input pipeline reads with every core."),
         ({"mode": "train"}, "unknown setting 'mode'"),
         ({"max_steps": "3"}, "max_steps must be of type int, got '3'"),
         ({"augment": 1}, "augment must be of type bool, got 1"),

@@ -101,7 +101,7 @@ def test_resume_refuses_every_other_change(name):
         "scales": "0.5,1",
         "nesterov": True,
         "palette": "hls",
-        "trunk": "vgg",
+        "trunk": "vgg_bn",
         "fuse": "concat",
         "learn_last_upsampling": True,
         "plain_skips": True,
@@ -155,3 +155,22 @@ def test_flags_of_other_versions_are_passed_over():
 def test_a_value_of_another_type_in_config_json_is_a_mistake_to_fix(flags):
     with pytest.raises(UserError, match=f"config.json.*{next(iter(flags))}"):
         merge({"mode": "evaluate"}, flags)
+
+
+def test_an_empty_value_of_a_run_is_told_by_what_it_means():
+    with pytest.raises(UserError) as caught:
+        merge({"mode": "train", "trunk": "vgg_bn"}, saved(arch="fcn8s_mindspore") | {"trunk": "vgg"})
+    assert "holds a run with --trunk=vgg, got --trunk=vgg_bn:" in str(caught.value)
+    for arch, trunk, other in (("fcn8s", "vgg", "vgg_bn"), ("fcn32s_mindspore", "vgg_bn", "vgg")):
+        with pytest.raises(UserError) as caught:
+            merge({"mode": "train", "trunk": other}, saved(arch=arch))
+        assert f"holds a run without --trunk ({trunk}, its arch's own), got --trunk={other}:" in str(caught.value)
+        assert str(caught.value).endswith(", or leave out --trunk to continue this one.")
+        with pytest.raises(
+            UserError, match=rf"trained without --trunk \({trunk}, its arch's own\), got --trunk={other}"
+        ):
+            merge({"mode": "evaluate", "trunk": other}, saved(arch=arch))
+        for mode in ("train", "evaluate"):
+            assert merge({"mode": mode, "trunk": trunk}, saved(arch=arch)).trunk == "", "its own, by name"
+    with pytest.raises(UserError, match="holds a run without --freeze, got .* or leave out --freeze to continue"):
+        merge({"mode": "train", "freeze": "trunk"}, saved())

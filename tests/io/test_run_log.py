@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 
+import fcn_tf
 import main
 from fcn_tf import registry
 from fcn_tf.errors import UserError
@@ -132,6 +133,7 @@ def test_a_fault_says_where_the_traceback_is(tell, tmp_path, capfd):
     printed = capfd.readouterr().err
     assert 'raise TypeError("a fault' in printed and printed.endswith("library: please report all of the above.\n")
     (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/config.json").write_text('{"flags": {}}')  # of a run
     assert tell(here, "--seed=1", "--token=12345678", "--token", "87654321") == 1
     told = "error: TypeError: a fault\\x1b; this is a fault of fcn_tf or of a library: the traceback is in "
     assert capfd.readouterr().err == f"{told}{tmp_path}/logs/run.log, please report it with that file.\n"
@@ -152,3 +154,18 @@ def test_a_crash_of_native_code_leaves_its_words_and_is_seen(tmp_path):
         assert "native code\n" not in printed and "said at" not in printed
     _, words, _, end = files.read_bytes(str(tmp_path / "run.log")).decode().splitlines()
     assert (words, end) == ("the last words of native code", "said at the end")
+
+
+@pytest.mark.parametrize("mode", ["visualize", "evaluate", "predict", "explain", "serve", "export"])
+def test_a_mode_that_needs_a_run_leaves_a_folder_without_one_as_it_is(mode, tmp_path, capfd):
+    (tmp_path / "photo.jpg").write_bytes(b"of mine")
+    typed = [f"--logs_dir={tmp_path}", *([f"--input={tmp_path}"] if mode in ("predict", "explain") else ())]
+    assert main.main(["main.py", f"--mode={mode}", *typed]) == 2
+    said = capfd.readouterr().err
+    assert "is no run" in said or "there is no trained model" in said
+    with pytest.raises(UserError):
+        {"evaluate": fcn_tf.evaluate_run, "export": fcn_tf.export_run}.get(mode, fcn_tf.load_run)(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+    (tmp_path / "config.json").write_text('{"flags": {}}')
+    assert main.main(["main.py", f"--mode={mode}", *typed]) == 2
+    assert (tmp_path / "run.log").exists(), "of a run, it is kept"

@@ -11,7 +11,7 @@ from fcn_tf.data.masks.read import reader
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.scan import FileScanCache
 from fcn_tf.errors import UserError
-from fcn_tf.io import files
+from fcn_tf.io import files, images, run_log, texts
 
 _CLASS_FLAGS = ("num_classes", "mask_values", "mask_colors")  # for data sets that infer their classes
 
@@ -51,6 +51,29 @@ def load(name: str, data_dir: str, split: str, **flags: Any) -> Dataset:
     if options.on_bad_example == "skip" and screening.in_files(dataset):
         dataset = screening.skip_unusable(dataset, FileScanCache(options.cache))
     return dataset
+
+
+def name_skipped(name: str, data_dir: str, **flags: Any) -> None:
+    """Names the files that --on_bad_example=skip leaves out of every split, because they have no partner.
+
+    A few of them are printed, all are in run.log. What is left out of one split, `load` names.
+
+    Args:
+      name: a key of `registry.DATASETS`.
+      data_dir: where the data set is.
+      **flags: fields of `Options`.
+
+    Raises:
+      UserError: if the data set is not there.
+    """
+    classes, options = entry(name).classes, _options(name, flags)
+    if not classes or options.on_bad_example != "skip":
+        return
+    listing = classes.list_files(data_dir, options)
+    if alone := listing.unpaired:
+        what = f"skipped {len(alone)} file{'s' * (len(alone) > 1)} without a partner of the same name"
+        print(f"{what}: {texts.some(alone)}{images.describe_unread(listing.unread)}")
+        run_log.note(f"{what}: {', '.join(alone)}")
 
 
 def in_colors(dataset: Dataset, wanted: str) -> Dataset:

@@ -84,8 +84,8 @@ def resolve(data_dir: str, options: Options, layout: layouts.Layout | None = Non
         "" if options.num_classes else classes_file(data_dir),
     )
     examples = [e for part in layout.splits.values() for e in part]
-    scanned = FileScanCache(options.cache).masks(examples).values()
-    found = [mask.histogram for mask in scanned if mask.histogram is not None]
+    scanned = FileScanCache(options.cache).masks(examples)
+    found = {path: mask.histogram for path, mask in scanned.items() if mask.histogram is not None}
     rules = infer.infer_mask_rules(found, declared, name=data_dir)
     return dataclasses.replace(
         options,

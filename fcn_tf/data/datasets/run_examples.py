@@ -252,6 +252,7 @@ def load(run: Run, name: str, data_dir: str, split: str, *, trained: bool = True
     """
     examples = RunExamples(run, name, data_dir)
     with locating(run, data_dir):
+        datasets.name_skipped(name, data_dir, **flags)
         dataset = datasets.load(name, data_dir, split, **flags, split_rule=examples.split_rule)
     if trained:
         examples.compare(dataset)

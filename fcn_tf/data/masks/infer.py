@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from fcn_tf.data.masks import color_peaks, notation
+from fcn_tf.data.masks import color_peaks, mixed, notation
 from fcn_tf.data.masks.color_peaks import Peaks
 from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.rules import APART, MaskRules
@@ -51,18 +51,18 @@ class DeclaredClasses:
         return f"--num_classes={self.num_classes}"
 
 
-def infer_mask_rules(histograms: Iterable[Histogram], declared: DeclaredClasses, *, name: str) -> MaskRules:
+def infer_mask_rules(masks: Mapping[str, Histogram], declared: DeclaredClasses, *, name: str) -> MaskRules:
     """Makes the rules that fit the masks.
 
     Args:
-      histograms: of every mask of the data set.
+      masks: what every mask of the data set stores, by its path.
       declared: by the user; the masks decide the rest.
       name: of the data set's folder, for errors.
 
     Raises:
       UserError: if they allow more than one reading, or contradict what is declared; it names the flags.
     """
-    found = list(histograms)
+    found = list(masks.values())
     if not found:
         raise UserError(
             f"{name}: no mask can be read, so nothing is known about classes; --mode=check names the files."
@@ -75,12 +75,15 @@ def infer_mask_rules(histograms: Iterable[Histogram], declared: DeclaredClasses,
         if declared.ignore == "auto":
             ignore = _usual_ignore(_seen(in_values, values), values)
     elif in_color:
-        values = ()  # grey masks among coloured ones are no values: black is a colour as well
+        values = ()  # others among coloured ones are no values: greys and palettes are colours as well
     else:
         values, ignore = _values(in_values, declared, ignore, name)
     colors = declared.colors
     if not values and not colors:
-        colors = _colors(found, declared, name)
+        as_colors = [histogram.in_colors for histogram in found]
+        _require_no_photos(as_colors, name)
+        mixed.require_one_reading(masks, name=name)
+        colors = _colors(as_colors, declared, name)
     count = len(values) or len(colors)
     if declared.num_classes and declared.num_classes != count:
         flag = "--mask_values" if values else "--mask_colors"
@@ -103,6 +106,16 @@ def explain(rules: MaskRules) -> str:
         more = f", ... ({len(stored)} classes)" if len(stored) > _EXPLAINED else ""
         line = f"{kind}: {', '.join(stored[:_EXPLAINED])}{more}"
     return line + ("" if rules.ignore is None else f"; {rules.ignore} is ignored")
+
+
+def explain_transparent(rules: MaskRules, histograms: Iterable[Histogram]) -> str:
+    """One line on what transparent pixels are; "" where there are none, or classes are told by values."""
+    found = [] if rules.values else list(histograms)
+    transparent = sum(each.transparent for each in found)
+    if not transparent:
+        return ""
+    share = transparent / sum(each.width * each.height for each in found)
+    return f"{share:.1%} of the pixels of masks are transparent: they count as black, (0, 0, 0)"
 
 
 def _values(
@@ -267,11 +280,8 @@ def _peaks(histograms: list[Histogram]) -> tuple[int, ...]:
     return tuple(sorted(peaks))
 
 
-def _colors(histograms: list[Histogram], declared: DeclaredClasses, name: str) -> tuple[Color, ...]:
-    """The colours of the classes, sorted; black first.
-
-    Those of blended edges are left out where it is clear which these are, as with the values of 0/255 masks.
-    """
+def _require_no_photos(histograms: list[Histogram], name: str) -> None:
+    """Raises UserError where most masks in colours have too many of them."""
     frequent = (sum(sorted(each.counts.values())[-_MANY_COLORS:]) / (each.width * each.height) for each in histograms)
     rare = sum(share < _LEAST_FREQUENT for share in frequent)
     if 2 * rare > len(histograms):
@@ -280,6 +290,13 @@ def _colors(histograms: list[Histogram], declared: DeclaredClasses, name: str) -
             f"in {rare} of {len(histograms)} the {_MANY_COLORS} most frequent colours cover few of the pixels "
             "(--mask_colors names those of the classes)",
         )
+
+
+def _colors(histograms: list[Histogram], declared: DeclaredClasses, name: str) -> tuple[Color, ...]:
+    """The colours of the classes, sorted; black first.
+
+    Those of blended edges are left out where it is clear which these are, as with the values of 0/255 masks.
+    """
     total, lossy = _together(histograms), any(histogram.lossy for histogram in histograms)
     wanted = declared.num_classes
     peaks = color_peaks.find(total, lossy=lossy)

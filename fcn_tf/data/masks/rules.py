@@ -4,7 +4,7 @@
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +87,16 @@ class MaskRules:
             colors.setdefault(notation.pack(self.ignore_color), self.ignore_label)
         return {False: values, True: colors}
 
+    def as_read(self, histogram: Histogram) -> Histogram:
+        """What counts of a mask: where classes are told by colours, those of a palette image, and black for nothing."""
+        return histogram if self.values else histogram.in_colors
+
+    def exact(self, histogram: Histogram) -> dict[int, int]:
+        """{stored value: class id or `ignore_label`} for what a mask holds exactly as it was declared."""
+        known = self.known[self.as_read(histogram).in_color]
+        meant = {} if self.values else histogram.colors
+        return {v: known[meant.get(v, v)] for v in histogram.counts if meant.get(v, v) in known}
+
     def translate(self, histogram: Histogram, *, name: str) -> dict[int, int]:
         """{stored value: class id or `ignore_label`} for everything in a mask.
 
@@ -95,6 +105,17 @@ class MaskRules:
         Raises:
           UserError: naming the file, the value and the flag, if a value is none of these.
         """
+        if not self.values and (ids := ids_among_colors(histogram, self.colors)):
+            raise UserError(
+                f"{name}: the mask holds {texts.some([str(each) for each in ids], _SHOWN)}, which seem to be class ids"
+                f"{', and its palette has no colours for them' if histogram.palette else ''}, but the other masks are "
+                f"coded in colours; expected {notation.format_colors(self.colors)}. Save it in these colours, or every "
+                "mask as class ids."
+            )
+        if (colored := self.as_read(histogram)) is not histogram:
+            kind = " (a palette image, read by its colours)" if histogram.palette else ""
+            by_color = self.translate(colored, name=f"{name}{kind}")
+            return {value: by_color[color] for value, color in histogram.colors.items()}
         known = self.known[histogram.in_color]
         unknown = {value: count for value, count in histogram.counts.items() if value not in known}
         if not known:
@@ -147,6 +168,8 @@ class MaskRules:
             colors = notation.format_colors(self.colors)
             if not histogram.in_color and values[0] > 255:
                 return UserError(f"{what}expected the colours {colors}, whose channels end at 255. Correct the file.")
+            if histogram.transparent and 0 in values:
+                what = f"{what}transparent pixels count as (0, 0, 0); "
             first = values[0] if histogram.in_color else notation.pack((values[0],) * 3)  # a grey
             more_colors = f"--mask_colors={colors},{first:06x}"
             return UserError(
@@ -199,6 +222,25 @@ class MaskRules:
             table[values] = ids
             return table[pixels]
         return ids[np.searchsorted(values, pixels)]
+
+
+def ids_among_colors(histogram: Histogram, colors: Collection[Color]) -> tuple[int, ...]:
+    """The values of a mask that must be class ids, so that nearly black greys are not taken for noise around black.
+
+    Args:
+      histogram: of a mask of a data set whose classes are told by colours.
+      colors: of the classes.
+
+    Returns:
+      Its values; () where they may be greys, or a palette gives them colours.
+    """
+    if histogram.in_color or histogram.lossy:
+        return ()
+    greys = {value: notation.pack((value, value, value)) for value in histogram.counts if 0 <= value <= _NOISE}
+    known = set(map(notation.pack, colors))
+    same = all(histogram.colors.get(value, grey) == grey for value, grey in greys.items())
+    strange = any(value and grey not in known for value, grey in greys.items())
+    return tuple(sorted(greys)) if same and strange and set(histogram.counts) - {255} == set(greys) else ()
 
 
 def between(color: Color | np.ndarray, others: Sequence[Color] | np.ndarray, tolerance: float = 3.0) -> bool:

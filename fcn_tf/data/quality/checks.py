@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fcn_tf.data.base import DatasetSpec, Example
-from fcn_tf.data.masks import notation
+from fcn_tf.data.masks import infer, notation
 from fcn_tf.data.masks.histogram import Histogram
-from fcn_tf.data.masks.rules import CountedFromOne, MaskRules
+from fcn_tf.data.masks.rules import CountedFromOne, MaskRules, ids_among_colors
 from fcn_tf.data.quality import screening
 from fcn_tf.data.quality.findings import Commands, Finding, alternatives
 from fcn_tf.data.quality.scan import FileScanCache, MaskInfo, PhotoInfo
@@ -234,8 +234,7 @@ def _inexact(splits: dict[str, Split], rules: MaskRules, pixel_counts: PixelCoun
     for name, split in splits.items():
         for path, mask in split.masks.items():
             if mask.histogram is not None and path in pixel_counts[name]:
-                known = rules.known[mask.histogram.in_color]
-                exact = sum(count for value, count in mask.histogram.counts.items() if value in known)
+                exact = sum(mask.histogram.counts[value] for value in rules.exact(mask.histogram))
                 if off := mask.histogram.width * mask.histogram.height - exact:
                     found[path] = mask.histogram, off
     return found
@@ -262,7 +261,7 @@ def _blended(inexact: dict[str, tuple[Histogram, int]], rules: MaskRules, settab
 def _flags_for_all(splits: dict[str, Split], paths: list[str], rules: MaskRules) -> tuple[str, ...]:
     """The flags that fix the values of all of these masks together; () where there are none."""
     held = {path: mask.histogram for split in splits.values() for path, mask in split.masks.items()}
-    found = [histogram for path in paths if (histogram := held[path])]
+    found = [rules.as_read(histogram) for path in paths if (histogram := held[path])]
     counts: Counter[int] = Counter()
     for histogram in found:
         counts.update(histogram.counts)
@@ -338,6 +337,14 @@ def _formats(splits: dict[str, Split], rules: MaskRules | None, settable: bool) 
                 "Nothing to do; save new masks as PNG",
             )
         found.append(Finding("jpeg_masks", "note", f"{explanation}.", fix, lossy))
+    colors = rules.colors if rules and not rules.values else ()
+    by_palette = tuple(path for path, each in known if colors and each.palette and not ids_among_colors(each, colors))
+    if by_palette:
+        explanation = "These masks are palette images among masks in colours: read by the colours of their palettes."
+        found.append(Finding("palette_masks", "note", explanation, "", by_palette))
+    transparent = tuple(path for path, each in known if colors and each.transparent)
+    if rules and (line := infer.explain_transparent(rules, [histogram for _, histogram in known])):
+        found.append(Finding("transparent_masks", "note", f"{line}.", "", transparent))
     colored = tuple(path for path, histogram in known if histogram.in_color)
     if colored:
         explanation = "These masks are coded in colours."

@@ -22,7 +22,7 @@ from fcn_tf.data.masks.read import read_file
 from fcn_tf.errors import UserError
 from fcn_tf.io import archives, files, images, shards, texts
 
-_VERSION = 4  # of the cache's content
+_VERSION = 5  # of the cache's content
 _KEPT = 300  # values a mask that are kept, the most frequent: more than any data set has classes
 _CHUNK = 256  # files in flight
 
@@ -190,6 +190,9 @@ def _scan_mask(data: bytes, name: str) -> dict[str, Any]:
         "height": found.height,
         "distinct": found.distinct,
         "counts": most,
+        "hidden": [value for value, _ in most if value in found.hidden],
+        "transparent": found.transparent,
+        "palette": [(index, found.palette[index]) for index, _ in most if found.palette],
     }
 
 
@@ -197,7 +200,8 @@ def _mask(info: dict[str, Any]) -> MaskInfo:
     if "error" in info:
         return MaskInfo(error=info["error"])
     counts = {value: count for value, count in info["counts"]}
-    return MaskInfo(histogram=Histogram(**{**info, "counts": counts}))
+    palette, hidden = dict(info["palette"]), tuple(info["hidden"])
+    return MaskInfo(histogram=Histogram(**{**info, "counts": counts, "palette": palette, "hidden": hidden}))
 
 
 def _is_entry(key: str, entry: Any) -> bool:
@@ -206,7 +210,11 @@ def _is_entry(key: str, entry: Any) -> bool:
         _, info = entry
         if key.startswith("mask "):
             found = _mask(info).histogram
-            return found is None or all(type(number) is int for pair in found.counts.items() for number in pair)
+            if found is None:
+                return True
+            pairs = (*found.counts.items(), *found.palette.items())
+            known = set(found.palette) in (set(), set(found.counts)) and type(found.transparent) is int
+            return known and all(type(number) is int for pair in (*pairs, found.hidden) for number in pair)
         usual = asdict(PhotoInfo())
         return all(type(value) is type(usual[name]) for name, value in asdict(PhotoInfo(**info)).items())
     except (TypeError, ValueError, KeyError, AttributeError):

@@ -7,6 +7,7 @@ from fcn_tf.data.masks.histogram import Histogram
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.data.quality.scan import FileScanCache, MaskInfo, PhotoInfo
 from fcn_tf.errors import UserError
+from fcn_tf.io import run_log
 
 _SHOWN = 5
 
@@ -56,7 +57,9 @@ def skip_unusable(dataset: Dataset, cache: FileScanCache) -> Dataset:
     if not bad:
         return dataset
     reasons = "; ".join(list(bad.values())[:_SHOWN]) + (f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else "")
-    print(f"skipped {len(bad)} of {len(dataset)} examples of {dataset.spec.name} {dataset.split}: {reasons}")
+    what = f"skipped {len(bad)} of {len(dataset)} examples of {dataset.spec.name} {dataset.split}"
+    print(f"{what}: {reasons}")
+    run_log.note(f"{what}: {'; '.join(bad.values())}")
     left = tuple(example for example in dataset.examples if example.name not in bad)
     if not left:
         raise UserError(

@@ -1,16 +1,20 @@
 """folder and voc: layouts, splits, classes, and what is said about files that are not as they should be."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fcn_tf import evaluate, export, prepare, train
+from fcn_tf.config import complete
 from fcn_tf.data import datasets
 from fcn_tf.data.base import Options
 from fcn_tf.data.datasets import folder, voc
 from fcn_tf.data.quality import screening
 from fcn_tf.errors import UserError
+from fcn_tf.io import run_log
 
 
 def write(path, pixels, **options):
@@ -167,6 +171,38 @@ def test_unpaired_files_are_named_or_left_out(tmp_path):
     with pytest.raises(UserError, match=r": 1 file has no partner.*lonely\.jpg.*--on_bad_example=skip"):
         datasets.load("folder", str(tmp_path), "all")
     assert len(datasets.load("folder", str(tmp_path), "all", on_bad_example="skip")) == 2
+
+
+def test_files_without_a_partner_are_named_by_every_mode_that_skips(tmp_path, capsys):
+    data, names = tmp_path / "data", [f"{number}" for number in range(10)]
+    fill(data, "images", "masks", names=names, mask=[[0, 1], [1, 0]])
+    for number in range(7):
+        write(data / "images" / f"ohne Maske {number}.jpg", np.zeros((2, 2, 3)))
+    (data / "masks/0.png").write_bytes(b"<html>")
+    flags = {"dataset": "folder", "data_dir": str(data), "on_bad_example": "skip", "logs_dir": str(tmp_path / "logs")}
+
+    def fail_late():
+        with pytest.raises(UserError, match=r"no\.mat"):
+            train.run(complete({"mode": "train", **flags, "weights": str(tmp_path / "no.mat")}))
+
+    scoring = {"mode": "evaluate", **flags, "predictions": str(data / "masks")}
+    packing = {"mode": "prepare", **flags, "output_dir": str(tmp_path / "out")}
+    exporting = complete({"mode": "train", **flags})
+    for number, mode in enumerate((
+        fail_late,
+        lambda: evaluate.run(complete({**scoring, "split": "all"})),
+        lambda: prepare.run(complete(packing)),
+        lambda: export._examples(dataclasses.replace(exporting, split="all"), exporting.data_flags()),
+    )):  # fmt: skip
+        logs = tmp_path / f"logs{number}"
+        with run_log.kept(str(logs), "command", verbose=False, ending=False):
+            mode()
+            run_log.attach(make=True)
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "without a partner" in line]
+        assert line.startswith("skipped 7 files without a partner of the same name: ")
+        assert line.count("ohne Maske") == 5 and line.endswith(" and 2 more")
+        told = (logs / "run.log").read_text()
+        assert told.count("ohne Maske") == 7 and "0.png: not a readable image" in told, "also before there is a folder"
 
 
 def test_bad_examples_are_skipped_and_named(tmp_path, capsys):

@@ -7,12 +7,12 @@ from fcn_tf.data.datasets import ade20k
 from fcn_tf.data.masks import histogram, infer, notation
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
-from tests.mask_files import encoded, halves, soft
+from tests.mask_files import encoded, halves, indexed, soft
 
 
 def discovered(*datas, **declared):
-    histograms = [histogram.decode(data, name="mask")[1] for data in datas]
-    return infer.infer_mask_rules(histograms, infer.DeclaredClasses(**declared), name="folder")
+    masks = {f"mask{place}": histogram.decode(data, name="mask")[1] for place, data in enumerate(datas)}
+    return infer.infer_mask_rules(masks, infer.DeclaredClasses(**declared), name="folder")
 
 
 def test_what_masks_mean_is_found_out():
@@ -217,3 +217,51 @@ def test_colors_are_proposed_in_one_order():
     with pytest.raises(UserError) as caught:
         discovered(*masks, num_classes=2)  # red is more frequent than black
     assert caught.value.flags == ("--mask_colors=000000,ff0000",)
+
+
+def test_palette_images_among_masks_in_colours_are_read_by_their_palettes():
+    painted = encoded([[BLACK, RED, BLUE]])
+    rules = discovered(painted, indexed([[0, 1, 2]], BLACK, RED, BLUE))
+    assert rules.colors == (BLACK, BLUE, RED)
+    for order in ((BLACK, RED, BLUE), (BLUE, RED, BLACK)):  # whatever the indices are
+        data = indexed([[order.index(color) for color in (BLACK, RED, BLUE)]], *order)
+        found = rules.apply(*histogram.decode(data, name="mask"), name="mask")
+        np.testing.assert_array_equal(found, [[0, 2, 1]])
+    assert discovered(painted, indexed([[0, 1, 2, 3]], BLACK, RED, BLUE, GREEN)).colors == (BLACK, BLUE, GREEN, RED)
+    alone = discovered(indexed([[0, 1, 2]], BLACK, RED, BLUE))
+    assert alone.values == (0, 1, 2), "without masks in colours, indices are class ids"
+
+
+def test_palettes_of_other_colours_than_the_masks_in_colours_are_asked_for():
+    dark = (128, 0, 0)
+    masks = encoded([[BLACK, RED, BLUE]]), indexed([[0, 1, 2]], BLACK, dark, BLUE)
+    with pytest.raises(
+        UserError, match=r"1 of 2 masks are coded in colours, but .* palette .*\(800000\): mask1\. Save"
+    ) as caught:
+        discovered(*masks)
+    assert caught.value.flags == ("--num_classes=4 --mask_colors=000000,0000ff,800000,ff0000",)
+    assert discovered(*masks, num_classes=4, colors=(BLACK, BLUE, dark, RED)).num_classes == 4
+
+
+@pytest.mark.parametrize("ids", [indexed([[0, 1, 2, 255]]), encoded([[0, 1, 2]])])
+def test_class_ids_among_masks_in_colours_are_no_dark_greys(ids):
+    painted = encoded([[BLACK, RED, BLUE]])
+    for count in (0, 3):
+        with pytest.raises(UserError, match=r"1 of 2 masks .* seem to hold class ids: mask1\. Save them"):
+            discovered(painted, ids, num_classes=count)
+    with pytest.raises(UserError, match="the mask holds 0, 1, 2, which seem to be class ids"):
+        MaskRules(colors=(BLACK, RED, BLUE)).translate(histogram.count(ids, name="mask"), name="mask")
+    assert discovered(painted, encoded([[0, 0, 255]])).colors[-1] == (255, 255, 255), "greys are colours"
+
+
+def test_what_is_transparent_is_no_class():
+    white = (255, 255, 255)
+    drawn = encoded([[(*white, 0), (*RED, 255), (*BLUE, 200)]])
+    empty = encoded([[(*white, 0)] * 3])
+    for others in ((), (empty,), (empty, encoded([[(*white, 0), (0, 0, 0, 255), (0, 0, 0, 255)]]))):
+        assert discovered(drawn, *others).colors == (BLACK, BLUE, RED)
+    masks = [histogram.count(data, name="mask") for data in (drawn, empty)]
+    line = "66.7% of the pixels of masks are transparent: they count as black, (0, 0, 0)"
+    assert infer.explain_transparent(MaskRules(colors=(BLACK, BLUE, RED)), masks) == line
+    assert infer.explain_transparent(MaskRules((0, 255)), masks) == "", "values are as they are stored"
+    assert discovered(encoded([[(*white, 0), (*RED, 0)]])).colors == (RED, white), "alpha says nothing"

@@ -12,7 +12,7 @@ from fcn_tf.data.masks import histogram
 from fcn_tf.data.masks.rules import MaskRules
 from fcn_tf.errors import UserError
 from fcn_tf.io import images
-from tests.mask_files import encoded, halves, sixteen_bits
+from tests.mask_files import encoded, halves, indexed, sixteen_bits
 
 BINARY = MaskRules(values=(0, 255))
 IDS = MaskRules(values=(0, 1, 2), ignore=255)
@@ -48,9 +48,45 @@ def test_palette_gives_indices():
 
 
 def test_colors_with_alpha_and_a_mask_of_black_alone():
-    pixels = [[[0, 0, 0, 9], [255, 0, 0, 0]], [[0, 0, 255, 255], [0, 0, 0, 0]]]
+    pixels = [[[0, 0, 0, 9], [255, 0, 0, 128]], [[0, 0, 255, 255], [0, 0, 0, 0]]]
     np.testing.assert_array_equal(labels(encoded(pixels), COLORS), [[0, 1], [2, 0]])
     np.testing.assert_array_equal(labels(encoded(np.zeros((1, 2, 3))), COLORS), [[0, 0]])
+
+
+WHITE = (255, 255, 255)
+
+
+def test_transparent_pixels_of_masks_in_colors_are_black():
+    pixels = [[(*WHITE, 0), (255, 0, 0, 255)], [(255, 0, 0, 127), (0, 0, 255, 128)]]
+    np.testing.assert_array_equal(labels(encoded(pixels), COLORS), [[0, 1], [0, 2]])
+    np.testing.assert_array_equal(labels(encoded(pixels, "TIFF"), COLORS), [[0, 1], [0, 2]])
+    faint = [[(*WHITE, 0), (255, 0, 0, 90)]]
+    np.testing.assert_array_equal(labels(encoded(faint), COLORS), [[0, 1]])
+    red = [[(*WHITE,), (255, 0, 0)]]
+    np.testing.assert_array_equal(labels(encoded(red, transparency=WHITE), COLORS), [[0, 1]])
+    for empty in ([[(*WHITE, 0)] * 2], [[(*WHITE, 0), (0, 0, 0, 255)]], [[(0, 0, 0, 0)] * 2]):
+        np.testing.assert_array_equal(labels(encoded(empty), COLORS), [[0, 0]])
+    np.testing.assert_array_equal(labels(encoded([[(255, 0), (255, 0)]]), COLORS), [[0, 0]])  # LA
+    np.testing.assert_array_equal(labels(indexed([[0, 1]], WHITE, (255, 0, 0), transparency=0), COLORS), [[0, 1]])
+    with pytest.raises(UserError, match=r"transparent pixels count as \(0, 0, 0\); expected the colours ffffff,ff0000"):
+        labels(encoded(np.tile(pixels, (20, 20, 1))), MaskRules(colors=(WHITE, (255, 0, 0), (0, 0, 255))))
+
+
+@pytest.mark.parametrize("alpha", [0, 90, 255])
+def test_alpha_that_is_the_same_everywhere_says_nothing(alpha):
+    pixels = [[(0, 0, 0, alpha), (255, 0, 0, alpha), (0, 0, 255, alpha)]]
+    np.testing.assert_array_equal(labels(encoded(pixels), COLORS), [[0, 1, 2]])
+    red = encoded([[(255, 0, 0, alpha)] * 3])
+    np.testing.assert_array_equal(labels(red, COLORS), [[1, 1, 1]])
+
+
+def test_values_stay_values_however_transparent():
+    for alpha in ([0, 255], [255, 0], [0, 0], [255, 255]):
+        grey = [[(0, alpha[0]), (255, alpha[1])]]
+        np.testing.assert_array_equal(labels(encoded(grey), BINARY), [[0, 1]])
+        np.testing.assert_array_equal(labels(encoded([[(v, v, v, a) for v, a in grey[0]]]), BINARY), [[0, 1]])
+        data = indexed([[0, 1]], WHITE, (255, 0, 0), transparency=bytes(alpha))
+        np.testing.assert_array_equal(labels(data, IDS), [[0, 1]])
 
 
 @pytest.mark.parametrize("quality", [50, 75, 95])
@@ -64,8 +100,8 @@ def test_jpeg_noise_goes_to_the_nearest_class(quality):
 
 def test_a_grey_that_is_no_colour_names_the_colours():
     """A mask of greys among masks in colours holds values, of which there are none to expect."""
-    with pytest.raises(UserError, match=r"holds 7 in .* expected the colours 000000,ff0000,0000ff\. .*,070707;"):
-        labels(encoded([[0, 7]]), COLORS)
+    with pytest.raises(UserError, match=r"holds 70 in .* expected the colours 000000,ff0000,0000ff\. .*,464646;"):
+        labels(encoded([[0, 70]]), COLORS)
     with pytest.raises(UserError, match="expected the colours 000000,ff0000,0000ff, whose channels end at 255"):
         labels(images.encode_png(np.array([[0, 700]])), COLORS)
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcn_tf import config, train
+from fcn_tf.errors import UserError
 from tests.checked import NAMES, ids, photos_and_masks, run, shell
-from tests.mask_files import soft
+from tests.mask_files import indexed, soft
 from tests.prepared import write
 
 
@@ -38,6 +40,42 @@ def test_what_is_skipped_is_an_error_where_all_of_it_together_leaves_nothing(tmp
     write(tmp_path / "data/validation/masks/y.png", np.zeros((8, 9)))
     status, found, _ = run(tmp_path / "data", on_bad_example="skip")
     assert status == 1 and {found[kind]["severity"] for kind in ("unreadable", "size_mismatch")} == {"error"}
+
+
+def test_palette_images_among_masks_in_colours(data):
+    colors = np.array([(0, 0, 0), (255, 0, 0), (0, 0, 255)])
+    labels = np.repeat([[0] * 20 + [1] * 10 + [2] * 10], 32, axis=0)
+    for name in NAMES:
+        write(data / f"masks/{name}.png", colors[labels])
+    (data / "masks/p1.png").write_bytes(indexed(labels, *colors))
+    status, found, report = run(data)
+    assert status == 0 and [path[-6:] for path in found["palette_masks"]["files"]] == ["p1.png"]
+    assert not {"blended_edges", "one_class"} & set(found)
+    assert [row["train"]["share"] for row in report["classes"]] == [0.5, 0.25, 0.25]
+    (data / "masks/p1.png").write_bytes(indexed(labels))
+    status, found, _ = run(data)
+    assert status == 1 and "p1.png. Save them in the colours of the others" in found["classes"]["means"]
+    status, found, _ = run(data, mask_colors="000000,ff0000,0000ff")
+    assert status == 1 and [path[-6:] for path in found["out_of_range"]["files"]] == ["p1.png"]
+    assert "palette_masks" not in found
+
+
+def test_transparent_pixels_of_masks_in_colours(data, capsys):
+    colors = np.array([(255, 255, 255, 0), (255, 0, 0, 255), (0, 0, 255, 255)])
+    for name in NAMES:
+        write(data / f"masks/{name}.png", colors[np.repeat([[0] * 20 + [1] * 10 + [2] * 10], 32, axis=0)])
+    write(data / "masks/p1.png", np.broadcast_to(colors[0], (32, 40, 4)))  # nothing to see
+    status, found, report = run(data)
+    line = "58.3% of the pixels of masks are transparent: they count as black, (0, 0, 0)"
+    assert status == 0 and found["transparent_masks"]["means"].startswith(line)
+    assert len(found["transparent_masks"]["files"]) == len(NAMES) and len(report["classes"]) == 3
+    flags = {"mode": "train", "dataset": "folder", "data_dir": str(data), "logs_dir": str(data.parent / "run")}
+    with pytest.raises(UserError, match=r"no\.mat"):
+        train.run(config.complete({**flags, "weights": str(data / "no.mat")}))
+    assert f"{line}\n" in capsys.readouterr().out
+    for name in NAMES:
+        write(data / f"masks/{name}.png", colors[np.repeat([[1] * 20 + [2] * 20], 32, axis=0)])
+    assert "transparent_masks" not in run(data)[1]
 
 
 def test_unpaired(data):

@@ -9,6 +9,7 @@ from PIL import Image
 from fcn_tf.data.base import Example
 from fcn_tf.data.quality import scan
 from fcn_tf.data.quality.scan import FileScanCache
+from tests.mask_files import indexed
 from tests.prepared import photo, write
 
 
@@ -76,6 +77,13 @@ def test_each_file_is_read_once_until_it_changes(examples, read, tmp_path):
     changed = again.masks(examples)
     assert read[6:] == [path] and changed[path].histogram.counts == {0: 480}
     assert all(changed[each.label] == masks[each.label] for each in examples if each.label != path)
+
+
+def test_palettes_are_remembered(examples, read, tmp_path):
+    cache, path = str(tmp_path / "facts.json.gz"), examples[0].label
+    (tmp_path / "masks/0.png").write_bytes(indexed([[0, 1]], (0, 0, 0), (255, 0, 1)))
+    found = [FileScanCache(cache).masks(examples)[path].histogram for _ in range(2)]
+    assert found[0] == found[1] and found[0].palette == {0: 0, 1: 0xFF0001} and read.count(path) == 1
 
 
 def test_files_that_cannot_be_read_are_looked_at_again(examples, read, tmp_path):
