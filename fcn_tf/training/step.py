@@ -6,14 +6,14 @@ saved.
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.metrics import in_graph
-from fcn_tf.models import batch_norm, cpu, dropout, remat
+from fcn_tf.models import batch_norm, cpu, custom_gradient, dropout, remat
 from fcn_tf.models.build import Network
 from fcn_tf.training import losses
 from fcn_tf.training.gradients import GradientNorms, accumulated, without_all_reduce
@@ -107,7 +107,7 @@ class TrainingStep:
         """
         context = tf.distribute.get_replica_context()
         seed = tf.random.experimental.stateless_fold_in([self._seed, number], context.replica_id_in_sync_group)
-        add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)
+        add_up = functools.partial(_all_reduce, context, tf.distribute.ReduceOp.SUM)
         statistics = [tf.convert_to_tensor(variable.value) for variable in self._statistics]
         if self._accumulate == 1:
             with batch_norm.synchronized(self._model.layers, context.num_replicas_in_sync > 1):
@@ -159,7 +159,7 @@ class TrainingStep:
 
     def _on_replica(self, images, labels, number, log, stop_requests) -> tuple[StepResult, list[tf.Tensor]]:
         context = tf.distribute.get_replica_context()
-        add_up = functools.partial(context.all_reduce, tf.distribute.ReduceOp.SUM)
+        add_up = functools.partial(_all_reduce, context, tf.distribute.ReduceOp.SUM)
         loss, gradients, cells, statistics = self.gradients(images, labels, number)
         # Sums and no means: the loss was divided by the pixels of all replicas.
         gradients = add_up(gradients)
@@ -169,8 +169,13 @@ class TrainingStep:
         counts = add_up(tf.concat([cells, stop_requests], 0))
         cells, stop_requests = tf.split(counts, [-1, stop_requests.shape[0]])
         if statistics:  # equal on all replicas already, unless each has those of its own parts
-            statistics = context.all_reduce(tf.distribute.ReduceOp.MEAN, statistics)
+            statistics = _all_reduce(context, tf.distribute.ReduceOp.MEAN, statistics)
         return StepResult(add_up(loss), norms, cells, stop_requests), statistics
+
+
+def _all_reduce(context: tf.distribute.ReplicaContext, kind: tf.distribute.ReduceOp, values: Any) -> Any:
+    """`values` of all replicas together."""
+    return custom_gradient.released(context.all_reduce(kind, values))
 
 
 def _scalars(number: int, log: bool, stop_requests: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

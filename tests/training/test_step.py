@@ -2,6 +2,8 @@
 
 import collections
 import functools
+import gc
+import weakref
 
 import keras
 import numpy as np
@@ -297,3 +299,14 @@ def test_stop_requests_come_back_beside_the_cells(weights):
         and int(tf.reduce_sum(cells)) == 4 * 32 * 32
     )
     assert step(*batch(), number=1, log=False).stop_requests.shape == (0,)
+
+
+@pytest.mark.parametrize("options", [{}, {"recompute": True}, {"accumulate": 2}, {"dtype": "bfloat16"}])
+def test_nothing_of_a_step_outlives_it(options, weights):
+    """Each training of one process, as in a search or a notebook, would take its memory anew."""
+    step, model, optimizer = new_step(weights, arch="light", **options)
+    graph = weakref.ref(step.graph(*batch()))
+    step(*batch(), number=0, log=True)
+    del step, model, optimizer
+    gc.collect()
+    assert graph() is None
