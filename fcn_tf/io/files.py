@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fnmatch
 import glob as local_glob
+import io
 import os
 import re
 import shutil
@@ -238,6 +239,18 @@ def open_regular(path: str, *, buffering: int = -1) -> BinaryIO:
 
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has none, and no named pipes among files
+
+
+def open_seekable(path: str) -> BinaryIO:
+    """Opens a file for reading here and there in it; a remote one is read whole.
+
+    Args:
+      path: local or remote.
+
+    Raises:
+      OSError: as `open_regular` and `read_bytes`.
+    """
+    return io.BytesIO(read_bytes(path)) if is_remote(path) else open_regular(path)
 
 
 def _require_regular(status: os.stat_result, path: str) -> None:

@@ -5,7 +5,6 @@ w), and the first one sees BGR.
 """
 
 import contextlib
-import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -162,7 +161,7 @@ def _arrays(path: str) -> Iterator[tuple[str, np.ndarray]]:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[Any]:
-    with io.BytesIO(files.read_bytes(path)) if files.is_remote(path) else files.open_regular(path) as stream:
+    with files.open_seekable(path) as stream:
         try:
             archives.check_zip(stream)
             stream.seek(0)

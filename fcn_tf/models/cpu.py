@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from fcn_tf.models import custom_gradient, mixed_precision
+from fcn_tf.models import mixed_precision
+from fcn_tf.models.custom_gradient import custom_gradient
 from fcn_tf.models.layers import UpsampleLike, crop_like
 
 
@@ -166,7 +167,7 @@ def _plus(x, bias):
     return x if bias is None else ops.subtract(x, ops.negative(bias))
 
 
-@custom_gradient.custom_gradient
+@custom_gradient
 def _product(rows, matrix):
     """`tf.matmul(rows, matrix)`, (M, K) x (K, N), with a faster gradient where M is small.
 

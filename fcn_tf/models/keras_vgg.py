@@ -5,7 +5,6 @@ a group below it. Kernels are (h, w, in, out), and the first one sees BGR less C
 TensorFlow.
 """
 
-import io
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +36,7 @@ def read(path: str) -> MatConvNet:
       UserError: if it is damaged, or anything else than such a network.
     """
     try:
-        stream = io.BytesIO(files.read_bytes(path)) if files.is_remote(path) else files.open_regular(path)
+        stream = files.open_seekable(path)
         with stream, h5py.File(stream, "r") as file:
             arrays = {name: _kernel_and_bias(path, file, name) for name in file if _ours(name)}
     except UserError:

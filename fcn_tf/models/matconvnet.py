@@ -154,7 +154,7 @@ def reject(path: str, found: str) -> NoReturn:
 def _load(path: str) -> dict[str, Any]:
     """The variables that matter of a .mat file, see `matfile.read`; what cannot be one is told apart first."""
     try:
-        stream = io.BytesIO(files.read_bytes(path)) if files.is_remote(path) else files.open_regular(path)
+        stream = files.open_seekable(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Download it from {VGG19.url} and put it there.") from None
     except IsADirectoryError:

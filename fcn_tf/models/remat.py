@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import tensorflow as tf
 
-from fcn_tf.models import batch_norm, custom_gradient
+from fcn_tf.models import batch_norm
+from fcn_tf.models.custom_gradient import custom_gradient
 
 
 def with_gradient_checkpointing(model: keras.Model, stages: Iterable[Sequence[str]]) -> keras.Model:
@@ -114,7 +115,7 @@ def rematerialized(function: Callable[..., list[tf.Tensor]], x: tf.Tensor, *weig
       weights: float tensors, and no variables: what a custom gradient reads itself it takes for trained, frozen or not.
     """
 
-    @custom_gradient.custom_gradient
+    @custom_gradient
     def forward(x, *weights):
         def backward(upstream, *_):
             # Without the wait TensorFlow would see that both passes compute the same, and keep the first.

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf import registry
-from fcn_tf.models import custom_gradient
+from fcn_tf.models.custom_gradient import custom_gradient
 
 Reduce = Callable[[tf.Tensor], tf.Tensor]
 
@@ -55,7 +55,7 @@ class PixelMean:
         return total / tf.where(global_weight > 0, global_weight, 1.0)
 
 
-@custom_gradient.custom_gradient
+@custom_gradient
 def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> Any:
     """Softmax cross-entropy of each pixel in nats: float32 (B, H, W, C), int32 (B, H, W) -> float32 (B, H, W).
 

@@ -1,6 +1,5 @@
 """What a training continues from: a checkpoint, the metrics saved with it, and the validation that may be missing."""
 
-import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -78,7 +77,7 @@ def _saved_layers(path: str) -> dict[str, tuple[Any, list[str]]]:
     if not files.exists(path):
         return {}
     try:
-        with io.BytesIO(files.read_bytes(path)) if files.is_remote(path) else files.open_regular(path) as stream:
+        with files.open_seekable(path) as stream:
             archives.check_zip(stream)
             with zipfile.ZipFile(stream) as opened:
                 return _layers(texts.parse_json(opened.read("config.json"))["config"])

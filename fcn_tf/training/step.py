@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from fcn_tf.data.base import DatasetSpec
 from fcn_tf.metrics import in_graph
-from fcn_tf.models import batch_norm, cpu, custom_gradient, dropout, remat
+from fcn_tf.models import batch_norm, cpu, dropout, remat
 from fcn_tf.models.build import Network
+from fcn_tf.models.custom_gradient import released
 from fcn_tf.training import losses
 from fcn_tf.training.gradients import GradientNorms, accumulated, without_all_reduce
 
@@ -175,7 +176,7 @@ class TrainingStep:
 
 def _all_reduce(context: tf.distribute.ReplicaContext, kind: tf.distribute.ReduceOp, values: Any) -> Any:
     """`values` of all replicas together."""
-    return custom_gradient.released(context.all_reduce(kind, values))
+    return released(context.all_reduce(kind, values))
 
 
 def _scalars(number: int, log: bool, stop_requests: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

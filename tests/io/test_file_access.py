@@ -28,8 +28,6 @@ EXCEPTIONS = {
     ("io/downloads.py", "os.unlink"): "the .part file is another one",
     ("io/fonts.py", "os.walk"): "only lists the fonts of this machine",
     ("io/run_log.py", "tempfile.TemporaryFile"): "what native code writes to standard error needs a file descriptor",
-    ("models/caffe.py", "np.load"): "given a stream",
-    ("training/resume.py", "zipfile.ZipFile"): "given a stream",
     ("io/system.py", "tempfile.TemporaryFile"): "what native code writes to standard error needs a file descriptor",
 }
 
@@ -50,11 +48,11 @@ def calls(source):
 
 
 def streams(source):
-    """Names that are bound to open files and buffers: `with files.open_regular(...) as NAME`, `NAME = io.BytesIO()`."""
+    """Names that are bound to open files and buffers: `with files.open_...(...) as NAME`, `NAME = io.BytesIO()`."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.withitem) and node.optional_vars is not None:
-            if ast.unparse(node.context_expr).startswith("files.open_regular("):
+            if ast.unparse(node.context_expr).startswith(("files.open_regular(", "files.open_seekable(")):
                 names.add(ast.unparse(node.optional_vars))
         if isinstance(node, ast.Assign):
             pairs = zip(elements(node.targets[0]), elements(node.value), strict=False)
