@@ -42,7 +42,8 @@ def test_predict_labels_with_it(run, tmp_path, capsys):
     where, model = run
     photo = tiny_training.scene(0)[0]
     (tmp_path / "photo.png").write_bytes(images.encode_png(photo))
-    assert predict.run(tiny_run.config("predict", where.logs_dir, input=str(tmp_path / "photo.png"))) == 0
+    options = {"input": str(tmp_path / "photo.png"), "inference_precision": "float32"}  # whatever is faster here
+    assert predict.run(tiny_run.config("predict", where.logs_dir, **options)) == 0
     labels = images.decode_label((tmp_path / "run/predict/photo_label.png").read_bytes(), name="")
     np.testing.assert_array_equal(labels, np.argmax(model(np.float32(photo[None]))[0], axis=-1))
     assert "checkpoint of step 8" in capsys.readouterr().out
